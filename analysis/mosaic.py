@@ -1,0 +1,200 @@
+"""Digit mosaics: scenes whose questions, answers and relevant patches are known.
+
+A scene is a 96 x 96 RGB picture: two to six real handwritten digits (scikit-learn's bundled digits), each in a
+colour of its own, on a crop of a real photograph (scikit-learn's bundled images). The picture is cut into 12 x 12
+patches of 8 pixels, the vision tokens of the embedded model; a digit fills a block of 2 x 2 patches and is as likely
+at any of the 6 x 6 places, so no patch is more informative than another *a priori*: whatever positional bias is
+measured comes from the model or the criterion, not from the data.
+
+Everything is a function of (split, seed, index): scene 7 is the same scene however many are asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import affine_transform
+from sklearn.datasets import load_digits, load_sample_images
+from sklearn.model_selection import train_test_split
+
+PATCH, GRID, BLOCK = 8, 12, 2  # pixels a patch, patches a side, patches a digit is wide
+SIZE = PATCH * GRID
+PLACES = GRID // BLOCK
+SPLITS = ("train", "test")
+KINDS = ("what", "colour", "is-there", "how-many", "where")
+COLOURS = {
+    "red": (255, 40, 40),
+    "orange": (255, 150, 0),
+    "yellow": (255, 255, 60),
+    "green": (50, 220, 50),
+    "cyan": (60, 240, 255),
+    "blue": (70, 100, 255),
+    "pink": (255, 90, 230),
+    "white": (255, 255, 255),
+}
+COUNTS = ("two", "three", "four", "five", "six")
+QUADRANTS = ("top-left", "top-right", "bottom-left", "bottom-right")
+PHOTO_BRIGHTNESS = 0.55  # a darker photograph leaves the strokes legible, to the eye as to the model
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A coloured digit at a place (row, column) of the 6 x 6 places."""
+
+    digit: int
+    colour: str
+    place: tuple[int, int]
+
+    @property
+    def patches(self) -> tuple[int, ...]:
+        """The four patches it fills, as ascending indices into the 144 patches (row by row)."""
+        top, left = self.place[0] * BLOCK, self.place[1] * BLOCK
+        return tuple((top + r) * GRID + left + c for r in range(BLOCK) for c in range(BLOCK))
+
+    @property
+    def quadrant(self) -> str:
+        """Which quarter of the picture it lies in (no place straddles two)."""
+        return QUADRANTS[2 * (self.place[0] >= PLACES // 2) + (self.place[1] >= PLACES // 2)]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A picture, uint8 [96, 96, 3], and what is in it."""
+
+    image: np.ndarray
+    things: tuple[Thing, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a scene, the one-word answer, and the patches one has to see to give it.
+
+    `relevant` holds ascending patch indices; it is empty where the answer is "no": nothing in the picture is asked
+    about. Other objects' patches are `objects` minus `relevant`.
+    """
+
+    kind: str
+    text: str
+    answer: str
+    relevant: tuple[int, ...]
+    objects: tuple[int, ...]
+
+
+def scene(split: str, seed: int, index: int) -> Scene:
+    """Draw one scene; the same arguments give the same scene, bit for bit.
+
+    Raises:
+        ValueError: `split` is not one of SPLITS.
+    """
+    _check_split(split)
+    rng = np.random.default_rng([SPLITS.index(split), seed, index])
+    n_things = int(rng.integers(2, 2 + len(COUNTS)))
+    digits = rng.permutation(10)[:n_things]
+    colours = rng.permutation(list(COLOURS))[:n_things]
+    places = rng.permutation(PLACES**2)[:n_things]
+    things = tuple(
+        Thing(int(d), str(c), divmod(int(p), PLACES)) for d, c, p in zip(digits, colours, places, strict=True)
+    )
+    image = _background(rng)
+    for thing in things:
+        _draw(image, thing, _glyph(split, thing.digit, rng))
+    return Scene(image.round().astype(np.uint8), things)
+
+
+def question(scene: Scene, kind: str, rng: np.random.Generator) -> Question:
+    """Ask one question of a scene; "is-there" is answered yes and no equally often, whatever the scene.
+
+    Raises:
+        ValueError: `kind` is not one of KINDS.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
+    objects = tuple(sorted(p for t in scene.things for p in t.patches))
+    thing = scene.things[rng.integers(len(scene.things))]
+    if kind == "what":
+        return Question(kind, f"what digit is {thing.colour}", str(thing.digit), thing.patches, objects)
+    if kind == "colour":
+        return Question(kind, f"what colour is {thing.digit}", thing.colour, thing.patches, objects)
+    if kind == "where":
+        return Question(kind, f"where is the {thing.digit}", thing.quadrant, thing.patches, objects)
+    if kind == "how-many":
+        return Question(kind, "how many digits", COUNTS[len(scene.things) - 2], objects, objects)
+    if rng.random() < 0.5:
+        return Question(kind, f"is there a {thing.digit}", "yes", thing.patches, objects)
+    absent = sorted(set(range(10)) - {t.digit for t in scene.things})
+    return Question(kind, f"is there a {absent[rng.integers(len(absent))]}", "no", (), objects)
+
+
+def sample(n: int, split: str = "test", seed: int = 0, kinds: tuple[str, ...] = KINDS) -> list[tuple[Scene, Question]]:
+    """`n` scenes with one question each, the kinds in turn.
+
+    Raises:
+        ValueError: `split` or a kind is unknown, or `n` is negative.
+    """
+    if n < 0:
+        raise ValueError(f"n must be 0 or more; got {n}.")
+    drawn = (scene(split, seed, i) for i in range(n))
+    return [(s, question(s, kinds[i % len(kinds)], _question_rng(split, seed, i))) for i, s in enumerate(drawn)]
+
+
+def words() -> list[str]:
+    """Every word that a question or an answer can hold, in a fixed order."""
+    asked = "what digit is colour where the how many digits there a yes no".split()
+    return [*asked, *map(str, range(10)), *COLOURS, *COUNTS, *QUADRANTS]
+
+
+def _check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}.")
+
+
+def _question_rng(split: str, seed: int, index: int) -> np.random.Generator:
+    # The trailing 1 keeps the question's stream apart from the scene's.
+    return np.random.default_rng([SPLITS.index(split), seed, index, 1])
+
+
+@cache
+def glyphs(split: str) -> dict[int, np.ndarray]:
+    """The handwritten digits of a split, as opacities float64 [count, 8, 8] in [0, 1], by digit.
+
+    70 % of the 1797 digits train, 30 % test, stratified by digit; no image is in both.
+    """
+    _check_split(split)
+    data = load_digits()
+    parts = train_test_split(data.images, data.target, test_size=0.3, random_state=0, stratify=data.target)
+    images, labels = parts[SPLITS.index(split)], parts[2 + SPLITS.index(split)]
+    return {digit: images[labels == digit] / 16 for digit in range(10)}
+
+
+@cache
+def _photographs() -> tuple[Image.Image, ...]:
+    return tuple(Image.fromarray(image) for image in load_sample_images().images)
+
+
+def _background(rng: np.random.Generator) -> np.ndarray:
+    photo = _photographs()[rng.integers(len(_photographs()))]
+    side = int(rng.integers(SIZE, min(photo.size) + 1))
+    left, top = (int(rng.integers(extent - side + 1)) for extent in photo.size)
+    crop = photo.resize((SIZE, SIZE), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
+    return np.asarray(crop, dtype=np.float64) * PHOTO_BRIGHTNESS
+
+
+def _glyph(split: str, digit: int, rng: np.random.Generator) -> np.ndarray:
+    """A written digit as opacity [16, 16], turned, stretched and shifted: a little, and twice that in training."""
+    written = glyphs(split)[digit]
+    much = 2.0 if split == "train" else 1.0
+    angle, (stretch_y, stretch_x) = rng.normal(0, 0.08 * much), rng.normal(1, 0.05 * much, 2)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    out = BLOCK * PATCH
+    matrix = turn @ np.diag([stretch_y, stretch_x]) * 8 / out
+    offset = np.array([3.5, 3.5]) - matrix @ np.full(2, (out - 1) / 2) + rng.normal(0, 0.25 * much, 2)
+    return affine_transform(written[rng.integers(len(written))], matrix, offset, (out, out), order=1)
+
+
+def _draw(image: np.ndarray, thing: Thing, opacity: np.ndarray) -> None:
+    top, left = (BLOCK * PATCH * p for p in thing.place)
+    window = image[top : top + BLOCK * PATCH, left : left + BLOCK * PATCH]
+    window += opacity[..., None] * (np.array(COLOURS[thing.colour]) - window)

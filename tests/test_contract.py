@@ -1,0 +1,188 @@
+"""What every method promises on every model family; a new entry of METHODS is tested with no further edit."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from oracle import oracle_run
+from toys import FAMILIES, LAYERS, batch, toy
+
+from v2drop import METHODS, Schedule
+from v2drop.prompt import Candidates
+
+EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
+EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
+EVERY_OPERATOR = pytest.mark.parametrize("operator", ["eager", "sdpa"])
+LLAVA_ROWS = ["titttt", "tit", "tttt", "ittittt", "i", "tti"]
+TEXT_ROWS = ["tvvvvvvttt", "vvvvvvvvtt", "tvtvtvvvvvvvvvt", "ttttt", "vvvv", "ttvvvvvvvvvvvvvvvvvvvt"]
+STEPS = 8
+
+
+def rows_for(family):
+    return st.lists(st.sampled_from(LLAVA_ROWS if family == "llava" else TEXT_ROWS), min_size=1, max_size=3)
+
+
+def schedules(method):
+    first = 1 if method.needs_previous else 0
+    layers = st.lists(st.integers(first, LAYERS - 1), min_size=1, max_size=3, unique=True).map(sorted)
+
+    def falling(layers):
+        amounts = st.one_of(
+            st.lists(kind, min_size=len(layers), max_size=len(layers)) for kind in (st.integers(0, 12), st.floats(0, 1))
+        )
+        return amounts.map(lambda left: Schedule(dict(zip(layers, sorted(left, reverse=True), strict=True))))
+
+    return layers.flatmap(falling)
+
+
+def run_with_cache(model, data, tokens):
+    """Prefill, then one token at a time: logits at every row's last prompt token and at each step."""
+    out = model(**data.inputs, position_ids=data.positions)
+    last = torch.stack([out.logits[row, column] for row, column in enumerate(data.last)])
+    steps, cache, present = [last], out.past_key_values, data.inputs["attention_mask"]
+    for i in range(tokens.shape[1]):
+        present = torch.cat([present, torch.ones_like(present[:, :1])], 1)
+        positions = data.present.sum(1, keepdim=True) + i
+        out = model(
+            input_ids=tokens[:, i : i + 1],
+            attention_mask=present,
+            position_ids=positions,
+            past_key_values=cache,
+        )
+        steps.append(out.logits[:, -1])
+    return torch.stack(steps, 1)
+
+
+@EVERY_OPERATOR
+@EVERY_FAMILY
+@EVERY_METHOD
+@hypothesis_settings(max_examples=12)
+@given(draw=st.data())
+def test_dropping_is_masking(name, family, operator, draw):
+    method = METHODS[name](draw.draw(schedules(METHODS[name])))
+    rows, side = draw.draw(rows_for(family)), draw.draw(st.sampled_from(["left", "right"]))
+    data = batch(family, rows, side, seed=draw.draw(st.integers(0, 9)))
+    model = toy(family, operator)
+    tokens = torch.randint(4, 64, (len(rows), STEPS))
+    with method(model, **data.options) as trace:
+        got = run_with_cache(model, data, tokens)
+    logits = oracle_run(model, data, trace.kept, tokens, LAYERS)
+    length = data.present.shape[1]
+    last = torch.stack([logits[row, column] for row, column in enumerate(data.last)])
+    expected = torch.cat([last[:, None], logits[:, length:]], 1)
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+@EVERY_OPERATOR
+@EVERY_FAMILY
+@EVERY_METHOD
+def test_survivors_keep_their_logits_and_the_dropped_have_none(name, family, operator):
+    data = batch(family, ["titttt", "tit"] if family == "llava" else TEXT_ROWS[:2], "right")
+    model, method = toy(family, operator), METHODS[name](Schedule({1: 5, 3: 2}))
+    with method(model, **data.options) as trace:
+        got = model(**data.inputs, position_ids=data.positions).logits
+    none = torch.zeros(len(data.vision), 0, dtype=torch.long)
+    expected = oracle_run(model, data, trace.kept, none, LAYERS)
+    for row in range(len(got)):
+        there = (data.present[row] & ~data.vision[row]).nonzero().flatten().tolist()
+        there += trace.kept[3][row].tolist()
+        torch.testing.assert_close(got[row, there], expected[row, there], atol=1e-5, rtol=1e-5)
+        gone = set(data.vision[row].nonzero().flatten().tolist()) - set(there)
+        assert gone and got[row, sorted(gone)].isnan().all()
+
+
+@EVERY_OPERATOR
+@EVERY_FAMILY
+@EVERY_METHOD
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_keeping_everything_is_the_plain_model_bit_for_bit(name, family, operator, side):
+    data = batch(family, ["titttt", "ttt"] if family == "llava" else TEXT_ROWS[:3], side)
+    model, method = toy(family, operator), METHODS[name](Schedule({1: 1.0, 3: 1000}))
+    plain = model(**data.inputs)
+    with method(model, **data.options) as trace:
+        kept = model(**data.inputs)
+    assert torch.equal(plain.logits, kept.logits)
+    assert trace.kept[3].shape[1] == max(data.vision.sum(1))
+
+
+@EVERY_FAMILY
+@EVERY_METHOD
+def test_a_batch_equals_its_rows_alone(name, family):
+    rows = LLAVA_ROWS[:4] if family == "llava" else TEXT_ROWS[:4]
+    model, method = toy(family), METHODS[name](Schedule({1: 0.5, 3: 0.2}))
+    data = batch(family, rows)
+    with method(model, **data.options) as trace:
+        together = model(**data.inputs, position_ids=data.positions).logits[:, -1]
+    kept = {layer: left.tolist() for layer, left in trace.kept.items()}
+    image = 0
+    for row, pattern in enumerate(rows):
+        there = data.present[row]
+        inputs = {key: data.inputs[key][row : row + 1, there] for key in ("input_ids", "attention_mask")}
+        if n_images := pattern.count("i"):
+            inputs["pixel_values"] = data.inputs["pixel_values"][image : image + n_images]
+            image += n_images
+        options = {key: mask[row : row + 1, there] for key, mask in data.options.items()}
+        with method(model, **options) as alone:
+            logits = model(**inputs).logits[:, -1]
+        torch.testing.assert_close(logits[0], together[row], atol=1e-5, rtol=1e-5)
+        shift = len(there) - int(there.sum())
+        for layer, left in alone.kept.items():
+            assert (left[0] + shift).tolist() == [p for p in kept[layer][row] if p >= 0]
+
+
+def candidates(n=12, seed=0):
+    torch.manual_seed(seed)
+    hidden, previous = torch.randn(2, 2, n, 8).unbind()
+    rank = torch.arange(n).expand(2, n)
+    return Candidates(2, hidden, previous, rank, torch.ones(2, n, dtype=torch.bool), [n, n], [n, n], [4, 4])
+
+
+@EVERY_METHOD
+def test_scores_follow_a_permutation_of_the_tokens(name):
+    method = METHODS[name](Schedule({2: 4}))
+    if method.uses_position:
+        pytest.skip(f"{name} declares that it uses position")
+    seen, order = candidates(), torch.randperm(12)
+    moved = Candidates(
+        2,
+        seen.hidden[:, order],
+        seen.previous[:, order],
+        *(getattr(seen, f) for f in ("rank", "real", "of", "present", "left")),
+    )
+    torch.testing.assert_close(method.score(moved), method.score(seen)[:, order])
+
+
+@EVERY_METHOD
+def test_same_input_same_score_and_rows_do_not_see_each_other(name):
+    method, seen = METHODS[name](Schedule({2: 4})), candidates()
+    score = method.score(seen)
+    assert torch.equal(score, method.score(seen)) and score.isfinite().all()
+    first = Candidates(2, seen.hidden[:1], seen.previous[:1], seen.rank[:1], seen.real[:1], [12], [12], [4])
+    torch.testing.assert_close(method.score(first), score[:1])
+
+
+@EVERY_METHOD
+def test_permuting_vision_tokens_of_a_tokenwise_model_permutes_what_is_kept(name):
+    if METHODS[name].uses_position:
+        pytest.skip(f"{name} declares that it uses position")
+    torch.manual_seed(0)
+    model = FAMILIES["llama"]().eval().requires_grad_(False)
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight.zero_()  # no token sees another: what is kept may depend on content only
+    data, order = batch("llama", ["ttvvvvvvvvvvvtt"]), torch.randperm(11)
+    moved = data.inputs["input_ids"].clone()
+    moved[0, 2:13] = moved[0, 2:13][order]
+    method = METHODS[name](Schedule({1: 6, 3: 3}))
+    with method(model, **data.options) as trace:
+        model(**data.inputs)
+        kept = {layer: left[0] for layer, left in trace.kept.items()}
+        model(**data.inputs | {"input_ids": moved})
+    for layer, left in kept.items():
+        assert sorted(order[trace.kept[layer][0] - 2].tolist()) == (left - 2).tolist()
+
+
+@EVERY_METHOD
+def test_refuses_what_is_no_schedule(name):
+    with pytest.raises(ValueError, match=r"must be a Schedule.*got \{3: 1\}"):
+        METHODS[name]({3: 1})

@@ -1,0 +1,137 @@
+"""What a forward pass may ask for while tokens are dropped: what cannot be followed is refused, never guessed at."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+
+def by_name(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """All arguments of a module's call by name."""
+    return dict(zip(inspect.signature(module.forward).parameters, args, strict=False)) | kwargs
+
+
+def forward(decoder: nn.Module, kwargs: dict[str, Any]) -> None:
+    """Refuse what has no meaning, or no right value, when layers run at different lengths.
+
+    Raises:
+        ValueError: hidden states or attentions of every layer are asked for; the attention operator or the cache is
+            of a kind that is not supported.
+    """
+    for name in ("output_hidden_states", "output_attentions"):
+        asked = kwargs.get(name)
+        if getattr(decoder.config, name, False) if asked is None else asked:
+            raise ValueError(f"{name}=True is not supported while tokens are dropped: layers run at different lengths.")
+    operator = decoder.config._attn_implementation
+    if "flex" in operator or "paged" in operator:
+        raise ValueError(f"attention {operator!r} is not supported; allowed: eager, sdpa, flash_attention_2 and later.")
+    cache = kwargs.get("past_key_values")
+    grows = isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
+    if cache is not None and not grows:
+        raise ValueError(
+            f"{type(cache).__name__} cannot hold a different number of tokens per layer; allowed: DynamicCache "
+            "without sliding windows (the default: leave out cache_implementation), or use_cache=False."
+        )
+
+
+def wants_flat_mask(decoder: nn.Module) -> bool:
+    """Whether the model's attention operator takes 2-D masks, as the flash operators do."""
+    return "flash" in decoder.config._attn_implementation
+
+
+def vision_mask(mask: Tensor | None, needed: bool) -> None:
+    """Check a mask when it is given.
+
+    Raises:
+        ValueError: it is no boolean [batch, sequence], or it is missing for a text model.
+    """
+    if mask is None and needed:
+        raise ValueError(
+            "a text model has no vision tokens of its own; pass vision_mask=, a BoolTensor [batch, sequence] of the "
+            "prompt positions that may be dropped."
+        )
+    if mask is not None and (not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.ndim != 2):
+        got = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(f"vision_mask must be a BoolTensor [batch, sequence]; got {got}.")
+
+
+def fitted(
+    mask: Bool[Tensor, "rows columns"], decoder: nn.Module, kwargs: dict[str, Any]
+) -> Bool[Tensor, "batch length"]:
+    """The user's mask on the rows and columns of a prompt.
+
+    Rows are repeated as `generate` repeats a prompt for its beams. Without a cache `generate` runs the growing
+    sequence anew; what follows the mask is text.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    given = tensor(kwargs)
+    batch, length = given.shape[:2]
+    rows, columns = mask.shape
+    cached = kwargs.get("use_cache")
+    cached = decoder.config.use_cache if cached is None else cached
+    grown = not cached and length > columns
+    if batch % rows or not (columns == length or grown):
+        raise ValueError(f"vision_mask must be [{batch}, {length}], as the prompt is; got {[rows, columns]}.")
+    mask = mask.to(given.device).repeat_interleave(batch // rows, 0)
+    return torch.cat([mask, mask.new_zeros(batch, length - columns)], 1)
+
+
+def tensor(kwargs: dict[str, Any]) -> Tensor:
+    """The decoder's input, embeddings or ids."""
+    given = kwargs.get("inputs_embeds")
+    return kwargs["input_ids"] if given is None else given
+
+
+def seen(placeholders: Bool[Tensor, "batch length"] | None) -> Bool[Tensor, "batch length"]:
+    """The image placeholders of this call.
+
+    Raises:
+        ValueError: the model was called with `inputs_embeds`, so nobody knows.
+    """
+    if placeholders is None:
+        raise ValueError("with inputs_embeds the image tokens cannot be told from text; pass vision_mask=.")
+    return placeholders
+
+
+def no_new_vision(placeholders: Tensor | None, past: int) -> None:
+    """Refuse image tokens after the start of a prompt.
+
+    Raises:
+        ValueError: there are some: a second turn on an old cache, or a prefill in chunks.
+    """
+    if placeholders is not None and placeholders.shape[1] > 1 and placeholders.any():
+        raise ValueError(
+            f"image tokens came when the cache already held {past} tokens; a prompt with its images must be "
+            "prefilled at once (no prefill_chunk_size, no old cache with a new image)."
+        )
+
+
+def undropped(lengths: list[int], past: int) -> None:
+    """Accept a cache that this `with` did not make only if nothing was dropped from it.
+
+    Raises:
+        ValueError: its layers are of different lengths.
+    """
+    if set(lengths) != {past}:
+        raise ValueError(
+            f"the cache holds {lengths} tokens per layer, which is not what the last prompt of this `with` left; it "
+            "was cropped, or made inside another one. Run the prompt again inside this `with`."
+        )
+
+
+def same_rows(kwargs: dict[str, Any], rows: int) -> None:
+    """Refuse a batch that changed after the prefill.
+
+    Raises:
+        ValueError: it has more or fewer rows than the prompt had.
+    """
+    if len(tensor(kwargs)) != rows:
+        raise ValueError(f"the prompt had {rows} rows, now there are {len(tensor(kwargs))}; run the prompt again.")

@@ -1,0 +1,171 @@
+"""The context manager that makes an unmodified model drop tokens. It knows no method.
+
+A forward pre-hook on every decoder layer narrows the hidden states at the layers of the schedule and, from there on,
+cuts the mask and the position ids that the model's own loop hands to each layer. The KV cache follows by itself: a
+layer caches what it is given. A hook on the decoder puts the result back to full length. Two coordinates: positions
+are those of the caller's sequence in the trace, and those of the sequence that enters layer 0 everywhere else (a drop
+at layer 0 shortens the embeddings before the model makes its masks, so that the cache is consistent).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from v2drop import checks
+from v2drop.layout import restore, take
+from v2drop.models import locate
+from v2drop.prompt import Candidates, Prompt
+from v2drop.run import Run
+from v2drop.trace import Trace
+
+if TYPE_CHECKING:
+    from v2drop.methods.base import Method
+
+__all__ = ["Candidates", "Dropping"]
+
+_active: WeakSet[nn.Module] = WeakSet()  # decoders inside a `with`; nothing is written on the model to remember it
+
+
+class Dropping:
+    """`with Dropping(method, model, vision_mask) as trace`; made by calling a method on a model.
+
+    Raises:
+        ValueError: on entry, if the model is unsupported or already inside another `with`, or a layer of the schedule
+            lies outside the model; in a forward pass, if it is of a kind that cannot be followed (`v2drop.checks`).
+    """
+
+    def __init__(self, method: Method, model: nn.Module, vision_mask: Tensor | None = None) -> None:
+        """Check what can be checked before anything runs; nothing is put on the model yet."""
+        self._method, self._parts = method, locate(model)
+        method.schedule.check_layers(len(self._parts.layers))
+        checks.vision_mask(vision_mask, needed=self._parts.receiver is None)
+        self._vision_mask = vision_mask
+        self._trace = Trace()
+        self._handles: list[Any] = []
+        self._placeholders: Tensor | None = None  # where the receiver saw image placeholders, in this forward pass
+        self._previous: Tensor | None = None  # input of the layer before, where the method compares
+        self._prompt: Prompt | None = None  # the latest prefill, as long as its cache may go on
+        self._run: Run | None = None  # this forward pass, if anything is dropped from it or was from its cache
+        self._past = 0  # tokens cached before this forward pass
+
+    def __enter__(self) -> Trace:
+        """Hook the model."""
+        parts = self._parts
+        if parts.decoder in _active:
+            raise ValueError("the model is already inside a dropping `with`; leave that one first.")
+        _active.add(parts.decoder)
+        hook = {"with_kwargs": True}
+        if parts.receiver is not None:
+            self._handles.append(parts.receiver.register_forward_pre_hook(self._see_ids, **hook))
+        self._handles.append(parts.decoder.register_forward_pre_hook(self._before_decoder, **hook))
+        for number, layer in enumerate(parts.layers):
+            self._handles.append(layer.register_forward_pre_hook(_at_layer(self, number), **hook))
+        self._handles.append(parts.decoder.register_forward_hook(self._after_decoder))
+        return self._trace
+
+    def __exit__(self, *exception: object) -> None:
+        """Take every hook away again, whatever happened."""
+        while self._handles:
+            self._handles.pop().remove()
+        _active.discard(self._parts.decoder)
+        self._placeholders = self._previous = self._prompt = self._run = None
+
+    def _see_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        ids = checks.by_name(module, args, kwargs).get("input_ids")
+        self._placeholders = None if ids is None else ids == self._parts.image_token_id
+
+    def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        kwargs = checks.by_name(module, args, kwargs)
+        checks.forward(module, kwargs)
+        placeholders, self._placeholders = self._placeholders, None
+        self._run = self._previous = None
+        cache = kwargs.get("past_key_values")
+        self._past = past = 0 if cache is None else cache.get_seq_length()
+        if past:
+            checks.no_new_vision(placeholders, past)
+            return (), self._go_on(kwargs, past)
+        self._trace.clear()
+        self._prompt = Prompt.of_call(kwargs, self._vision(kwargs, placeholders), self._method)
+        if self._prompt is not None:
+            self._run = Run(self._prompt.everything, checks.wants_flat_mask(module))
+            if 0 in self._method.schedule.left:
+                kwargs = self._drop_embeddings(module, kwargs)
+        return (), kwargs
+
+    def _vision(self, kwargs: dict, placeholders: Tensor | None) -> Bool[Tensor, "batch length"]:
+        if self._vision_mask is not None:
+            return checks.fitted(self._vision_mask, self._parts.decoder, kwargs)
+        return checks.seen(placeholders)
+
+    def _drop_embeddings(self, module: nn.Module, kwargs: dict) -> dict:
+        """A drop at layer 0: the model is called on the shorter sequence; masks and cache follow."""
+        states = kwargs.get("inputs_embeds")
+        states = module.get_input_embeddings()(kwargs["input_ids"]) if states is None else states
+        narrowed = self._prompt.drop(0, self._run.queries, states, None, self._trace)
+        if narrowed is None:
+            return kwargs
+        layout, columns = narrowed
+        kwargs = self._prompt.enter(layout, kwargs)
+        self._run = Run(self._prompt.everything, checks.wants_flat_mask(module))
+        return kwargs | {"inputs_embeds": take(states, columns), "input_ids": None}
+
+    def _go_on(self, kwargs: dict, past: int) -> dict:
+        """Generation, or any tokens after the prefill: the caches of some layers are shorter."""
+        cache, n_layers = kwargs["past_key_values"], len(self._parts.layers)
+        lengths = [cache.get_seq_length(layer) for layer in range(n_layers)]
+        prompt = self._prompt
+        if prompt is None or prompt.cached(n_layers, past) != lengths:
+            checks.undropped(lengths, past)
+            return kwargs
+        checks.same_rows(kwargs, len(prompt.of))
+        if prompt.segments:
+            self._run = Run(prompt.everything, checks.wants_flat_mask(self._parts.decoder), past)
+        return prompt.continued(kwargs, past)
+
+    def _before_layer(self, layer: int, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        states = args[0] if args else kwargs["hidden_states"]
+        run = self._run
+        if run is not None and run.past:
+            run.follow(self._prompt.segments.get(layer), self._prompt.length, states.shape[1])
+        elif run is not None:
+            states = self._narrow(layer, states)
+        if not self._past:
+            self._trace.lengths.append(states.shape[1])
+            self._trace.vision_tokens.append([0] * len(states) if run is None else list(self._prompt.left))
+        if run is None or run.keys is None:
+            return None
+        kwargs = run.cut(kwargs)
+        return ((states, *args[1:]), kwargs) if args else ((), kwargs | {"hidden_states": states})
+
+    def _narrow(self, layer: int, states: Tensor) -> Tensor:
+        """Drop at a layer of the schedule, in the prefill; note what the next layer's score will compare with."""
+        run, layers = self._run, self._method.schedule.left
+        if layer in layers and layer > 0:
+            narrowed = self._prompt.drop(layer, run.queries, states, self._previous, self._trace)
+            if narrowed is not None:
+                self._prompt.segments[layer], columns = narrowed
+                run.narrow(narrowed[0])
+                states = take(states, columns)
+        self._previous = states if self._method.needs_previous and layer + 1 in layers else None
+        return states
+
+    def _after_decoder(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        run, self._run, self._previous = self._run, None, None
+        if run is None or run.past:
+            return output
+        whole = output[0]
+        for layout, length in self._prompt.way_back():
+            whole = restore(whole, layout, length)
+        if isinstance(output, tuple):
+            return (whole, *output[1:])
+        output.last_hidden_state = whole
+        return output
+
+
+def _at_layer(dropping: Dropping, number: int) -> Callable:
+    return lambda module, args, kwargs: dropping._before_layer(number, args, kwargs)

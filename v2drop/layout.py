@@ -1,0 +1,113 @@
+"""Which columns of a sequence are still there: gathers for states, masks and position ids, and the way back.
+
+A layout names, for each row and each remaining column, the position it had in the full sequence. Rows may have
+different lengths: they are aligned at the end, and the columns before a short row's first token are *holes*: they
+repeat some real column, no token may attend to them, and nothing is read from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from v2drop.types import Columns, Flags
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Remaining columns of every row.
+
+    Attributes:
+        index: full-sequence position of every column, ascending in a row; some real position in a hole.
+        real: False in holes.
+        holes: whether any row has holes (known on the host, so asking costs no synchronisation).
+    """
+
+    index: Columns
+    real: Flags
+    holes: bool
+
+    @classmethod
+    def full(cls, batch: int, length: int, device: torch.device) -> Layout:
+        """Every column of every row."""
+        index = torch.arange(length, device=device).expand(batch, length)
+        return cls(index, torch.ones_like(index, dtype=torch.bool), False)
+
+    @property
+    def width(self) -> int:
+        """Columns a row has."""
+        return self.index.shape[1]
+
+    def narrowed(self, keep: Flags, lengths: list[int]) -> tuple[Layout, Columns]:
+        """The layout in which only the columns flagged `keep` remain, and where they are in this one.
+
+        Args:
+            keep: flags over this layout's columns.
+            lengths: how many flags each row has (given, so that the device need not be asked).
+        """
+        width = max(lengths)
+        order = torch.sort(keep.int(), dim=1, stable=True).indices[:, -width:]
+        real = keep.gather(1, order)
+        order = torch.where(real, order, order[:, -1:])
+        return Layout(self.index.gather(1, order), real, min(lengths) < width), order
+
+    def extended(self, start: int, stop: int) -> Layout:
+        """This layout with the positions `start` to `stop` appended to every row."""
+        new = torch.arange(start, stop, device=self.index.device).expand(len(self.index), -1)
+        ones = torch.ones_like(new, dtype=torch.bool)
+        return Layout(torch.cat([self.index, new], 1), torch.cat([self.real, ones], 1), self.holes)
+
+
+def take(x: Tensor, columns: Columns) -> Tensor:
+    """Columns of `x` [batch or 1, length, ...] for every row: [batch, columns, ...]."""
+    rows = torch.arange(len(columns), device=x.device)[:, None] if len(x) > 1 else 0
+    return x[rows, columns.to(x.device)]
+
+
+def restore(x: Float[Tensor, "batch column dim"], layout: Layout, length: int) -> Float[Tensor, "batch length dim"]:
+    """Back to the full sequence, NaN where a column is gone: a number read there would be a wrong one."""
+    layout_index = torch.where(layout.real, layout.index, length).to(x.device)  # holes go to a column cut off below
+    full = x.new_full((len(x), length + 1, x.shape[-1]), torch.nan)
+    full = full.scatter(1, layout_index[..., None].expand_as(x), x)
+    return full[:, :length]
+
+
+def mask_for(
+    mask: Tensor | None, queries: Layout, keys: Layout, past: int, flat: bool
+) -> Bool[Tensor, "batch ..."] | Float[Tensor, "batch ..."] | Int[Tensor, "batch ..."] | None:
+    """The model's own attention mask, cut to the remaining queries and keys.
+
+    Args:
+        mask: what the model made for the full sequence: None (plain causal), 2-D [batch, keys] (flash operators) or
+            4-D [batch or 1, heads, queries, keys], boolean (True: attend) or additive.
+        queries: columns of this forward pass, counted from `past`.
+        keys: columns of cache and forward pass, counted from the start.
+        past: full-sequence tokens before this forward pass.
+        flat: whether the attention operator wants a 2-D mask where one has to be made.
+    """
+    if mask is None and not keys.holes:
+        return None
+    if mask is None and flat:
+        return keys.real.long()
+    if mask is None:
+        mask = _causal(past, keys)
+    to, real, asked = (t.to(mask.device) for t in (keys.index, keys.real, queries.index))
+    if mask.ndim == 2:
+        return mask.gather(1, to) * real
+    heads = mask.shape[1]
+    rows = mask.expand(len(to), -1, -1, -1)
+    rows = rows.gather(2, asked[:, None, :, None].expand(-1, heads, -1, rows.shape[3]))
+    cut = rows.gather(3, to[:, None, None, :].expand(-1, heads, rows.shape[2], -1))
+    if not keys.holes:
+        return cut
+    never = False if cut.dtype == torch.bool else torch.finfo(cut.dtype).min
+    return cut.masked_fill(~real[:, None, None, :], never)
+
+
+def _causal(past: int, keys: Layout) -> Bool[Tensor, "1 1 query key"]:
+    # No layout loses its last column, so the last position is the full sequence's last.
+    key = torch.arange(int(keys.index[0, -1]) + 1, device=keys.index.device)
+    return (key <= key[past:, None])[None, None]

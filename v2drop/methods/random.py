@@ -1,0 +1,33 @@
+"""Random dropping, the baseline that a criterion has to beat."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from v2drop.dropping import Candidates
+from v2drop.methods.base import Method
+from v2drop.types import Scores
+
+
+@dataclass(frozen=True)
+class Random(Method):
+    """Every vision token is equally likely to stay; each layer draws anew.
+
+    The i-th vision token of *every* prompt draws the same number for a given seed and layer, so that a row is treated
+    alike alone, in any batch and at any padding. For independent draws give every sample its own seed.
+
+    Args:
+        schedule: layer 0 is allowed.
+        seed: of the draws.
+    """
+
+    seed: int = 0
+
+    uses_position: ClassVar[bool] = True
+
+    def score(self, candidates: Candidates) -> Scores:
+        """Uniform numbers in [0, 1), by the token's rank among the prompt's vision tokens."""
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + candidates.layer) % 2**63)
+        drawn = torch.rand(max(candidates.of), generator=generator).to(candidates.rank.device)
+        return drawn[candidates.rank.clamp(0, len(drawn) - 1)]

@@ -1,0 +1,80 @@
+"""Where each Hugging Face family keeps its decoder layers and its vision tokens: one entry each.
+
+To add a family, add an entry to FAMILIES under its `config.model_type`. What is assumed of a family: its decoder is a
+module with `layers`, called in turn on hidden states of [batch, length, dim], each given `attention_mask`,
+`position_ids` and `position_embeddings` by keyword.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Family:
+    """Paths from the model a user holds.
+
+    Attributes:
+        decoder: to the module with `layers`.
+        receiver: to the module that is given `input_ids` with image placeholders; empty for text models, whose
+            vision tokens the user names with `vision_mask`.
+        placeholder: the attribute of the config that holds the placeholder's token id.
+    """
+
+    decoder: str
+    receiver: str = ""
+    placeholder: str = "image_token_id"
+
+
+FAMILIES: dict[str, Family] = {
+    "llava": Family("model.language_model", receiver="model"),
+    "llama": Family("model"),
+    "qwen2": Family("model"),
+}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The modules of one model that dropping hooks into.
+
+    Attributes:
+        decoder: calls the layers in turn.
+        layers: the decoder layers.
+        receiver: is given `input_ids`; None for text models.
+        image_token_id: of the image placeholder; None for text models.
+    """
+
+    decoder: nn.Module
+    layers: nn.ModuleList
+    receiver: nn.Module | None
+    image_token_id: int | None
+
+
+def locate(model: nn.Module) -> Parts:
+    """Find the parts of a supported model.
+
+    Raises:
+        ValueError: the model is compiled, of an unsupported family, or not the class with the language-model head.
+    """
+    if hasattr(model, "_orig_mod"):
+        raise ValueError("a compiled model cannot be hooked; pass the model as it was before torch.compile.")
+    name = getattr(getattr(model, "config", None), "model_type", None)
+    if name not in FAMILIES:
+        raise ValueError(
+            f"{type(model).__name__} (model_type {name!r}) is not supported; allowed: {', '.join(FAMILIES)}. "
+            "v2drop/models.py says how to add a family."
+        )
+    family = FAMILIES[name]
+    try:
+        decoder = model.get_submodule(family.decoder)
+        layers = decoder.get_submodule("layers")
+        receiver = model.get_submodule(family.receiver) if family.receiver else None
+    except AttributeError as error:
+        raise ValueError(
+            f"{type(model).__name__} has no {family.decoder}.layers; pass the model with its language-model head, "
+            "as AutoModelForImageTextToText or AutoModelForCausalLM load it."
+        ) from error
+    token = getattr(model.config, family.placeholder) if family.receiver else None
+    return Parts(decoder, layers, receiver, token)

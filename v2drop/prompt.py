@@ -1,0 +1,203 @@
+"""The bookkeeping of one prefill: which columns are vision, who is left, and what each layer's cache holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from v2drop.layout import Layout, mask_for, take
+from v2drop.trace import Drop, Trace
+from v2drop.types import Columns, Flags, Hidden, Ranks, Real, Scores
+
+if TYPE_CHECKING:
+    from v2drop.methods.base import Method
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a method sees at one drop layer: the vision tokens still there, in prompt order, rows padded at the end.
+
+    Attributes:
+        layer: at whose input the drop happens.
+        hidden: their states at the input of the layer.
+        previous: their states at the input of the layer before; None unless the method `needs_previous`.
+        rank: how many vision tokens of the prompt come before each.
+        real: False in padding.
+        of: vision tokens the prompt had, per row.
+        present: candidates per row.
+        left: how many will be left, per row.
+    """
+
+    layer: int
+    hidden: Hidden
+    previous: Hidden | None
+    rank: Ranks
+    real: Real
+    of: list[int]
+    present: list[int]
+    left: list[int]
+
+
+@dataclass
+class Prompt:
+    """State of one prefill, [batch, length] in the sequence that enters layer 0.
+
+    Attributes:
+        vision: columns that may be dropped: vision tokens but for padding and a row's last token, whose output is
+            the next token.
+        stays: columns that always stay: text, and the last column, which generation reads. Padding does not.
+        rank: of a vision token among the prompt's.
+        position: in the caller's sequence.
+        of: vision tokens per row.
+        texts: columns that always stay, per row.
+        left: vision tokens still there, per row.
+        entry, entry_length, entry_mask: what a drop at layer 0 left of the caller's sequence, how long that was, and
+            the 2-D mask of what is left.
+        segments: what is left from each later drop layer on.
+    """
+
+    method: Method
+    vision: Flags
+    stays: Flags
+    rank: Columns
+    position: Columns
+    of: list[int]
+    texts: list[int]
+    left: list[int]
+    entry: Layout | None = None
+    entry_length: int = 0
+    entry_mask: Tensor | None = None
+    segments: dict[int, Layout] = field(default_factory=dict)
+
+    @classmethod
+    def of_call(cls, kwargs: dict, vision: Bool[Tensor, "batch length"], method: Method) -> Prompt | None:
+        """The state at the start of a decoder call; None if no row has a vision token to drop."""
+        mask = kwargs.get("attention_mask")
+        flat = mask is not None and mask.ndim == 2
+        present = mask.to(vision.device).bool() if flat else torch.ones_like(vision)
+        length = vision.shape[1]
+        position = torch.arange(length, device=vision.device).expand_as(vision)
+        last = length - 1 - present.flip(1).int().argmax(1, keepdim=True)
+        vision = vision & present & (position != last)
+        stays = (present & ~vision) | (position == length - 1)
+        of, texts = torch.stack([vision.sum(1), stays.sum(1)]).tolist()
+        if not any(of):
+            return None
+        return cls(method, vision, stays, vision.cumsum(1) - 1, position, of, texts, list(of))
+
+    @property
+    def length(self) -> int:
+        """Columns that enter layer 0."""
+        return self.vision.shape[1]
+
+    @property
+    def everything(self) -> Layout:
+        """The layout before any drop."""
+        return Layout.full(*self.vision.shape, self.vision.device)
+
+    def drop(
+        self, layer: int, layout: Layout, states: Tensor, previous: Tensor | None, trace: Trace
+    ) -> tuple[Layout, Columns] | None:
+        """Score the candidates and choose; the new layout and its columns in the old one, None if all stay.
+
+        Raises:
+            ValueError: the schedule's counts grow for this prompt, or the method's scores have a wrong shape.
+        """
+        here = self.vision.gather(1, layout.index) & layout.real
+        columns = torch.sort((~here).int(), dim=1, stable=True).indices[:, : max(self.left)]
+        real = here.gather(1, columns)
+        left = [self.method.schedule.after(n)[layer] for n in self.of]
+        origin = layout.index.gather(1, columns)
+        rank, position = self.rank.gather(1, origin), self.position.gather(1, origin)
+        hidden, before = (None if x is None else take(x, columns) for x in (states, previous))
+        seen = Candidates(layer, hidden, before, rank, real, self.of, self.left, left)
+        score = self._scores(seen).to(real.device)
+        keep = top(score, real, left)
+        trace.add(layer, Drop(position, real, score, keep, left))
+        if left == self.left:
+            return None
+        self.left = left
+        text = self.stays.gather(1, layout.index) & layout.real
+        kept = torch.zeros_like(text).scatter(1, columns, keep)
+        return layout.narrowed(text | kept, [t + k for t, k in zip(self.texts, left, strict=True)])
+
+    def _scores(self, seen: Candidates) -> Scores:
+        if seen.real.numel() == 0:
+            return seen.real.float()
+        with torch.no_grad():
+            score = self.method.score(seen).detach()
+        if score.shape != seen.real.shape:
+            raise ValueError(
+                f"{type(self.method).__name__}.score must give one score a candidate, {tuple(seen.real.shape)}; "
+                f"got {tuple(score.shape)}."
+            )
+        return score
+
+    def enter(self, layout: Layout, kwargs: dict) -> dict:
+        """Make what a drop at layer 0 left the sequence that enters the model; the decoder's new arguments."""
+        self.entry, self.entry_length = layout, self.length
+        mask, positions = kwargs.get("attention_mask"), kwargs.get("position_ids")
+        self.entry_mask = layout.real.long()
+        if mask is not None and mask.ndim == 2:
+            self.entry_mask = mask.gather(1, layout.index) * layout.real
+        four = mask is not None and mask.ndim == 4
+        # Always a mask: without one, transformers takes gaps in position ids for packed sequences.
+        mask = mask_for(mask, layout, layout, 0, flat=False) if four else self.entry_mask
+        positions = take(self.position[:1] if positions is None else positions, layout.index)
+        self.vision, self.stays = (x.gather(1, layout.index) & layout.real for x in (self.vision, self.stays))
+        self.rank, self.position = (x.gather(1, layout.index) for x in (self.rank, self.position))
+        return kwargs | {"attention_mask": mask, "position_ids": positions}
+
+    def cached(self, n_layers: int, past: int) -> list[int]:
+        """How long every layer's cache must be when the first layer's is `past`."""
+        lengths, width = [], self.length
+        for layer in range(n_layers):
+            width = self.segments[layer].width if layer in self.segments else width
+            lengths.append(width + past - self.length)
+        return lengths
+
+    def continued(self, kwargs: dict, past: int) -> dict:
+        """The decoder's arguments for tokens after a prefill that a drop at layer 0 shortened.
+
+        Raises:
+            ValueError: the caller's mask is neither 2-D nor None; a 4-D one does not say which columns are which.
+        """
+        if self.entry is None:
+            return kwargs
+        mask, new = (
+            kwargs.get("attention_mask"),
+            kwargs["inputs_embeds" if kwargs.get("input_ids") is None else "input_ids"],
+        )
+        seen, n_new = past - self.length, new.shape[1]
+        if mask is None:
+            mask = self.entry_mask.new_ones(len(new), self.entry_length + seen + n_new)
+        if mask.ndim != 2:
+            raise ValueError(f"after a drop at layer 0, attention_mask must be 2-D or None; got {mask.ndim}-D.")
+        start = self.entry_length + seen
+        positions = kwargs.get("position_ids")
+        if positions is None:
+            positions = torch.arange(start, start + n_new, device=new.device)[None]
+        mask = torch.cat([self.entry_mask.to(mask), mask[:, self.entry_length :]], 1)
+        return kwargs | {"attention_mask": mask, "position_ids": positions}
+
+    def way_back(self) -> list[tuple[Layout, int]]:
+        """Layouts to undo, last first, each with the length it was cut from."""
+        steps = [(self.segments[max(self.segments)], self.length)] if self.segments else []
+        return steps + ([(self.entry, self.entry_length)] if self.entry is not None else [])
+
+
+def top(score: Scores, real: Real, left: list[int]) -> Real:
+    """Flags of the `left[row]` highest scores of every row; ties go to the earlier token.
+
+    >>> score = torch.tensor([[1.0, 3.0, 3.0, 2.0]])
+    >>> top(score, torch.ones_like(score, dtype=torch.bool), [2])
+    tensor([[False,  True,  True, False]])
+    """
+    order = score.masked_fill(~real, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    place = torch.arange(score.shape[1], device=score.device).expand_as(order)
+    chosen = place < torch.tensor(left, device=score.device)[:, None]
+    return torch.zeros_like(real).scatter(1, order, chosen) & real

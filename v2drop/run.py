@@ -1,0 +1,62 @@
+"""One forward pass over a narrowed sequence: what each layer is given in place of the model's own arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from v2drop.layout import Layout, mask_for, take
+
+
+class Run:
+    """Columns that are queries and keys at the layer that runs now.
+
+    Attributes:
+        queries: the columns of this pass that are still there.
+        keys: the columns its keys come from, cached ones included; None as long as nothing was dropped.
+        past: tokens in the first layer's cache before this pass; 0 in a prefill.
+    """
+
+    def __init__(self, queries: Layout, flat_mask: bool, past: int = 0) -> None:
+        """Start with everything there."""
+        self.queries, self.past = queries, past
+        self.keys: Layout | None = None
+        self._flat_mask = flat_mask
+        self._cut: dict[int, tuple[Any, Any]] = {}  # by id: the model hands the same mask to layer after layer
+
+    def narrow(self, layout: Layout) -> None:
+        """From here on, a prefill goes on with `layout`."""
+        self.queries = self.keys = layout
+        self._cut.clear()
+
+    def follow(self, segment: Layout | None, prompt_length: int, n_new: int) -> None:
+        """From here on, the cache holds `segment` of the prompt and all tokens since; None: as before."""
+        if segment is not None:
+            rows = len(segment.index)
+            self.queries = Layout.full(rows, n_new, segment.index.device)
+            self.keys = segment.extended(prompt_length, self.past + n_new)
+            self._cut.clear()
+
+    def cut(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """A layer's keyword arguments, cut to the columns that are there."""
+        mask = self._once(kwargs.get("attention_mask"), self._mask)
+        kwargs = kwargs | {"attention_mask": mask}
+        if not self.past:  # after the prefill nothing is dropped from the queries
+            for name in ("position_ids", "position_embeddings"):
+                kwargs[name] = self._once(kwargs.get(name), self._positions)
+        return kwargs
+
+    def _once(self, value: Any, make: Any) -> Any:
+        # The value is kept beside its cut, so that its id cannot be used again meanwhile.
+        if id(value) not in self._cut:
+            self._cut[id(value)] = (value, make(value))
+        return self._cut[id(value)][1]
+
+    def _mask(self, mask: Tensor | None) -> Tensor | None:
+        return mask_for(mask, self.queries, self.keys, self.past, self._flat_mask)
+
+    def _positions(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(take(x, self.queries.index) for x in value)
+        return None if value is None else take(value, self.queries.index)

@@ -1,0 +1,213 @@
+"""How many vision tokens are left from which decoder layer on; the only place where counts are rounded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from types import MappingProxyType
+
+
+def share_of(share: float, n_tokens: int) -> int:
+    """The rounding rule: a share of `n_tokens` is rounded down, as the released codes do.
+
+    A product less than a millionth below a whole number is that number, for 0.29 * 100 is 28.999999999999996.
+
+    >>> share_of(0.9, 100), share_of(0.7, 10), share_of(0.29, 100), share_of(0.5, 577)
+    (90, 7, 29, 288)
+    """
+    return math.floor(share * n_tokens + 1e-6)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Vision tokens left per decoder layer: `{layer: int}` (so many) or `{layer: float}` (that share of the prompt's).
+
+    A drop at layer l happens at the *input* of layer l (0-based): layer l is the first to run on the shorter
+    sequence. An int larger than what a prompt has leaves everything; 0 may be left.
+
+    Args:
+        left: what is left from which layer on; counts may not grow with depth.
+        label: where the schedule comes from (set by `preset` and `for_average`).
+
+    Raises:
+        ValueError: a layer is negative or no int; a count is negative; a share lies outside [0, 1]; counts grow.
+
+    >>> Schedule({3: 0.5, 17: 0.25, 22: 0}).counts(n_tokens=576, n_layers=24)[-8:]
+    [288, 144, 144, 144, 144, 144, 0, 0]
+    """
+
+    left: Mapping[int, int | float]
+    label: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before a model is known, and freeze the mapping in the order of layers."""
+        if not isinstance(self.left, Mapping):
+            raise ValueError(f"left must map layers to counts or shares, as in {{3: 0.5}}; got {self.left!r}.")
+        for layer, amount in self.left.items():
+            _check_entry(layer, amount)
+        ordered = dict(sorted(self.left.items()))
+        for counted in (True, False):  # an int and a share can be compared only when the prompt is known
+            _check_falling({k: v for k, v in ordered.items() if isinstance(v, Integral) == counted})
+        object.__setattr__(self, "left", MappingProxyType(ordered))
+
+    def __hash__(self) -> int:
+        """Schedules with the same counts are the same."""
+        return hash(tuple(self.left.items()))
+
+    def __reduce__(self) -> tuple:
+        """Pickle as the plain dictionary (a mapping proxy has no pickle of its own)."""
+        return Schedule, (dict(self.left), self.label)
+
+    def __repr__(self) -> str:
+        """As it would be typed."""
+        return f"Schedule({dict(self.left)})"
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers at whose input tokens are dropped, ascending."""
+        return tuple(self.left)
+
+    def after(self, n_tokens: int) -> dict[int, int]:
+        """Tokens left after the drop of each layer, for a prompt of `n_tokens` vision tokens.
+
+        Raises:
+            ValueError: `n_tokens` is negative, or a share leaves more than an int at an earlier layer did.
+
+        >>> Schedule({3: 288, 17: 0.25}).after(576)
+        {3: 288, 17: 144}
+        """
+        if n_tokens < 0:
+            raise ValueError(f"n_tokens must be 0 or more; got {n_tokens}.")
+        counts, most = {}, n_tokens
+        for layer, amount in self.left.items():
+            if isinstance(amount, Integral):
+                counts[layer] = min(int(amount), most)
+            else:
+                counts[layer] = share_of(amount, n_tokens)
+            if counts[layer] > most:
+                raise ValueError(
+                    f"counts may not grow with depth: layer {layer} would keep {counts[layer]} "
+                    f"({amount} of {n_tokens}), but only {most} are left by then; allowed: 0 to {most}."
+                )
+            most = counts[layer]
+        return counts
+
+    def counts(self, n_tokens: int, n_layers: int) -> list[int]:
+        """Vision tokens each of the `n_layers` decoder layers runs on.
+
+        Raises:
+            ValueError: a layer of the schedule lies outside the model, or counts grow (see `after`).
+
+        >>> Schedule({1: 2}).counts(n_tokens=5, n_layers=3)
+        [5, 2, 2]
+        """
+        self.check_layers(n_layers)
+        after = self.after(n_tokens)
+        counts = [n_tokens]
+        for layer in range(n_layers):
+            counts.append(after.get(layer, counts[-1]))
+        return counts[1:]
+
+    def average(self, n_tokens: int, n_layers: int) -> float:
+        """The true layer average: the mean of `counts`, every layer booked at the length it ran at.
+
+        >>> Schedule.preset("llava-1.5-7b", 192).average(n_tokens=576, n_layers=32)
+        202.8125
+        """
+        return sum(self.counts(n_tokens, n_layers)) / n_layers
+
+    def check_layers(self, n_layers: int) -> None:
+        """Refuse a schedule that does not fit a model.
+
+        Raises:
+            ValueError: a layer lies outside [0, n_layers).
+        """
+        for layer in self.layers:
+            if layer >= n_layers:
+                raise ValueError(
+                    f"layer {layer} is out of range: the model has {n_layers} decoder layers, "
+                    f"allowed: 0 to {n_layers - 1}."
+                )
+
+    @classmethod
+    def for_average(cls, average: float, layers: tuple[int, ...], n_tokens: int, n_layers: int) -> Schedule:
+        """The schedule whose true layer average is `average` to within one token.
+
+        Each drop leaves the same share r of the tokens before it; r is found by bisection. Rounding moves every count
+        by less than one token, so the layer average, too, moves by less than one.
+
+        Raises:
+            ValueError: `layers` is empty, repeats a layer or leaves the model; `average` cannot be reached with them.
+
+        >>> schedule = Schedule.for_average(192, layers=(3, 17, 22), n_tokens=576, n_layers=32)
+        >>> schedule, schedule.average(576, 32)
+        (Schedule({3: 246, 17: 105, 22: 45}), 192.09375)
+        """
+        layers = tuple(sorted(layers))
+        if not layers or len(set(layers)) != len(layers):
+            raise ValueError(f"layers must be different and at least one; got {layers}.")
+        least = cls(dict.fromkeys(layers, 0)).average(n_tokens, n_layers)
+        if not least <= average <= n_tokens:
+            raise ValueError(
+                f"an average of {average} cannot be reached by dropping at layers {layers} of {n_layers}: "
+                f"allowed: {least:g} (nothing left after layer {layers[0]}) to {n_tokens} (nothing dropped). "
+                "Drop at an earlier layer to go lower."
+            )
+        low, high = 0.0, 1.0
+        for _ in range(60):  # 2^-60 is far below the resolution of a count
+            middle = (low + high) / 2
+            fits = _geometric(layers, middle, n_tokens).average(n_tokens, n_layers) < average
+            low, high = (middle, high) if fits else (low, middle)
+        found = _geometric(layers, high, n_tokens)
+        return cls(found.left, label=f"layer average {found.average(n_tokens, n_layers):.1f} of {n_tokens}")
+
+    @classmethod
+    def preset(cls, model: str, budget: int) -> Schedule:
+        """What a paper or a released code does; `label` says which, and its true layer average.
+
+        Raises:
+            ValueError: no source defines that budget for that model.
+
+        >>> Schedule.preset("llava-1.5-7b", 192)
+        Schedule({3: 288, 17: 144, 22: 1})
+        >>> Schedule.preset("llava-1.5-7b", 192).label
+        'V2Drop, released LLaVA code: true layer average 202.8 of 576 tokens over 32 layers'
+        """
+        from v2drop.presets import PRESETS  # presets are made of schedules
+
+        if (model, budget) not in PRESETS:
+            known = ", ".join(f"{name!r} at {label}" for name, label in PRESETS)
+            raise ValueError(
+                f"no paper or released code defines {model!r} at {budget} tokens; allowed: {known}. "
+                "For any other budget use Schedule.for_average."
+            )
+        return PRESETS[model, budget]
+
+
+def _geometric(layers: tuple[int, ...], ratio: float, n_tokens: int) -> Schedule:
+    return Schedule({layer: share_of(ratio**i, n_tokens) for i, layer in enumerate(layers, start=1)})
+
+
+def _check_entry(layer: object, amount: object) -> None:
+    if not isinstance(layer, Integral) or isinstance(layer, bool) or layer < 0:
+        raise ValueError(f"a layer must be an int of 0 or more; got {layer!r}.")
+    if isinstance(amount, bool) or not isinstance(amount, Real):
+        raise ValueError(f"layer {layer} must keep an int (so many) or a float (that share); got {amount!r}.")
+    if isinstance(amount, Integral) and amount < 0:
+        raise ValueError(f"layer {layer} must keep 0 tokens or more; got {amount}.")
+    if not isinstance(amount, Integral) and not 0 <= amount <= 1:
+        raise ValueError(
+            f"layer {layer} must keep a share in [0, 1]; got {amount}. For a number of tokens give an int."
+        )
+
+
+def _check_falling(left: dict[int, int | float]) -> None:
+    entries = list(left.items())
+    for (above, before), (layer, after) in zip(entries, entries[1:], strict=False):
+        if after > before:
+            raise ValueError(
+                f"counts may not grow with depth: layer {above} keeps {before} and layer {layer} {after}; "
+                f"allowed at layer {layer}: 0 to {before}."
+            )

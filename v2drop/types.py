@@ -1,0 +1,11 @@
+"""Shapes of the tensors that travel between modules; checked at run time in the tests only (jaxtyping)."""
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Hidden = Float[Tensor, "batch vision dim"]  # states of vision tokens, padded at the end of a row
+Scores = Float[Tensor, "batch vision"]  # higher is kept
+Ranks = Int[Tensor, "batch vision"]  # how many vision tokens of the prompt come before this one
+Real = Bool[Tensor, "batch vision"]  # False where a row is padded
+Columns = Int[Tensor, "batch column"]  # positions in the sequence
+Flags = Bool[Tensor, "batch column"]
