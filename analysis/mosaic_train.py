@@ -21,6 +21,7 @@ from analysis.mosaic_fit import Fit
 from analysis.mosaic_model import BOS, EOS, PAD, WIDTH, build, processor
 
 SEED = 0
+HELD_OUT = 128  # test scenes that the log's accuracies are measured on
 SLOT = 5  # tokens a packed question takes: four words (three and a pad), and the answer
 ASKED = ("what", "colour", "is-there", "where") * 4 + ("how-many",)
 IMAGE_END = 1 + mosaic.GRID**2  # <s> and the vision tokens
@@ -137,7 +138,7 @@ def decoder_loss(model, scenes, step: int, ids, device: str) -> tuple[Tensor, di
 def train_tower(model, folder: Path, steps: int, batch: int, device: str) -> None:
     """Stage 1, in place."""
     reader = PatchReader(model.model.vision_tower).to(device)
-    held_out = scenes_at(0, 256, "test")
+    held_out = scenes_at(0, HELD_OUT, "test")
     Fit(reader, steps, 2e-3, folder, "tower").run(
         lambda step: tower_loss(reader, scenes_at(step, batch), device),
         lambda: tower_loss(reader, held_out, device)[1],
@@ -148,10 +149,10 @@ def train_decoder(model, folder: Path, steps: int, batch: int, device: str) -> N
     """Stage 2, in place; the tower stays as stage 1 left it."""
     model.model.vision_tower.requires_grad_(False)
     ids = processor().tokenizer.convert_tokens_to_ids
-    held_out = scenes_at(0, 128, "test")
+    held_out = scenes_at(0, HELD_OUT, "test")
     Fit(model, steps, 1e-3, folder, "decoder").run(
         lambda step: decoder_loss(model, scenes_at(step, batch), step, ids, device),
-        lambda: decoder_loss(model, held_out, -1 % 2**31, ids, device)[1],
+        lambda: decoder_loss(model, held_out, 2**31, ids, device)[1],
     )
 
 

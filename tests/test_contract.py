@@ -9,7 +9,7 @@ from oracle import oracle_run
 from toys import FAMILIES, LAYERS, batch, toy
 
 from v2drop import METHODS, Schedule
-from v2drop.prompt import Candidates
+from v2drop.candidates import Candidates
 
 EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)

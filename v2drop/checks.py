@@ -122,8 +122,21 @@ def undropped(lengths: list[int], past: int) -> None:
     """
     if set(lengths) != {past}:
         raise ValueError(
-            f"the cache holds {lengths} tokens per layer, which is not what the last prompt of this `with` left; it "
-            "was cropped, or made inside another one. Run the prompt again inside this `with`."
+            f"the cache holds {lengths} tokens per layer, and is not that of the last prompt of this `with`: it was "
+            "copied, made for an earlier prompt, or made inside another `with`. Run its prompt again."
+        )
+
+
+def uncut(lengths: list[int], expected: list[int]) -> None:
+    """Refuse the prompt's own cache if something else was done to it.
+
+    Raises:
+        ValueError: a layer holds more or fewer tokens than it was given.
+    """
+    if lengths != expected:
+        raise ValueError(
+            f"the cache holds {lengths} tokens per layer; after the last prompt of this `with` it must hold "
+            f"{expected}. It was cropped (assisted generation does that). Run the prompt again."
         )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from jaxtyping import Bool
 from torch import Tensor, nn
@@ -19,14 +19,12 @@ from torch import Tensor, nn
 from v2drop import checks
 from v2drop.layout import restore, take
 from v2drop.models import locate
-from v2drop.prompt import Candidates, Prompt
+from v2drop.prompt import Prompt
 from v2drop.run import Run
 from v2drop.trace import Trace
 
 if TYPE_CHECKING:
     from v2drop.methods.base import Method
-
-__all__ = ["Candidates", "Dropping"]
 
 _active: WeakSet[nn.Module] = WeakSet()  # decoders inside a `with`; nothing is written on the model to remember it
 
@@ -49,7 +47,8 @@ class Dropping:
         self._handles: list[Any] = []
         self._placeholders: Tensor | None = None  # where the receiver saw image placeholders, in this forward pass
         self._previous: Tensor | None = None  # input of the layer before, where the method compares
-        self._prompt: Prompt | None = None  # the latest prefill, as long as its cache may go on
+        self._prompt: Prompt | None = None  # the latest prefill
+        self._cache: ref | None = None  # its cache: no other one holds what the prompt says
         self._run: Run | None = None  # this forward pass, if anything is dropped from it or was from its cache
         self._past = 0  # tokens cached before this forward pass
 
@@ -73,7 +72,7 @@ class Dropping:
         while self._handles:
             self._handles.pop().remove()
         _active.discard(self._parts.decoder)
-        self._placeholders = self._previous = self._prompt = self._run = None
+        self._placeholders = self._previous = self._prompt = self._cache = self._run = None
 
     def _see_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         ids = checks.by_name(module, args, kwargs).get("input_ids")
@@ -90,6 +89,7 @@ class Dropping:
             checks.no_new_vision(placeholders, past)
             return (), self._go_on(kwargs, past)
         self._trace.clear()
+        self._cache = None
         self._prompt = Prompt.of_call(kwargs, self._vision(kwargs, placeholders), self._method)
         if self._prompt is not None:
             self._run = Run(self._prompt.everything, checks.wants_flat_mask(module))
@@ -119,9 +119,10 @@ class Dropping:
         cache, n_layers = kwargs["past_key_values"], len(self._parts.layers)
         lengths = [cache.get_seq_length(layer) for layer in range(n_layers)]
         prompt = self._prompt
-        if prompt is None or prompt.cached(n_layers, past) != lengths:
+        if prompt is None or self._cache is None or self._cache() is not cache:
             checks.undropped(lengths, past)
             return kwargs
+        checks.uncut(lengths, prompt.cached(n_layers, past))
         checks.same_rows(kwargs, len(prompt.of))
         if prompt.segments:
             self._run = Run(prompt.everything, checks.wants_flat_mask(self._parts.decoder), past)
@@ -135,6 +136,8 @@ class Dropping:
         elif run is not None:
             states = self._narrow(layer, states)
         if not self._past:
+            cache = kwargs.get("past_key_values")  # made by the decoder, if the caller gave none
+            self._cache = None if cache is None else ref(cache)
             self._trace.lengths.append(states.shape[1])
             self._trace.vision_tokens.append([0] * len(states) if run is None else list(self._prompt.left))
         if run is None or run.keys is None:

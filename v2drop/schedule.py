@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Integral
 from types import MappingProxyType
+
+from v2drop.entries import check_entry, check_falling
 
 
 def share_of(share: float, n_tokens: int) -> int:
@@ -46,10 +48,10 @@ class Schedule:
         if not isinstance(self.left, Mapping):
             raise ValueError(f"left must map layers to counts or shares, as in {{3: 0.5}}; got {self.left!r}.")
         for layer, amount in self.left.items():
-            _check_entry(layer, amount)
+            check_entry(layer, amount)
         ordered = dict(sorted(self.left.items()))
         for counted in (True, False):  # an int and a share can be compared only when the prompt is known
-            _check_falling({k: v for k, v in ordered.items() if isinstance(v, Integral) == counted})
+            check_falling({k: v for k, v in ordered.items() if isinstance(v, Integral) == counted})
         object.__setattr__(self, "left", MappingProxyType(ordered))
 
     def __hash__(self) -> int:
@@ -188,26 +190,3 @@ class Schedule:
 
 def _geometric(layers: tuple[int, ...], ratio: float, n_tokens: int) -> Schedule:
     return Schedule({layer: share_of(ratio**i, n_tokens) for i, layer in enumerate(layers, start=1)})
-
-
-def _check_entry(layer: object, amount: object) -> None:
-    if not isinstance(layer, Integral) or isinstance(layer, bool) or layer < 0:
-        raise ValueError(f"a layer must be an int of 0 or more; got {layer!r}.")
-    if isinstance(amount, bool) or not isinstance(amount, Real):
-        raise ValueError(f"layer {layer} must keep an int (so many) or a float (that share); got {amount!r}.")
-    if isinstance(amount, Integral) and amount < 0:
-        raise ValueError(f"layer {layer} must keep 0 tokens or more; got {amount}.")
-    if not isinstance(amount, Integral) and not 0 <= amount <= 1:
-        raise ValueError(
-            f"layer {layer} must keep a share in [0, 1]; got {amount}. For a number of tokens give an int."
-        )
-
-
-def _check_falling(left: dict[int, int | float]) -> None:
-    entries = list(left.items())
-    for (above, before), (layer, after) in zip(entries, entries[1:], strict=False):
-        if after > before:
-            raise ValueError(
-                f"counts may not grow with depth: layer {above} keeps {before} and layer {layer} {after}; "
-                f"allowed at layer {layer}: 0 to {before}."
-            )

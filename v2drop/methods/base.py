@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from v2drop.dropping import Candidates, Dropping
+from v2drop.candidates import Candidates
+from v2drop.dropping import Dropping
 from v2drop.schedule import Schedule
 from v2drop.types import Scores
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from v2drop.dropping import Candidates
+from v2drop.candidates import Candidates
 from v2drop.methods.base import Method
 from v2drop.types import Scores
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from v2drop.dropping import Candidates
+from v2drop.candidates import Candidates
 from v2drop.methods.base import Method
 from v2drop.types import Scores
 from v2drop.variation import METRICS

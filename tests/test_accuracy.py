@@ -1,0 +1,110 @@
+"""Accuracy: judged replies, intervals with known answers, paired differences, figures that show their table."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import load
+from analysis.accuracy import accuracy, against, interval, is_right, paper_layers, summarise
+from analysis.loading import EMBEDDED
+from analysis.mosaic import sample
+from analysis.plots import accuracy_curve, overlay
+from v2drop import Random, Schedule, V2Drop
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer", "right"),
+    [
+        ("7", "7", True),
+        ("The digit is 7.", "7", True),
+        ("17", "7", False),
+        ("Top left", "top-left", True),
+        ("left top", "top-left", False),
+        ("", "no", False),
+        ("none", "no", False),
+    ],
+)
+def test_replies_are_judged_by_whole_words(reply, answer, right):
+    assert is_right(reply, answer) is right
+
+
+def test_paper_layers_at_other_depths():
+    assert paper_layers(32) == (3, 17, 22) and paper_layers(28) == (3, 15, 19) and paper_layers(12) == (1, 6, 8)
+
+
+def test_the_interval_covers_at_its_level():
+    """400 samples of 60 coin tosses: 95 % intervals miss the truth in 5 % of them, give or take (binomial, 4 sd)."""
+    rng = np.random.default_rng(0)
+    missed = sum(not low <= 0.7 <= high for low, high in (interval(rng.random(60) < 0.7, seed=i) for i in range(400)))
+    assert 3 <= missed <= 45
+
+
+def test_the_interval_of_a_constant_is_a_point_and_nan_is_refused():
+    assert interval(np.ones(5)) == (1.0, 1.0)
+    for wrong in ([], [1.0, np.nan]):
+        with pytest.raises(ValueError, match="values must be numbers, at least one"):
+            interval(np.array(wrong))
+
+
+def frame(right):
+    return pd.DataFrame(
+        [(m, b, q, bool(r)) for (m, b), rs in right.items() for q, r in enumerate(rs)],
+        columns=["method", "budget", "question", "right"],
+    )
+
+
+def test_summary_by_hand():
+    table = summarise(frame({("a", 8): [1, 1, 0, 0], ("b", 8): [1, 1, 1, 1]}), ["method", "budget"]).set_index("method")
+    assert table["mean"].to_dict() == {"a": 0.5, "b": 1.0} and table.n.to_dict() == {"a": 4, "b": 4}
+    assert table.low["a"] < 0.5 < table.high["a"] and table.low["b"] == table.high["b"] == 1
+
+
+def test_paired_differences_are_sharper_than_two_intervals():
+    rng = np.random.default_rng(0)
+    base = rng.random(400) < 0.5
+    better = base | (rng.random(400) < 0.1)  # right wherever the baseline is, and a little oftener
+    table = against(frame({("base", 8): base, ("better", 8): better}), "base", ["budget"])
+    assert list(table.method) == ["better"] and table["mean"].item() == pytest.approx((better & ~base).mean())
+    assert 0 < table.low.item() < table["mean"].item() < table.high.item() < 0.1
+    with pytest.raises(ValueError, match="baseline must be one of base, better; got 'none'"):
+        against(frame({("base", 8): base, ("better", 8): better}), "none", ["budget"])
+
+
+def test_accuracy_asks_every_question_under_every_method():
+    loaded, asked = load(EMBEDDED), sample(7)
+    schedule = Schedule({1: 0.5})
+    methods = {"plain": None, "v2drop": V2Drop(schedule), "all gone": Random(Schedule({0: 0}))}
+    table = accuracy(loaded, asked, methods, batch_size=3)
+    assert table.groupby("method", sort=False).size().to_dict() == dict.fromkeys(methods, 7)
+    assert table.groupby("method").average_tokens.first().to_dict() == {"plain": 144, "v2drop": 78, "all gone": 0}
+    for name, method in methods.items():
+        if name != "all gone":
+            alone = accuracy(loaded, asked, {name: method}, batch_size=1)
+            assert alone.reply.tolist() == table[table.method == name].reply.tolist()
+    assert (table.right == [is_right(r, a) for r, a in zip(table.reply, table.answer, strict=True)]).all()
+
+
+def test_a_seeded_method_draws_anew_for_every_batch():
+    loaded, (first, *_) = load(EMBEDDED), sample(1)
+    table = accuracy(loaded, [first] * 12, {"random": Random(Schedule({1: 2}))}, batch_size=1)
+    assert table.reply.nunique() > 1  # two tokens of 144: what is seen is chance, the same question or not
+
+
+def test_the_curve_shows_the_table():
+    table = summarise(
+        frame({("a", 8): [1, 0], ("a", 16): [1, 1], ("b", 8): [0, 0], ("b", 16): [1, 0]}), ["method", "budget"]
+    )
+    ax = accuracy_curve(table)
+    assert [line.get_label() for line in ax.lines] == ["a", "b"]
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[0.5, 1.0], [0.0, 0.5]]
+    plt.close("all")
+
+
+def test_the_overlay_darkens_what_is_dropped():
+    ax = overlay(np.full((8, 8, 3), 255, np.uint8), [0, 3], 4, plt.subplots()[1], relevant=[3])
+    shade = ax.images[1].get_alpha()
+    assert (shade == 0).tolist() == [[True, False], [False, True]] and len(ax.patches) == 1
+    with pytest.raises(ValueError, match="square number.*got 5"):
+        overlay(np.zeros((8, 8, 3), np.uint8), [], 5, ax)
+    plt.close("all")

@@ -1,0 +1,91 @@
+"""The context manager leaves nothing behind, also after an exception, and can be used again."""
+
+import pytest
+import torch
+from toys import IMAGE_TOKENS, batch, toy
+
+from v2drop import METHODS, Random, Schedule, Uniform, V2Drop
+
+HALF = Schedule({1: 0.5, 3: 0.25})
+
+
+def footprint(model):
+    """Everything a context manager could leave behind."""
+    hooks = [
+        len(getattr(module, name))
+        for module in model.modules()
+        for name in (
+            "_forward_hooks",
+            "_forward_pre_hooks",
+            "_forward_pre_hooks_with_kwargs",
+            "_backward_hooks",
+        )
+    ]
+    attributes = [sorted(vars(module)) for module in model.modules()]
+    return hooks, attributes, sorted(model.state_dict()), [name for name, _ in model.named_buffers()]
+
+
+@pytest.fixture
+def prompt():
+    return batch("llava", ["tittttt"])
+
+
+def test_nothing_is_left_on_the_model(prompt):
+    model = toy("llava")
+    before = footprint(model)
+    with V2Drop(HALF)(model):
+        assert footprint(model) != before
+        model.generate(**prompt.inputs, max_new_tokens=2)
+    assert footprint(model) == before
+
+
+def test_nothing_is_left_after_an_exception_and_the_model_can_be_used_again(prompt):
+    model, method = toy("llava"), V2Drop(HALF)
+    before, plain = footprint(model), toy("llava")(**prompt.inputs).logits
+    with pytest.raises(RuntimeError, match="Boom"), method(model):
+
+        def explode(*_):
+            raise RuntimeError("Boom")
+
+        handle = model.model.language_model.layers[2].register_forward_pre_hook(explode)
+        try:
+            model(**prompt.inputs)
+        finally:
+            handle.remove()
+    assert footprint(model) == before
+    assert torch.equal(model(**prompt.inputs).logits, plain)
+    with method(model) as trace:
+        model(**prompt.inputs)
+    assert trace.kept[3].shape == (1, IMAGE_TOKENS // 4)
+
+
+def test_an_exception_inside_a_layer_does_not_spoil_the_next_run(prompt):
+    model = toy("llava")
+    with V2Drop(HALF)(model) as trace:
+        model(**prompt.inputs)
+        first = trace.kept[3].clone()
+        with pytest.raises(ValueError, match="output_attentions"):
+            model(**prompt.inputs, output_attentions=True)
+        model(**prompt.inputs)
+        assert torch.equal(trace.kept[3], first)
+
+
+def test_repeated_use_gives_the_same(prompt):
+    for name, method in METHODS.items():
+        kept = []
+        for _ in range(2):
+            with method(HALF)(toy("llava")) as trace:
+                toy("llava")(**prompt.inputs)
+            kept.append(trace.kept[3])
+        assert torch.equal(*kept), name
+
+
+def test_nested_use_is_refused_and_the_outer_one_goes_on(prompt):
+    model = toy("llava")
+    with V2Drop(HALF)(model) as trace:
+        with pytest.raises(ValueError, match="already inside"), Random(HALF)(model):
+            pass
+        model(**prompt.inputs)
+        assert len(trace.kept) == 2
+    with Uniform(HALF)(model):
+        model(**prompt.inputs)

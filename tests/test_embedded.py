@@ -1,0 +1,105 @@
+"""The trained model that ships: what it is, that it is what was measured, and that it needs the picture."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from transformers import LlavaForConditionalGeneration, LlavaProcessor
+
+from analysis import load
+from analysis.loading import EMBEDDED
+from analysis.mosaic import GRID, KINDS, sample
+from analysis.mosaic_evaluate import checksum, evaluate
+from analysis.mosaic_model import config
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return load(EMBEDDED)
+
+
+@pytest.fixture(scope="module")
+def measured(embedded):
+    return evaluate(embedded, n=300, seed=7).set_index("kind")
+
+
+def test_it_is_a_real_llava_with_144_vision_tokens_and_twelve_layers(embedded):
+    assert type(embedded.model) is LlavaForConditionalGeneration and type(embedded.processor) is LlavaProcessor
+    scene, question = sample(1)[0]
+    inputs = embedded.inputs([scene.image], [question.text])
+    assert len(embedded.vision_positions(inputs)[0]) == GRID**2 == 144
+    assert embedded.n_layers == 12
+    assert embedded.model.config.to_dict()["text_config"]["hidden_size"] == config().text_config.hidden_size
+
+
+def test_its_files_are_the_ones_that_were_measured():
+    lines = (EMBEDDED / "SHA256SUMS").read_text().splitlines()
+    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "processor_config.json"} <= set(sums)
+    assert all(checksum(EMBEDDED / name) == digest for name, digest in sums.items())
+
+
+def test_it_is_small_and_holds_no_pickles():
+    files = list(EMBEDDED.iterdir())
+    assert sum(f.stat().st_size for f in files) < 12e6
+    assert {f.suffix for f in files} <= {".safetensors", ".json", ".jsonl", ".jinja", ".csv", ".md", ""}
+
+
+def test_accuracy_meets_the_bar_on_a_fixed_sample(measured):
+    assert measured.accuracy["all"] >= 0.95
+    assert (measured.accuracy[list(KINDS)] >= 0.90).all()
+
+
+def test_the_recorded_accuracy_is_what_it_does(measured):
+    recorded = pd.read_csv(EMBEDDED / "accuracy.csv").set_index("kind")
+    assert (recorded.accuracy[list(KINDS)] >= 0.90).all() and recorded.accuracy["all"] >= 0.95
+    error = (recorded.accuracy * (1 - recorded.accuracy) / measured.n).pow(0.5)
+    assert ((measured.accuracy - recorded.accuracy).abs() <= 3 * error + 0.01).all()
+
+
+def test_without_the_image_it_falls_to_the_prior(measured):
+    assert (measured.blind <= measured.prior + 0.12).all()
+    assert measured.blind["all"] < measured.accuracy["all"] - 0.5
+
+
+def test_it_answers_in_one_word_and_stops(embedded):
+    scene, question = sample(1)[0]
+    out = embedded.model.generate(**embedded.inputs([scene.image], [question.text]), max_new_tokens=8)
+    assert out[0, -1] == embedded.model.generation_config.eos_token_id
+    assert embedded.processor.decode(out[0, -2:], skip_special_tokens=True) == question.answer
+
+
+def test_the_model_card_tells_the_recorded_numbers():
+    card = (EMBEDDED / "README.md").read_text()
+    for row in pd.read_csv(EMBEDDED / "accuracy.csv").itertuples():
+        assert f"| {row.kind} | {row.n:.0f} | {row.accuracy:.3f} | {row.blind:.3f} | {row.prior:.3f} |" in card
+
+
+def test_the_training_log_ends_where_the_recipe_does():
+    for stage, steps in (("tower", 3000), ("decoder", 2000)):
+        log = [json.loads(line) for line in (EMBEDDED / f"{stage}.jsonl").read_text().splitlines()]
+        assert [record["step"] for record in log] == list(range(100, steps + 1, 100))
+
+
+def test_weights_are_finite(embedded):
+    assert all(torch.isfinite(parameter).all() for parameter in embedded.model.parameters())
+
+
+def test_the_default_is_the_embedded_model_or_what_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.delenv("V2DROP_MODEL", raising=False)
+    assert Path(load().name) == EMBEDDED
+    monkeypatch.setenv("V2DROP_MODEL", str(tmp_path / "none"))
+    with pytest.raises(ValueError, match=r"none' cannot be loaded.*leave V2DROP_MODEL unset"):
+        load()
+
+
+def test_a_checkpoint_without_pictures_is_refused(tmp_path):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    LlamaForCausalLM(
+        LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1)
+    ).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        load(tmp_path)

@@ -1,0 +1,119 @@
+"""Everything after the prefill, with and without a cache, and other ways to run a model."""
+
+import pytest
+import torch
+from oracle import oracle_run
+from toys import IMAGE_ID, IMAGE_TOKENS, LAYERS, batch, toy
+
+from v2drop import METHODS, Random, Schedule, V2Drop
+
+HALF = Schedule({1: 0.5, 3: 0.25})
+EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
+
+
+@pytest.fixture
+def prompt():
+    return batch("llava", ["tittttt"])
+
+
+def test_gaps_in_position_ids_are_no_packed_sequences():
+    """Without a cache and a mask, transformers takes a jump in position ids for a new sequence (ecosystem.md, 0.1)."""
+    data = batch("llama", ["ttvvvvvvvvtt"])
+    model, none = toy("llama"), torch.zeros(1, 0, dtype=torch.long)
+    for name, layer in (("random", 0), ("uniform", 0), ("v2drop", 1)):
+        with METHODS[name](Schedule({layer: 3}))(model, **data.options) as trace:
+            got = model(input_ids=data.inputs["input_ids"], use_cache=False).logits[:, -1]
+        expected = oracle_run(model, data, trace.kept, none, LAYERS)[:, -1]
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+@EVERY_METHOD
+@pytest.mark.parametrize("operator", ["eager", "sdpa"])
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"num_beams": 2, "num_return_sequences": 2}], ids=str)
+def test_generation_with_and_without_cache_agree(name, operator, options):
+    data, model = batch("llava", ["titttt", "tit", "tttt"]), toy("llava", operator)
+    results = []
+    with METHODS[name](HALF)(model):
+        for use_cache in (True, False):
+            out = model.generate(**data.inputs, max_new_tokens=6, use_cache=use_cache, do_sample=False, **options)
+            results.append(out)
+    assert torch.equal(*results)
+
+
+def test_generation_is_greedy_on_the_oracle():
+    data, model = batch("llava", ["titttt", "tit", "tttt"]), toy("llava")
+    with V2Drop(HALF)(model) as trace:
+        tokens = model.generate(**data.inputs, max_new_tokens=6, do_sample=False)[:, data.vision.shape[1] :]
+    logits = oracle_run(model, data, trace.kept, tokens, LAYERS)[:, data.vision.shape[1] - 1 : -1]
+    assert torch.equal(logits.argmax(-1), tokens)
+
+
+def test_sampling_draws_from_the_same_distribution():
+    data, model = batch("llava", ["titttt", "tit"]), toy("llava")
+    drawn = []
+    with V2Drop(HALF)(model):
+        for use_cache in (True, False):
+            torch.manual_seed(5)
+            options = {"do_sample": True, "use_cache": use_cache, "suppress_tokens": [IMAGE_ID]}
+            drawn.append(model.generate(**data.inputs, max_new_tokens=6, **options))
+    assert torch.equal(*drawn)
+
+
+def test_a_chunk_of_tokens_after_the_prefill():
+    data, model = batch("llama", ["tvvvvvvttt", "vvvvvtt"]), toy("llama")
+    chunk = torch.randint(4, 64, (2, 3))
+    with V2Drop(HALF)(model, **data.options) as trace:
+        out = model(**data.inputs, position_ids=data.positions)
+        present = torch.cat([data.inputs["attention_mask"], torch.ones_like(chunk)], 1)
+        after = data.present.sum(1, keepdim=True) + torch.arange(3)
+        got = model(
+            input_ids=chunk, attention_mask=present, position_ids=after, past_key_values=out.past_key_values
+        ).logits
+    expected = oracle_run(model, data, trace.kept, chunk, LAYERS)[:, -3:]
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_prompt_after_a_plain_start_of_the_conversation():
+    """An undropped cache from outside is as good as no cache."""
+    data, model = batch("llama", ["ttttt"]), toy("llama")
+    plain = model(**data.inputs)
+    more = torch.randint(4, 64, (1, 2))
+    mask = torch.ones(1, 5, dtype=torch.bool)
+    with V2Drop(HALF)(model, vision_mask=mask):
+        got = model(input_ids=more, past_key_values=plain.past_key_values).logits
+    whole = model(input_ids=torch.cat([data.inputs["input_ids"], more], 1)).logits
+    torch.testing.assert_close(got, whole[:, -2:], atol=1e-5, rtol=1e-5)
+
+
+def test_bfloat16_runs_and_keeps_the_schedule(prompt):
+    torch.manual_seed(0)
+    model = toy("llava").__class__(toy("llava").config).eval().to(torch.bfloat16)
+    inputs = prompt.inputs | {"pixel_values": prompt.inputs["pixel_values"].bfloat16()}
+    with V2Drop(HALF)(model) as trace:
+        out = model.generate(**inputs, max_new_tokens=4)
+    n = IMAGE_TOKENS
+    assert out.shape[1] == prompt.vision.shape[1] + 4
+    assert trace.lengths == [n + 6, *[n // 2 + 6] * 2, *[n // 4 + 6] * 2]
+    assert trace.scores[1].dtype == torch.float32
+
+
+def test_a_loss_over_the_answer_is_finite_and_the_oracles(prompt):
+    model, labels = toy("llava"), prompt.inputs["input_ids"].clone()
+    labels[prompt.vision] = -100
+    labels[:, :-2] = -100
+    with V2Drop(HALF)(model) as trace:
+        loss = model(**prompt.inputs, labels=labels).loss
+    none = torch.zeros(1, 0, dtype=torch.long)
+    logits = oracle_run(model, prompt, trace.kept, none, LAYERS)
+    expected = torch.nn.functional.cross_entropy(logits[0, -3:-1], labels[0, -2:])
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_plain_cache_is_no_cache_of_a_drop_at_layer_0():
+    data, model = batch("llama", ["tvvvvvvttt"]), toy("llama")
+    plain, more = model(**data.inputs).past_key_values, torch.randint(4, 64, (1, 2))
+    with Random(Schedule({0: 2}))(model, **data.options):
+        model(**data.inputs)
+        got = model(input_ids=more, past_key_values=plain).logits
+    whole = model(input_ids=torch.cat([data.inputs["input_ids"], more], 1)).logits
+    torch.testing.assert_close(got, whole[:, -2:], atol=1e-5, rtol=1e-5)

@@ -1,0 +1,147 @@
+"""What cannot be followed is refused with a message that says what to do."""
+
+import pytest
+import torch
+from toys import IMAGE_TOKENS, TEXT, batch, toy
+from transformers import LlamaConfig, LlamaForCausalLM, StaticCache
+
+from v2drop import Schedule, V2Drop
+
+HALF = Schedule({1: 0.5, 3: 0.25})
+
+
+@pytest.fixture
+def prompt():
+    return batch("llava", ["tittttt"])
+
+
+def test_an_empty_trace_says_so():
+    with V2Drop(HALF)(toy("llava")) as trace, pytest.raises(ValueError, match="run the model inside"):
+        _ = trace.average_tokens
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"output_hidden_states": True}, "output_hidden_states=True is not supported"),
+        ({"output_attentions": True}, "output_attentions=True is not supported"),
+        ({"max_new_tokens": 2, "cache_implementation": "static"}, "StaticCache cannot hold"),
+        ({"max_new_tokens": 2, "prefill_chunk_size": 8}, "prefilled at once"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_followed_is_refused(prompt, arguments, message):
+    model = toy("llava", "eager")
+    run = model.generate if "max_new_tokens" in arguments else model
+    with V2Drop(HALF)(model), pytest.raises(ValueError, match=message):
+        run(**prompt.inputs, **arguments)
+
+
+def test_a_static_cache_passed_by_hand_is_refused():
+    data, model = batch("llama", ["tvvvvt"]), toy("llama")
+    cache = StaticCache(config=model.config, max_cache_len=16)
+    with V2Drop(HALF)(model, **data.options), pytest.raises(ValueError, match="allowed: DynamicCache"):
+        model(**data.inputs, past_key_values=cache)
+
+
+def test_a_cache_of_another_dropping_is_refused(prompt):
+    model = toy("llava")
+    with V2Drop(HALF)(model):
+        cache = model(**prompt.inputs).past_key_values
+    with V2Drop(HALF)(model), pytest.raises(ValueError, match="tokens per layer"):
+        model(input_ids=torch.tensor([[5]]), past_key_values=cache)
+
+
+def test_a_cache_of_an_earlier_prompt_or_a_cropped_one_is_refused(prompt):
+    model, token = toy("llava"), torch.tensor([[5]])
+    with V2Drop(HALF)(model):
+        earlier = model(**prompt.inputs).past_key_values
+        last = model(**prompt.inputs).past_key_values
+        with pytest.raises(ValueError, match="made for an earlier prompt"):
+            model(input_ids=token, past_key_values=earlier)
+        model(input_ids=token, past_key_values=last)
+        last.layers[2].crop(-1)
+        with pytest.raises(ValueError, match="must hold .*cropped"):
+            model(input_ids=token, past_key_values=last)
+
+
+def test_flex_attention_is_refused():
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**TEXT)).eval()
+    model.config._attn_implementation = "flex_attention"
+    data = batch("llama", ["tvvvvt"])
+    with (
+        V2Drop(HALF)(model, **data.options),
+        pytest.raises(ValueError, match="'flex_attention' is not supported"),
+    ):
+        model(**data.inputs)
+
+
+def test_an_unsupported_model_is_refused():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=9))
+    with pytest.raises(ValueError, match=r"GPT2LMHeadModel .*not supported; allowed: llava, llama, qwen2"):
+        V2Drop(HALF)(model)
+    with pytest.raises(ValueError, match="Linear .*not supported"):
+        V2Drop(HALF)(torch.nn.Linear(1, 1))
+    with pytest.raises(ValueError, match="language-model head"):
+        V2Drop(HALF)(toy("llama").model, vision_mask=torch.ones(1, 3, dtype=torch.bool))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, on importing its compiler
+def test_a_compiled_model_is_refused():
+    with pytest.raises(ValueError, match="compiled"):
+        V2Drop(HALF)(torch.compile(toy("llava")))
+
+
+def test_schedules_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"layer 5 is out of range: .* 5 decoder layers, allowed: 0 to 4"):
+        V2Drop(Schedule({5: 1}))(toy("llava"))
+    with pytest.raises(ValueError, match="layer 0 does not have"):
+        V2Drop(Schedule({0: 1}))
+    with pytest.raises(ValueError, match="metric must be one of l2, l1, cosine.*got 'l3'"):
+        V2Drop(HALF, metric="l3")
+
+
+def test_vision_masks_that_do_not_fit_are_refused():
+    data, model = batch("llama", ["tvvvvt"]), toy("llama")
+    with pytest.raises(ValueError, match="a text model has no vision tokens of its own"):
+        V2Drop(HALF)(model)
+    with pytest.raises(ValueError, match=r"must be a BoolTensor \[batch, sequence\]; got torch.int64 \[1, 6\]"):
+        V2Drop(HALF)(model, vision_mask=data.vision.long())
+    with (
+        V2Drop(HALF)(model, vision_mask=data.vision[:, :4]),
+        pytest.raises(ValueError, match=r"must be \[1, 6\]"),
+    ):
+        model(**data.inputs)
+
+
+def test_embeddings_need_a_vision_mask(prompt):
+    model = toy("llava")
+    embeds = model.get_input_embeddings()(prompt.inputs["input_ids"])
+    with V2Drop(HALF)(model), pytest.raises(ValueError, match="pass vision_mask="):
+        model(inputs_embeds=embeds)
+    with V2Drop(HALF)(model, vision_mask=prompt.vision) as trace:
+        model(inputs_embeds=embeds)
+    assert trace.kept[3].shape == (1, IMAGE_TOKENS // 4)
+
+
+def test_a_schedule_whose_counts_grow_for_this_prompt_is_refused(prompt):
+    with (
+        V2Drop(Schedule({1: 2, 3: 0.5}))(toy("llava")),
+        pytest.raises(ValueError, match="layer 3 would keep 8"),
+    ):
+        toy("llava")(**prompt.inputs)
+
+
+def test_a_score_of_the_wrong_shape_is_refused(prompt):
+    class Wrong(V2Drop):
+        def score(self, candidates):
+            return super().score(candidates)[:, 1:]
+
+    with (
+        Wrong(HALF)(toy("llava")),
+        pytest.raises(ValueError, match=r"one score a candidate, \(1, 16\); got \(1, 15\)"),
+    ):
+        toy("llava")(**prompt.inputs)
