@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,19 +72,30 @@ def load(name_or_path: str | Path | None = None) -> Loaded:
     """
     name = str(name_or_path or os.environ.get("V2DROP_MODEL") or EMBEDDED)
     cuda = torch.cuda.is_available()
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # or it remarks that torchvision, which nothing here needs, is not installed
     try:
-        processor = AutoProcessor.from_pretrained(name)
-        model = AutoModelForImageTextToText.from_pretrained(name, dtype="auto" if cuda else torch.float32)
+        with _quiet():
+            processor = AutoProcessor.from_pretrained(name)
+            model = AutoModelForImageTextToText.from_pretrained(name, dtype="auto" if cuda else torch.float32)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{name!r} cannot be loaded: {str(error).splitlines()[0]} Give a folder that save_pretrained wrote, or a "
             "hub id spelt as on its page (log in for a gated one; unset HF_HUB_OFFLINE to download); leave "
             "V2DROP_MODEL unset for the embedded model, which lies in data/ of a clone of the repository."
         ) from error
-    finally:
-        logging.set_verbosity(verbosity)
     processor.tokenizer.padding_side = "left"
     model = model.to("cuda" if cuda else "cpu").eval().requires_grad_(False)
     return Loaded(name, model, processor)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No remark that torchvision, which nothing here needs, is missing; no bar that ends up in a notebook's output."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()  # of reading weights from disk; downloads still show theirs
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -9,6 +9,8 @@ the same command goes on from the last checkpoint in `--work`. Every scene is dr
 from __future__ import annotations
 
 import argparse
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -73,11 +75,10 @@ def tower_loss(reader: PatchReader, scenes: list[mosaic.Scene], device: str) -> 
     """Cross-entropies (empty patches count a tenth), squared error of the place; accuracies on filled patches."""
     digit, colour, present = (t.to(device) for t in patch_labels(scenes))
     digit_logits, colour_logits, place, present_logits = (x.float() for x in reader(pixels(scenes).to(device)))
-    weight = lambda n: torch.tensor([1.0] * (n - 1) + [0.1], device=device)  # noqa: E731
     axis = torch.linspace(-1, 1, mosaic.GRID, device=device)
     loss = (
-        F.cross_entropy(digit_logits.flatten(0, 1), digit.flatten(), weight(11))
-        + F.cross_entropy(colour_logits.flatten(0, 1), colour.flatten(), weight(9))
+        _patch_loss(digit_logits, digit)
+        + _patch_loss(colour_logits, colour)
         + F.mse_loss(place, torch.cartesian_prod(axis, axis).expand_as(place))
         + F.binary_cross_entropy_with_logits(present_logits, present)
     )
@@ -91,10 +92,16 @@ def tower_loss(reader: PatchReader, scenes: list[mosaic.Scene], device: str) -> 
     return loss, {name: hits.float().mean().item() for name, hits in right.items()}
 
 
-def packed(scenes: list[mosaic.Scene], step: int, ids) -> tuple[Tensor, Tensor, list[list[str]]]:
-    """Questions in slots: token ids and next-token labels (-100: none), int64 [batch, slots * SLOT], and the kinds."""
+def _patch_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    weight = torch.ones(logits.shape[-1], device=logits.device)
+    weight[-1] = 0.1  # the last class is "empty", and nine patches in ten are
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), weight)
+
+
+def packed(scenes: list[mosaic.Scene], step: int, ids: Callable) -> tuple[Tensor, Tensor]:
+    """Questions in slots: token ids and next-token labels (-100: none), int64 [batch, slots * SLOT]."""
     rng = np.random.default_rng([SEED, step])
-    tokens, labels, kinds = [], [], []
+    tokens, labels = [], []
     for s in scenes:
         row, row_labels = [], []
         for kind in ASKED:
@@ -103,8 +110,9 @@ def packed(scenes: list[mosaic.Scene], step: int, ids) -> tuple[Tensor, Tensor, 
             answer, pad = ids([q.answer, EOS]), SLOT - 1 - len(asked)
             row += [*asked, answer[0], *ids([PAD] * pad)]
             row_labels += [*[-100] * (len(asked) - 1), *answer, *[-100] * pad]
-        tokens.append(row), labels.append(row_labels), kinds.append(list(ASKED))
-    return torch.tensor(tokens), torch.tensor(labels), kinds
+        tokens.append(row)
+        labels.append(row_labels)
+    return torch.tensor(tokens), torch.tensor(labels)
 
 
 def packing(n_slots: int) -> tuple[Tensor, Tensor]:
@@ -116,10 +124,11 @@ def packing(n_slots: int) -> tuple[Tensor, Tensor]:
     return mask[None, None], positions[None]
 
 
-def decoder_loss(model, scenes, step: int, ids, device: str) -> tuple[Tensor, dict[str, float]]:
+def decoder_loss(
+    model: nn.Module, scenes: list[mosaic.Scene], step: int, ids: Callable, device: str
+) -> tuple[Tensor, dict[str, float]]:
     """Cross-entropy of answer and end, and the share of right answers by kind of question."""
-    tokens, labels, kinds = packed(scenes, step, ids)
-    tokens, labels = tokens.to(device), labels.to(device)
+    tokens, labels = (t.to(device) for t in packed(scenes, step, ids))
     mask, positions = (t.to(device) for t in packing(len(ASKED)))
     embed = model.get_input_embeddings()
     with torch.no_grad():
@@ -131,11 +140,11 @@ def decoder_loss(model, scenes, step: int, ids, device: str) -> tuple[Tensor, di
     asked = labels != -100
     logits = model.lm_head(states.last_hidden_state[:, IMAGE_END:][asked]).float()
     right = (logits.argmax(-1) == labels[asked])[::2].view(len(scenes), -1).float().mean(0)
-    accuracy = {kind: right[[k == kind for k in kinds[0]]].mean().item() for kind in mosaic.KINDS}
+    accuracy = {kind: right[[k == kind for k in ASKED]].mean().item() for kind in mosaic.KINDS}
     return F.cross_entropy(logits, labels[asked]), accuracy
 
 
-def train_tower(model, folder: Path, steps: int, batch: int, device: str) -> None:
+def train_tower(model: nn.Module, folder: Path, steps: int, batch: int, device: str) -> None:
     """Stage 1, in place."""
     reader = PatchReader(model.model.vision_tower).to(device)
     held_out = scenes_at(0, HELD_OUT, "test")
@@ -145,7 +154,7 @@ def train_tower(model, folder: Path, steps: int, batch: int, device: str) -> Non
     )
 
 
-def train_decoder(model, folder: Path, steps: int, batch: int, device: str) -> None:
+def train_decoder(model: nn.Module, folder: Path, steps: int, batch: int, device: str) -> None:
     """Stage 2, in place; the tower stays as stage 1 left it."""
     model.model.vision_tower.requires_grad_(False)
     ids = processor().tokenizer.convert_tokens_to_ids
@@ -171,8 +180,10 @@ def main() -> None:
     model = build().to(args.device)
     train_tower(model, args.work, args.tower_steps, args.tower_batch, args.device)
     train_decoder(model, args.work, args.decoder_steps, args.decoder_batch, args.device)
-    model.save_pretrained(args.output)
+    model.to("cpu").save_pretrained(args.output)
     processor().save_pretrained(args.output)
+    for log in args.work.glob("*.jsonl"):
+        shutil.copy(log, args.output)
 
 
 if __name__ == "__main__":

@@ -22,14 +22,12 @@ def accuracy_curve(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax: to draw on.
     """
     ax = ax or plt.subplots(figsize=(7, 4.2), layout="constrained")[1]
-    names = summary.method.unique()
-    colours = sns.color_palette("colorblind", len(names))
-    for (name, line), colour, marker in zip(
-        summary.groupby("method", sort=False), colours, "osD^vP"[: len(names)], strict=True
-    ):
+    styles = iter(zip(sns.color_palette("deep"), "osD^vPX*ph", strict=True))
+    for name, line in summary.groupby("method", sort=False):
         if len(line) == 1:  # the model itself: a level to compare with, not a curve
             ax.axhline(line["mean"].item(), color="0.4", linestyle="--", linewidth=1, label=name)
             continue
+        colour, marker = next(styles)
         ax.fill_between(line.budget, line.low, line.high, color=colour, alpha=0.12, linewidth=0)
         ax.plot(line.budget, line["mean"], marker=marker, markersize=5, color=colour, label=name)
     ax.set(xlabel="vision tokens retained (true layer average)", ylabel="held-out questions right", ylim=(0, 1.03))

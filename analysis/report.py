@@ -89,6 +89,15 @@ def forget_outputs(notebook: NotebookNode) -> int:
     return sum(bool(cell.source.strip()) for cell in cells)
 
 
+def kernel_environment() -> dict[str, str]:
+    """Return what kernels are told: no progress bars, and V2DROP_MODEL as seen from their own folder."""
+    environment = os.environ | {"TQDM_DISABLE": "1"}  # a page of half-drawn bars says nothing
+    model = environment.get("V2DROP_MODEL")
+    if model and Path(model).is_dir():
+        environment["V2DROP_MODEL"] = str(Path(model).resolve())
+    return environment
+
+
 def execute(notebook: NotebookNode, folder: Path, tick: Callable[[], object]) -> str:
     """Run a notebook in place, calling `tick` after each cell; return the last line of the error, or ''."""
     client = NotebookClient(
@@ -101,7 +110,7 @@ def execute(notebook: NotebookNode, folder: Path, tick: Callable[[], object]) ->
         timeout=None,  # a real model may think for an hour
     )
     try:
-        client.execute()
+        client.execute(env=kernel_environment())
     except (CellControlSignal, RuntimeError) as error:  # the second when the kernel itself died
         return strip_ansi(str(error)).strip().splitlines()[-1]
     return ""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from transformers import LlavaForConditionalGeneration, LlavaProcessor
+from transformers import LlamaConfig, LlamaForCausalLM, LlavaForConditionalGeneration, LlavaProcessor
 
 from analysis import load
 from analysis.loading import EMBEDDED
@@ -55,8 +55,9 @@ def test_accuracy_meets_the_bar_on_a_fixed_sample(measured):
 def test_the_recorded_accuracy_is_what_it_does(measured):
     recorded = pd.read_csv(EMBEDDED / "accuracy.csv").set_index("kind")
     assert (recorded.accuracy[list(KINDS)] >= 0.90).all() and recorded.accuracy["all"] >= 0.95
-    error = (recorded.accuracy * (1 - recorded.accuracy) / measured.n).pow(0.5)
-    assert ((measured.accuracy - recorded.accuracy).abs() <= 3 * error + 0.01).all()
+    share = recorded.accuracy.clip(upper=0.99)  # a recorded 1.000 of 400 does not promise 1.000
+    error = (share * (1 - share) / measured.n).pow(0.5)
+    assert ((measured.accuracy - recorded.accuracy).abs() <= 3 * error).all()
 
 
 def test_without_the_image_it_falls_to_the_prior(measured):
@@ -96,10 +97,7 @@ def test_the_default_is_the_embedded_model_or_what_the_environment_says(monkeypa
 
 
 def test_a_checkpoint_without_pictures_is_refused(tmp_path):
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    LlamaForCausalLM(
-        LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1)
-    ).save_pretrained(tmp_path)
+    config = LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="cannot be loaded"):
         load(tmp_path)

@@ -40,6 +40,16 @@ def test_generation_with_and_without_cache_agree(name, operator, options):
     assert torch.equal(*results)
 
 
+def test_the_last_column_of_a_right_padded_batch_is_what_it_is_without_dropping():
+    """Padding or not, `generate` reads the next token there, so it stays."""
+    data, model = batch("llama", ["tvvvvvvttt", "vvvvvtt"], "right"), toy("llama")
+    with V2Drop(HALF)(model, **data.options) as trace:
+        got = model(**data.inputs, position_ids=data.positions).logits[:, -1]
+    none = torch.zeros(2, 0, dtype=torch.long)
+    expected = oracle_run(model, data, trace.kept, none, LAYERS)[:, -1]
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_generation_is_greedy_on_the_oracle():
     data, model = batch("llava", ["titttt", "tit", "tttt"]), toy("llava")
     with V2Drop(HALF)(model) as trace:

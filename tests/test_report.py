@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from analysis.report import main
+from analysis.report import kernel_environment, main
 
 GOOD = new_notebook(
     cells=[
@@ -124,3 +124,11 @@ def test_folders_must_be_folders(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--notebooks", str(tmp_path), "--output", str(tmp_path / "good.ipynb")])
     assert "--output must be a folder" in capsys.readouterr().err
+
+
+def test_a_model_in_a_folder_is_found_from_the_notebooks_folder(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for given, seen in (("model", str(tmp_path / "model")), ("org/name", "org/name")):
+        monkeypatch.setenv("V2DROP_MODEL", given)
+        assert kernel_environment()["V2DROP_MODEL"] == seen
