@@ -137,8 +137,8 @@ class Schedule:
     def for_average(cls, average: float, layers: tuple[int, ...], n_tokens: int, n_layers: int) -> Schedule:
         """The schedule whose true layer average is `average` to within one token.
 
-        Each drop leaves the same share r of the tokens before it; r is found by bisection. Rounding moves every count
-        by less than one token, so the layer average, too, moves by less than one.
+        Each drop leaves the same share r of the tokens before it; r is found by bisection. Where r makes a count jump,
+        it jumps by one token, so the layer averages on the two sides of a jump are at most one apart; the nearer wins.
 
         Raises:
             ValueError: `layers` is empty, repeats a layer or leaves the model; `average` cannot be reached with them.
@@ -160,9 +160,10 @@ class Schedule:
         low, high = 0.0, 1.0
         for _ in range(60):  # 2^-60 is far below the resolution of a count
             middle = (low + high) / 2
-            fits = _geometric(layers, middle, n_tokens).average(n_tokens, n_layers) < average
-            low, high = (middle, high) if fits else (low, middle)
-        found = _geometric(layers, high, n_tokens)
+            short = _geometric(layers, middle, n_tokens).average(n_tokens, n_layers) < average
+            low, high = (middle, high) if short else (low, middle)
+        around = [_geometric(layers, ratio, n_tokens) for ratio in (low, high)]
+        found = min(around, key=lambda schedule: abs(schedule.average(n_tokens, n_layers) - average))
         return cls(found.left, label=f"layer average {found.average(n_tokens, n_layers):.1f} of {n_tokens}")
 
     @classmethod
