@@ -5,7 +5,7 @@ import torch
 from oracle import oracle_run
 from toys import IMAGE_ID, IMAGE_TOKENS, LAYERS, batch, toy
 
-from v2drop import METHODS, Random, Schedule, V2Drop
+from v2drop import METHODS, Schedule, V2Drop
 
 HALF = Schedule({1: 0.5, 3: 0.25})
 EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
@@ -83,13 +83,12 @@ def test_a_chunk_of_tokens_after_the_prefill():
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_prompt_after_a_plain_start_of_the_conversation():
+def test_a_plain_start_of_the_conversation_is_gone_on_with():
     """An undropped cache from outside is as good as no cache."""
-    data, model = batch("llama", ["ttttt"]), toy("llama")
+    model, more = toy("llava"), torch.randint(4, 64, (1, 2))
+    data = batch("llava", ["ttttt"])
     plain = model(**data.inputs)
-    more = torch.randint(4, 64, (1, 2))
-    mask = torch.ones(1, 5, dtype=torch.bool)
-    with V2Drop(HALF)(model, vision_mask=mask):
+    with V2Drop(HALF)(model):
         got = model(input_ids=more, past_key_values=plain.past_key_values).logits
     whole = model(input_ids=torch.cat([data.inputs["input_ids"], more], 1)).logits
     torch.testing.assert_close(got, whole[:, -2:], atol=1e-5, rtol=1e-5)
@@ -119,11 +118,55 @@ def test_a_loss_over_the_answer_is_finite_and_the_oracles(prompt):
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_plain_cache_is_no_cache_of_a_drop_at_layer_0():
-    data, model = batch("llama", ["tvvvvvvttt"]), toy("llama")
-    plain, more = model(**data.inputs).past_key_values, torch.randint(4, 64, (1, 2))
-    with Random(Schedule({0: 2}))(model, **data.options):
-        model(**data.inputs)
-        got = model(input_ids=more, past_key_values=plain).logits
-    whole = model(input_ids=torch.cat([data.inputs["input_ids"], more], 1)).logits
-    torch.testing.assert_close(got, whole[:, -2:], atol=1e-5, rtol=1e-5)
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("layer", [0, 1])
+def test_prompts_may_take_turns(name, layer):
+    """Two caches alive in one `with`, as in classifier-free guidance."""
+    if METHODS[name].needs_previous and layer == 0:
+        pytest.skip(f"{name} declares that it needs the layer before")
+    model = toy("llama")
+    turns = [batch("llama", [row], seed=i) for i, row in enumerate(("tvvvvvvttt", "tvvvvvvvtt"))]
+    tokens = torch.randint(4, 64, (1, 3))
+    mask = turns[0].vision & turns[1].vision
+    got, kept, caches = [], [], []
+    with METHODS[name](Schedule({layer: 4, 3: 1}))(model, vision_mask=mask) as trace:
+        for turn in turns:
+            turn.vision = mask
+            caches.append(model(**turn.inputs).past_key_values)
+            kept.append(trace.kept)
+        for i in range(3):
+            got.append([model(input_ids=tokens[:, i : i + 1], past_key_values=c).logits[:, -1] for c in caches])
+    for i, turn in enumerate(turns):
+        expected = oracle_run(model, turn, kept[i], tokens, LAYERS)[:, -3:]
+        torch.testing.assert_close(torch.stack([step[i] for step in got], 1), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("candidates", [2, 8])
+def test_prompt_lookup_decoding_gives_the_greedy_tokens(candidates):
+    """Assisted generation prefills the prompt with draft tokens and crops the cache again."""
+    model = toy("llava")
+    for seed in range(4):
+        data = batch("llava", ["titttttt"], seed=seed)
+        data.inputs["input_ids"][0, -4:] = torch.tensor([7, 8, 7, 8])  # something to look up
+        options = {"max_new_tokens": 8, "do_sample": False, "suppress_tokens": [IMAGE_ID]}
+        with V2Drop(HALF)(model):
+            greedy = model.generate(**data.inputs, **options)
+            assisted = model.generate(**data.inputs, prompt_lookup_num_tokens=candidates, **options)
+        assert torch.equal(greedy, assisted)
+
+
+def test_gradients_through_dropped_tokens_are_those_of_the_oracle(prompt):
+    torch.manual_seed(0)
+    model = toy("llava").__class__(toy("llava").config).eval()
+    labels = prompt.inputs["input_ids"].clone()
+    labels[:, :-2] = -100
+    with V2Drop(HALF)(model) as trace:
+        model(**prompt.inputs, labels=labels).loss.backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    logits = oracle_run(model, prompt, trace.kept, torch.zeros(1, 0, dtype=torch.long), LAYERS)
+    torch.nn.functional.cross_entropy(logits[0, -3:-1], labels[0, -2:]).backward()
+    assert "lm_head.weight" in gradients
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-5, rtol=1e-3, msg=name)

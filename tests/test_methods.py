@@ -38,6 +38,13 @@ def test_random_draws_for_a_token_not_for_its_place_among_the_survivors():
     assert len(found[0]) == 4 and found[0].items() <= found[1].items()
 
 
+def test_random_refuses_what_is_no_seed():
+    method = Random(Schedule({2: 3}))
+    object.__setattr__(method, "seed", "a")  # the tests' own type check would refuse it at the constructor
+    with pytest.raises(ValueError, match="seed must be an int; got 'a'"):
+        method.__post_init__()
+
+
 def test_random_keeps_every_token_equally_often():
     counts = torch.zeros(12)
     for seed in range(600):

@@ -1,11 +1,14 @@
 """What cannot be followed is refused with a message that says what to do."""
 
+from copy import deepcopy
+from threading import Event, Thread
+
 import pytest
 import torch
-from toys import IMAGE_TOKENS, TEXT, batch, toy
-from transformers import LlamaConfig, LlamaForCausalLM, StaticCache
+from toys import IMAGE_TOKENS, LAYERS, TEXT, batch, toy
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, StaticCache
 
-from v2drop import Schedule, V2Drop
+from v2drop import Random, Schedule, V2Drop
 
 HALF = Schedule({1: 0.5, 3: 0.25})
 
@@ -52,17 +55,113 @@ def test_a_cache_of_another_dropping_is_refused(prompt):
         model(input_ids=torch.tensor([[5]]), past_key_values=cache)
 
 
-def test_a_cache_of_an_earlier_prompt_or_a_cropped_one_is_refused(prompt):
+def test_a_changed_cache_is_refused(prompt):
     model, token = toy("llava"), torch.tensor([[5]])
     with V2Drop(HALF)(model):
-        earlier = model(**prompt.inputs).past_key_values
-        last = model(**prompt.inputs).past_key_values
-        with pytest.raises(ValueError, match="made for an earlier prompt"):
-            model(input_ids=token, past_key_values=earlier)
-        model(input_ids=token, past_key_values=last)
-        last.layers[2].crop(-1)
-        with pytest.raises(ValueError, match="must hold .*cropped"):
-            model(input_ids=token, past_key_values=last)
+        cache = model(**prompt.inputs).past_key_values
+        cache.layers[2].crop(-1)
+        with pytest.raises(ValueError, match="must hold .*changed since"):
+            model(input_ids=token, past_key_values=cache)
+        cache = model(**prompt.inputs).past_key_values
+        cache.crop(-8)
+        with pytest.raises(ValueError, match="beyond its closing text"):
+            model(input_ids=token, past_key_values=cache)
+
+
+def test_a_cache_shortened_at_layer_0_is_refused_elsewhere_although_its_layers_agree():
+    data, model, token = batch("llama", ["tvvvvvvttt"]), toy("llama"), torch.tensor([[5]])
+    with Random(Schedule({0: 2}))(model, **data.options):
+        cache = model(**data.inputs).past_key_values
+    with (
+        Random(Schedule({0: 2}))(model, **data.options),
+        pytest.raises(ValueError, match="no prompt of this `with` filled it"),
+    ):
+        model(input_ids=token, past_key_values=cache)
+
+
+def test_a_second_generate_on_a_cache_shortened_at_layer_0_is_refused():
+    """It slices the new prompt by the length of the first layer's cache, which is short."""
+    data, model = batch("llama", ["tvvvvvvttt"]), toy("llama")
+    with Random(Schedule({0: 2}))(model, **data.options):
+        out = model.generate(**data.inputs, max_new_tokens=3, return_dict_in_generate=True)
+        more = torch.cat([out.sequences, torch.tensor([[5, 6]])], 1)
+        with pytest.raises(ValueError, match="drop at layer 1 or later"):
+            model.generate(more, attention_mask=torch.ones_like(more), past_key_values=out.past_key_values)
+
+
+def test_a_vision_mask_for_what_is_cached_already_is_refused():
+    data, model = batch("llama", ["tvvvvt"]), toy("llama")
+    plain = model(input_ids=data.inputs["input_ids"][:, :2]).past_key_values
+    with V2Drop(HALF)(model, vision_mask=data.vision[:, 2:]), pytest.raises(ValueError, match="Run the whole prompt"):
+        model(input_ids=data.inputs["input_ids"][:, 2:], past_key_values=plain)
+
+
+def test_a_vision_mask_of_other_rows_is_refused():
+    data, model = batch("llama", ["tvvvvt"] * 4), toy("llama")
+    with V2Drop(HALF)(model, vision_mask=data.vision[:2]), pytest.raises(ValueError, match=r"must be \[4, 6\]"):
+        model(**data.inputs)
+    with V2Drop(HALF)(model, vision_mask=data.vision[:, :4]), pytest.raises(ValueError, match=r"must be \[4, 6\]"):
+        model(**data.inputs, use_cache=False)
+
+
+def test_packed_sequences_are_refused_at_layer_0():
+    data, model = batch("llama", ["tvvvvt"]), toy("llama")
+    packed = torch.tensor([[0, 1, 2, 0, 1, 2]])
+    with Random(Schedule({0: 2}))(model, **data.options), pytest.raises(ValueError, match="must ascend by one"):
+        model(input_ids=data.inputs["input_ids"], position_ids=packed, use_cache=False)
+
+
+@pytest.mark.parametrize("config", [{"layer_types": ["sliding_attention"] * 5}, {"use_sliding_window": True}], ids=str)
+def test_sliding_windows_are_refused(config):
+    model = Qwen2ForCausalLM(Qwen2Config(**TEXT, sliding_window=4, max_window_layers=2, **config))
+    with pytest.raises(ValueError, match="full attention are needed; got sliding_attention"):
+        V2Drop(HALF)(model, vision_mask=torch.ones(1, 3, dtype=torch.bool))
+
+
+def test_a_dict_of_masks_is_refused():
+    data, model = batch("llama", ["tvvvvt"]), toy("llama")
+    with V2Drop(HALF)(model, **data.options), pytest.raises(ValueError, match="got a dict of masks"):
+        model(input_ids=data.inputs["input_ids"], attention_mask={"full_attention": None})
+
+
+def test_a_copy_of_a_hooked_model_is_refused_and_leaves_the_trace_alone(prompt):
+    model = toy("llava")
+    with V2Drop(HALF)(model) as trace:
+        model(**prompt.inputs)
+        twin, lengths = deepcopy(model), list(trace.lengths)
+        with pytest.raises(ValueError, match="copied inside a dropping `with`"):
+            twin(**prompt.inputs)
+        assert trace.lengths == lengths
+
+
+def test_a_second_thread_is_refused_while_one_runs(prompt):
+    model, started, over, found = toy("llava"), Event(), Event(), []
+
+    def wait(*_):
+        started.set()
+        over.wait(30)
+
+    def run():
+        try:
+            model(**prompt.inputs)
+        except ValueError as error:
+            found.append(str(error))
+
+    handle = model.model.language_model.layers[1].register_forward_pre_hook(wait)
+    try:
+        with V2Drop(HALF)(model) as trace:
+            first = Thread(target=run)
+            first.start()
+            started.wait(30)
+            run()
+            over.set()
+            first.join(30)
+            assert len(found) == 1 and "another thread" in found[0]
+            run()  # and then it is free again
+            assert len(found) == 1 and len(trace.lengths) == LAYERS
+    finally:
+        over.set()
+        handle.remove()
 
 
 def test_flex_attention_is_refused():

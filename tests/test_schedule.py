@@ -76,8 +76,15 @@ def test_for_average_refuses_what_cannot_be_reached():
         Schedule.for_average(32, layers=(3, 17), n_tokens=576, n_layers=32)
     with pytest.raises(ValueError, match="average of 600"):
         Schedule.for_average(600, layers=(3,), n_tokens=576, n_layers=32)
-    with pytest.raises(ValueError, match="layers must be different"):
+    with pytest.raises(ValueError, match="layers must be different ints"):
         Schedule.for_average(100, layers=(3, 3), n_tokens=576, n_layers=32)
+
+
+def test_for_average_refuses_what_is_no_number():
+    with pytest.raises(ValueError, match="average must be a number of tokens; got '192'"):
+        Schedule.for_average("192", (3,), 576, 32)
+    with pytest.raises(ValueError, match="layers must be different ints, at least one"):
+        Schedule.for_average(192, 3, 576, 32)
 
 
 def test_presets_say_their_true_average():
@@ -131,6 +138,10 @@ def test_wrong_use_is_refused():
         Schedule({40: 1}).counts(576, 32)
     with pytest.raises(ValueError, match="n_tokens must be 0 or more; got -1"):
         Schedule({4: 1}).after(-1)
+    with pytest.raises(ValueError, match="layer 5 would keep 300 .*only 57"):
+        Schedule({3: 0.1, 5: 300}).after(576)
+    with pytest.raises(ValueError, match="n_layers must be 1 or more; got 0"):
+        Schedule({}).average(10, 0)
     with pytest.raises(ValueError, match=r"layer 5 would keep 8 \(0.5 of 16\), but only 2 .*allowed: 0 to 2"):
         Schedule({3: 2, 5: 0.5}).after(16)
 
@@ -143,3 +154,7 @@ def test_schedules_are_values():
     assert repr(schedule) == "Schedule({3: 0.5, 17: 0.25})" and pickle.loads(pickle.dumps(schedule)) == schedule
     with pytest.raises(TypeError):
         schedule.left[3] = 1
+
+
+def test_one_token_is_not_everything():
+    assert Schedule({3: 1}) != Schedule({3: 1.0}) and len({Schedule({3: 1}), Schedule({3: 1.0})}) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -10,6 +11,18 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
+
+
+def ours(same: bool, busy: int | None) -> None:
+    """Refuse a model or a thread that the state of this `with` is not about.
+
+    Raises:
+        ValueError: the call comes from a copy of the model, or while another thread runs the model.
+    """
+    if not same:
+        raise ValueError("this model was copied inside a dropping `with`, hooks and all; copy it outside.")
+    if busy not in (None, get_ident()):
+        raise ValueError("another thread runs this model inside the same `with`; use one model for each thread.")
 
 
 def by_name(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -21,9 +34,11 @@ def forward(decoder: nn.Module, kwargs: dict[str, Any]) -> None:
     """Refuse what has no meaning, or no right value, when layers run at different lengths.
 
     Raises:
-        ValueError: hidden states or attentions of every layer are asked for; the attention operator or the cache is
-            of a kind that is not supported.
+        ValueError: hidden states or attentions of every layer are asked for; the attention operator, the mask or the
+            cache is of a kind that is not supported.
     """
+    if isinstance(kwargs.get("attention_mask"), dict):
+        raise ValueError("attention_mask must be a tensor or None; got a dict of masks per kind of layer.")
     for name in ("output_hidden_states", "output_attentions"):
         asked = kwargs.get(name)
         if getattr(decoder.config, name, False) if asked is None else asked:
@@ -62,12 +77,12 @@ def vision_mask(mask: Tensor | None, needed: bool) -> None:
 
 
 def fitted(
-    mask: Bool[Tensor, "rows columns"], decoder: nn.Module, kwargs: dict[str, Any]
+    mask: Bool[Tensor, "rows columns"], decoder: nn.Module, kwargs: dict[str, Any], may_grow: bool
 ) -> Bool[Tensor, "batch length"]:
     """The user's mask on the rows and columns of a prompt.
 
     Rows are repeated as `generate` repeats a prompt for its beams. Without a cache `generate` runs the growing
-    sequence anew; what follows the mask is text.
+    sequence anew (`may_grow`, after a first fit); what follows the mask is text.
 
     Raises:
         ValueError: it does not fit.
@@ -77,11 +92,20 @@ def fitted(
     rows, columns = mask.shape
     cached = kwargs.get("use_cache")
     cached = decoder.config.use_cache if cached is None else cached
-    grown = not cached and length > columns
-    if batch % rows or not (columns == length or grown):
-        raise ValueError(f"vision_mask must be [{batch}, {length}], as the prompt is; got {[rows, columns]}.")
+    grown = may_grow and not cached and length > columns
+    repeated = batch % rows == 0 and (batch == rows or grown or _repeats(given, batch // rows))
+    if not repeated or not (columns == length or grown):
+        raise ValueError(
+            f"vision_mask must be [{batch}, {length}], as the prompt is (with draft tokens, if a method of generation "
+            f"adds them to it); got {[rows, columns]}."
+        )
     mask = mask.to(given.device).repeat_interleave(batch // rows, 0)
     return torch.cat([mask, mask.new_zeros(batch, length - columns)], 1)
+
+
+def _repeats(given: Tensor, times: int) -> bool:
+    groups = given.unflatten(0, (-1, times))
+    return bool((groups == groups[:, :1]).all())
 
 
 def tensor(kwargs: dict[str, Any]) -> Tensor:
@@ -114,16 +138,21 @@ def no_new_vision(placeholders: Tensor | None, past: int) -> None:
         )
 
 
-def undropped(lengths: list[int], past: int) -> None:
-    """Accept a cache that this `with` did not make only if nothing was dropped from it.
+def undropped(lengths: list[int], past: int, shortened: bool, masked: bool) -> None:
+    """Accept a cache that no prompt of this `with` filled only if it holds whole sequences.
 
     Raises:
-        ValueError: its layers are of different lengths.
+        ValueError: tokens were dropped from it; or `vision_mask` names positions of a prompt that it already holds.
     """
-    if set(lengths) != {past}:
+    if shortened or set(lengths) != {past}:
         raise ValueError(
-            f"the cache holds {lengths} tokens per layer, and is not that of the last prompt of this `with`: it was "
-            "copied, made for an earlier prompt, or made inside another `with`. Run its prompt again."
+            f"the cache holds {lengths} tokens per layer, and no prompt of this `with` filled it: it was copied, or "
+            "made inside another `with`. Run its prompt again."
+        )
+    if masked:
+        raise ValueError(
+            f"the cache already holds {past} tokens from outside this `with`, so vision_mask= has no prompt to apply "
+            "to. Run the whole prompt inside the `with`."
         )
 
 
@@ -136,7 +165,7 @@ def uncut(lengths: list[int], expected: list[int]) -> None:
     if lengths != expected:
         raise ValueError(
             f"the cache holds {lengths} tokens per layer; after the last prompt of this `with` it must hold "
-            f"{expected}. It was cropped (assisted generation does that). Run the prompt again."
+            f"{expected}. It was changed since. Run the prompt again."
         )
 
 

@@ -10,13 +10,16 @@ at layer 0 shortens the embeddings before the model makes its masks, so that the
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet, ref
+from weakref import WeakKeyDictionary, WeakSet
 
 from jaxtyping import Bool
 from torch import Tensor, nn
+from transformers import Cache
 
 from v2drop import checks
+from v2drop.head import finite_gradients
 from v2drop.layout import restore, take
 from v2drop.models import locate
 from v2drop.prompt import Prompt
@@ -26,7 +29,9 @@ from v2drop.trace import Trace
 if TYPE_CHECKING:
     from v2drop.methods.base import Method
 
-_active: WeakSet[nn.Module] = WeakSet()  # decoders inside a `with`; nothing is written on the model to remember it
+# Nothing is written on a model or a cache to remember these.
+_active: WeakSet[nn.Module] = WeakSet()  # decoders inside a `with`
+_shortened: WeakSet[Cache] = WeakSet()  # caches whose every layer is short: a drop at layer 0 made them
 
 
 class Dropping:
@@ -47,10 +52,12 @@ class Dropping:
         self._handles: list[Any] = []
         self._placeholders: Tensor | None = None  # where the receiver saw image placeholders, in this forward pass
         self._previous: Tensor | None = None  # input of the layer before, where the method compares
-        self._prompt: Prompt | None = None  # the latest prefill
-        self._cache: ref | None = None  # its cache: no other one holds what the prompt says
+        self._prompt: Prompt | None = None  # the prefill that this forward pass is, or goes on from
+        self._prompts: WeakKeyDictionary[Cache, Prompt | None] = WeakKeyDictionary()  # by the cache they filled
         self._run: Run | None = None  # this forward pass, if anything is dropped from it or was from its cache
         self._past = 0  # tokens cached before this forward pass
+        self._thread: int | None = None  # which runs a forward pass
+        self._mask_fitted = False  # whether `vision_mask` has been seen to be that of a prompt
 
     def __enter__(self) -> Trace:
         """Hook the model."""
@@ -64,7 +71,8 @@ class Dropping:
         self._handles.append(parts.decoder.register_forward_pre_hook(self._before_decoder, **hook))
         for number, layer in enumerate(parts.layers):
             self._handles.append(layer.register_forward_pre_hook(_at_layer(self, number), **hook))
-        self._handles.append(parts.decoder.register_forward_hook(self._after_decoder))
+        self._handles.append(parts.decoder.register_forward_hook(self._after_decoder, always_call=True))
+        self._handles += finite_gradients(parts.head)
         return self._trace
 
     def __exit__(self, *exception: object) -> None:
@@ -72,24 +80,34 @@ class Dropping:
         while self._handles:
             self._handles.pop().remove()
         _active.discard(self._parts.decoder)
-        self._placeholders = self._previous = self._prompt = self._cache = self._run = None
+        self._forget()
+        self._prompt, self._mask_fitted = None, False
+        self._prompts.clear()
+
+    def __deepcopy__(self, memo: dict) -> Dropping:
+        """A copy of a hooked model keeps hooks that lead here, where it is refused."""
+        return self
+
+    def _forget(self) -> None:
+        self._placeholders = self._previous = self._run = self._thread = None
 
     def _see_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         ids = checks.by_name(module, args, kwargs).get("input_ids")
         self._placeholders = None if ids is None else ids == self._parts.image_token_id
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        checks.ours(module is self._parts.decoder, self._thread)
         kwargs = checks.by_name(module, args, kwargs)
         checks.forward(module, kwargs)
-        placeholders, self._placeholders = self._placeholders, None
-        self._run = self._previous = None
+        placeholders = self._placeholders
+        self._forget()
+        self._thread = get_ident()
         cache = kwargs.get("past_key_values")
         self._past = past = 0 if cache is None else cache.get_seq_length()
         if past:
             checks.no_new_vision(placeholders, past)
             return (), self._go_on(kwargs, past)
         self._trace.clear()
-        self._cache = None
         self._prompt = Prompt.of_call(kwargs, self._vision(kwargs, placeholders), self._method)
         if self._prompt is not None:
             self._run = Run(self._prompt.everything, checks.wants_flat_mask(module))
@@ -99,7 +117,9 @@ class Dropping:
 
     def _vision(self, kwargs: dict, placeholders: Tensor | None) -> Bool[Tensor, "batch length"]:
         if self._vision_mask is not None:
-            return checks.fitted(self._vision_mask, self._parts.decoder, kwargs)
+            mask = checks.fitted(self._vision_mask, self._parts.decoder, kwargs, may_grow=self._mask_fitted)
+            self._mask_fitted = True
+            return mask
         return checks.seen(placeholders)
 
     def _drop_embeddings(self, module: nn.Module, kwargs: dict) -> dict:
@@ -118,9 +138,10 @@ class Dropping:
         """Generation, or any tokens after the prefill: the caches of some layers are shorter."""
         cache, n_layers = kwargs["past_key_values"], len(self._parts.layers)
         lengths = [cache.get_seq_length(layer) for layer in range(n_layers)]
-        prompt = self._prompt
-        if prompt is None or self._cache is None or self._cache() is not cache:
-            checks.undropped(lengths, past)
+        if cache not in self._prompts:
+            checks.undropped(lengths, past, cache in _shortened, self._vision_mask is not None)
+        prompt = self._prompt = self._prompts.get(cache)
+        if prompt is None:
             return kwargs
         checks.uncut(lengths, prompt.cached(n_layers, past))
         checks.same_rows(kwargs, len(prompt.of))
@@ -136,14 +157,20 @@ class Dropping:
         elif run is not None:
             states = self._narrow(layer, states)
         if not self._past:
-            cache = kwargs.get("past_key_values")  # made by the decoder, if the caller gave none
-            self._cache = None if cache is None else ref(cache)
+            if layer == 0:
+                self._note_cache(kwargs.get("past_key_values"))  # made by the decoder, if the caller gave none
             self._trace.lengths.append(states.shape[1])
             self._trace.vision_tokens.append([0] * len(states) if run is None else list(self._prompt.left))
         if run is None or run.keys is None:
             return None
         kwargs = run.cut(kwargs)
         return ((states, *args[1:]), kwargs) if args else ((), kwargs | {"hidden_states": states})
+
+    def _note_cache(self, cache: Cache | None) -> None:
+        if cache is not None:
+            self._prompts[cache] = self._prompt
+            if self._prompt is not None and self._prompt.entry is not None:
+                _shortened.add(cache)
 
     def _narrow(self, layer: int, states: Tensor) -> Tensor:
         """Drop at a layer of the schedule, in the prefill; note what the next layer's score will compare with."""
@@ -158,8 +185,9 @@ class Dropping:
         return states
 
     def _after_decoder(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        run, self._run, self._previous = self._run, None, None
-        if run is None or run.past:
+        run = self._run
+        self._forget()
+        if output is None or run is None or run.past:  # None: the pass was broken off by an exception
             return output
         whole = output[0]
         for layout, length in self._prompt.way_back():

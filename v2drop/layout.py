@@ -54,6 +54,11 @@ class Layout:
         order = torch.where(real, order, order[:, -1:])
         return Layout(self.index.gather(1, order), real, min(lengths) < width), order
 
+    def without_last(self, n: int) -> Layout:
+        """This layout without its last `n` columns."""
+        keep = slice(0, self.width - n)
+        return Layout(self.index[:, keep], self.real[:, keep], self.holes)
+
     def extended(self, start: int, stop: int) -> Layout:
         """This layout with the positions `start` to `stop` appended to every row."""
         new = torch.arange(start, stop, device=self.index.device).expand(len(self.index), -1)

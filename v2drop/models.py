@@ -35,6 +35,9 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+TEXT_MODELS = ("llama", "qwen2", "mistral")  # decoders known to call their layers so, alone or inside a family
+
+
 @dataclass(frozen=True)
 class Parts:
     """The modules of one model that dropping hooks into.
@@ -44,19 +47,22 @@ class Parts:
         layers: the decoder layers.
         receiver: is given `input_ids`; None for text models.
         image_token_id: of the image placeholder; None for text models.
+        head: gives logits; None if the model has none.
     """
 
     decoder: nn.Module
     layers: nn.ModuleList
     receiver: nn.Module | None
     image_token_id: int | None
+    head: nn.Module | None
 
 
 def locate(model: nn.Module) -> Parts:
     """Find the parts of a supported model.
 
     Raises:
-        ValueError: the model is compiled, of an unsupported family, or not the class with the language-model head.
+        ValueError: the model is compiled, of an unsupported family, has layers that are not full attention, or is not
+            the class with the language-model head.
     """
     if hasattr(model, "_orig_mod"):
         raise ValueError("a compiled model cannot be hooked; pass the model as it was before torch.compile.")
@@ -76,5 +82,20 @@ def locate(model: nn.Module) -> Parts:
             f"{type(model).__name__} has no {family.decoder}.layers; pass the model with its language-model head, "
             "as AutoModelForImageTextToText or AutoModelForCausalLM load it."
         ) from error
+    _check_layers(decoder)
     token = getattr(model.config, family.placeholder) if family.receiver else None
-    return Parts(decoder, layers, receiver, token)
+    return Parts(decoder, layers, receiver, token, model.get_output_embeddings())
+
+
+def _check_layers(decoder: nn.Module) -> None:
+    config = decoder.config
+    if config.model_type not in TEXT_MODELS:
+        raise ValueError(
+            f"a decoder of type {config.model_type!r} is not supported; allowed: {', '.join(TEXT_MODELS)}."
+        )
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"]) - {"full_attention"}
+    if kinds or getattr(config, "sliding_window", None):
+        raise ValueError(
+            f"layers of full attention are needed; got {', '.join(sorted(kinds)) or 'sliding_attention'}: a window "
+            "would count positions that are no longer there. Load the model with sliding_window=None."
+        )

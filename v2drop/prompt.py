@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from v2drop import checks
 from v2drop.candidates import Candidates, top
 from v2drop.layout import Layout, mask_for, take
 from v2drop.trace import Drop, Trace
@@ -31,6 +32,7 @@ class Prompt:
         of: vision tokens per row.
         texts: columns that always stay, per row.
         left: vision tokens still there, per row.
+        tail: columns at the end that stay in every row; a cache may be cropped by these.
         entry, entry_length, entry_mask: what a drop at layer 0 left of the caller's sequence, how long that was, and
             the 2-D mask of what is left.
         segments: what is left from each later drop layer on.
@@ -44,6 +46,7 @@ class Prompt:
     of: list[int]
     texts: list[int]
     left: list[int]
+    tail: int
     entry: Layout | None = None
     entry_length: int = 0
     entry_mask: Tensor | None = None
@@ -60,10 +63,11 @@ class Prompt:
         last = length - 1 - present.flip(1).int().argmax(1, keepdim=True)
         vision = vision & present & (position != last)
         stays = (present & ~vision) | (position == length - 1)
-        of, texts = torch.stack([vision.sum(1), stays.sum(1)]).tolist()
+        ends = stays.flip(1).int().cumprod(1).sum(1)
+        of, texts, tails = torch.stack([vision.sum(1), stays.sum(1), ends]).tolist()
         if not any(of):
             return None
-        return cls(method, vision, stays, vision.cumsum(1) - 1, position, of, texts, list(of))
+        return cls(method, vision, stays, vision.cumsum(1) - 1, position, of, texts, list(of), min(tails))
 
     @property
     def length(self) -> int:
@@ -114,13 +118,21 @@ class Prompt:
         return score
 
     def enter(self, layout: Layout, kwargs: dict) -> dict:
-        """Make what a drop at layer 0 left the sequence that enters the model; the decoder's new arguments."""
+        """Make what a drop at layer 0 left the sequence that enters the model; the decoder's new arguments.
+
+        Raises:
+            ValueError: position ids say that several sequences are packed into a row.
+        """
         self.entry, self.entry_length = layout, self.length
         mask, positions = kwargs.get("attention_mask"), kwargs.get("position_ids")
         self.entry_mask = layout.real.long()
         if mask is not None and mask.ndim == 2:
             self.entry_mask = mask.gather(1, layout.index) * layout.real
         four = mask is not None and mask.ndim == 4
+        if mask is None and positions is not None and (positions.diff(dim=-1) != 1).any():
+            raise ValueError(
+                "position_ids without an attention_mask must ascend by one if tokens are dropped at layer 0."
+            )
         # Always a mask: without one, transformers takes gaps in position ids for packed sequences.
         mask = mask_for(mask, layout, layout, 0, flat=False) if four else self.entry_mask
         positions = take(self.position[:1] if positions is None else positions, layout.index)
@@ -129,7 +141,16 @@ class Prompt:
         return kwargs | {"attention_mask": mask, "position_ids": positions}
 
     def cached(self, n_layers: int, past: int) -> list[int]:
-        """How long every layer's cache must be when the first layer's is `past`."""
+        """How long every layer's cache must be when the first layer's is `past`.
+
+        Raises:
+            ValueError: it was cropped so far that layers lost different tokens.
+        """
+        if past < self.length - (0 if self.entry is not None else self.tail):
+            raise ValueError(
+                f"the cache was cropped to {past} of the {self.length} tokens its prompt had, beyond its closing text; "
+                "layers hold different tokens there. Run the prompt again."
+            )
         lengths, width = [], self.length
         for layer in range(n_layers):
             width = self.segments[layer].width if layer in self.segments else width
@@ -140,23 +161,24 @@ class Prompt:
         """The decoder's arguments for tokens after a prefill that a drop at layer 0 shortened.
 
         Raises:
-            ValueError: the caller's mask is neither 2-D nor None; a 4-D one does not say which columns are which.
+            ValueError: the caller's mask does not cover all tokens so far: columns and tokens cannot be matched.
         """
         if self.entry is None:
             return kwargs
-        mask, new = (
-            kwargs.get("attention_mask"),
-            kwargs["inputs_embeds" if kwargs.get("input_ids") is None else "input_ids"],
-        )
-        seen, n_new = past - self.length, new.shape[1]
+        mask, n_new = kwargs.get("attention_mask"), checks.tensor(kwargs).shape[1]
+        seen, rows = past - self.length, len(self.of)
+        width = self.entry_length + seen + n_new
         if mask is None:
-            mask = self.entry_mask.new_ones(len(new), self.entry_length + seen + n_new)
-        if mask.ndim != 2:
-            raise ValueError(f"after a drop at layer 0, attention_mask must be 2-D or None; got {mask.ndim}-D.")
+            mask = self.entry_mask.new_ones(rows, width)
+        if mask.shape != (rows, width):
+            raise ValueError(
+                f"after a drop at layer 0 attention_mask must be None or [{rows}, {width}], all tokens so far; got "
+                f"{list(mask.shape)}. `generate` cannot go on with such a cache: drop at layer 1 or later."
+            )
         start = self.entry_length + seen
         positions = kwargs.get("position_ids")
         if positions is None:
-            positions = torch.arange(start, start + n_new, device=new.device)[None]
+            positions = torch.arange(start, start + n_new, device=mask.device)[None]
         mask = torch.cat([self.entry_mask.to(mask), mask[:, self.entry_length :]], 1)
         return kwargs | {"attention_mask": mask, "position_ids": positions}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -23,7 +24,7 @@ class Run:
         self.queries, self.past = queries, past
         self.keys: Layout | None = None
         self._flat_mask = flat_mask
-        self._cut: dict[int, tuple[Any, Any]] = {}  # by id: the model hands the same mask to layer after layer
+        self._cut: dict[tuple[str, int], tuple[Any, Any]] = {}  # by id: layer after layer is handed the same tensors
 
     def narrow(self, layout: Layout) -> None:
         """From here on, a prefill goes on with `layout`."""
@@ -35,23 +36,26 @@ class Run:
         if segment is not None:
             rows = len(segment.index)
             self.queries = Layout.full(rows, n_new, segment.index.device)
-            self.keys = segment.extended(prompt_length, self.past + n_new)
+            # A cache that was cropped has lost the end of the prompt, which is text in every layer (`Prompt.tail`).
+            lost = max(0, prompt_length - self.past)
+            self.keys = segment.without_last(lost).extended(prompt_length - lost, self.past + n_new)
             self._cut.clear()
 
     def cut(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """A layer's keyword arguments, cut to the columns that are there."""
-        mask = self._once(kwargs.get("attention_mask"), self._mask)
+        mask = self._once("attention_mask", kwargs.get("attention_mask"), self._mask)
         kwargs = kwargs | {"attention_mask": mask}
         if not self.past:  # after the prefill nothing is dropped from the queries
             for name in ("position_ids", "position_embeddings"):
-                kwargs[name] = self._once(kwargs.get(name), self._positions)
+                kwargs[name] = self._once(name, kwargs.get(name), self._positions)
         return kwargs
 
-    def _once(self, value: Any, make: Any) -> Any:
+    def _once(self, name: str, value: Any, make: Callable) -> Any:
         # The value is kept beside its cut, so that its id cannot be used again meanwhile.
-        if id(value) not in self._cut:
-            self._cut[id(value)] = (value, make(value))
-        return self._cut[id(value)][1]
+        key = name, id(value)
+        if key not in self._cut:
+            self._cut[key] = value, make(value)
+        return self._cut[key][1]
 
     def _mask(self, mask: Tensor | None) -> Tensor | None:
         return mask_for(mask, self.queries, self.keys, self.past, self._flat_mask)

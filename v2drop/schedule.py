@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from numbers import Integral
+from numbers import Integral, Real
 from types import MappingProxyType
 
 from v2drop.entries import check_entry, check_falling
@@ -22,7 +22,7 @@ def share_of(share: float, n_tokens: int) -> int:
     return math.floor(share * n_tokens + 1e-6)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schedule:
     """Vision tokens left per decoder layer: `{layer: int}` (so many) or `{layer: float}` (that share of the prompt's).
 
@@ -54,9 +54,17 @@ class Schedule:
             check_falling({k: v for k, v in ordered.items() if isinstance(v, Integral) == counted})
         object.__setattr__(self, "left", MappingProxyType(ordered))
 
+    def _key(self) -> tuple:
+        # 1 == 1.0 in Python, but one token is not everything.
+        return tuple((layer, isinstance(amount, Integral), amount) for layer, amount in self.left.items())
+
+    def __eq__(self, other: object) -> bool:
+        """Schedules with the same counts and shares are the same, whatever their labels."""
+        return self._key() == other._key() if isinstance(other, Schedule) else NotImplemented
+
     def __hash__(self) -> int:
-        """Schedules with the same counts are the same."""
-        return hash(tuple(self.left.items()))
+        """As `__eq__`."""
+        return hash(self._key())
 
     def __reduce__(self) -> tuple:
         """Pickle as the plain dictionary (a mapping proxy has no pickle of its own)."""
@@ -75,7 +83,7 @@ class Schedule:
         """Tokens left after the drop of each layer, for a prompt of `n_tokens` vision tokens.
 
         Raises:
-            ValueError: `n_tokens` is negative, or a share leaves more than an int at an earlier layer did.
+            ValueError: `n_tokens` is negative, or counts grow where an int follows a share or a share an int.
 
         >>> Schedule({3: 288, 17: 0.25}).after(576)
         {3: 288, 17: 144}
@@ -84,10 +92,8 @@ class Schedule:
             raise ValueError(f"n_tokens must be 0 or more; got {n_tokens}.")
         counts, most = {}, n_tokens
         for layer, amount in self.left.items():
-            if isinstance(amount, Integral):
-                counts[layer] = min(int(amount), most)
-            else:
-                counts[layer] = share_of(amount, n_tokens)
+            counted = isinstance(amount, Integral)
+            counts[layer] = min(int(amount), n_tokens) if counted else share_of(amount, n_tokens)
             if counts[layer] > most:
                 raise ValueError(
                     f"counts may not grow with depth: layer {layer} would keep {counts[layer]} "
@@ -105,6 +111,8 @@ class Schedule:
         >>> Schedule({1: 2}).counts(n_tokens=5, n_layers=3)
         [5, 2, 2]
         """
+        if n_layers < 1:
+            raise ValueError(f"n_layers must be 1 or more; got {n_layers}.")
         self.check_layers(n_layers)
         after = self.after(n_tokens)
         counts = [n_tokens]
@@ -147,9 +155,11 @@ class Schedule:
         >>> schedule, schedule.average(576, 32)
         (Schedule({3: 246, 17: 105, 22: 45}), 192.09375)
         """
-        layers = tuple(sorted(layers))
+        if not isinstance(average, Real):
+            raise ValueError(f"average must be a number of tokens; got {average!r}.")
+        layers = tuple(sorted(layers)) if isinstance(layers, Iterable) else ()
         if not layers or len(set(layers)) != len(layers):
-            raise ValueError(f"layers must be different and at least one; got {layers}.")
+            raise ValueError(f"layers must be different ints, at least one, as in (3, 17); got {layers}.")
         least = cls(dict.fromkeys(layers, 0)).average(n_tokens, n_layers)
         if not least <= average <= n_tokens:
             raise ValueError(

@@ -32,7 +32,7 @@ class Drop:
 
 @dataclass
 class Trace:
-    """What the latest prompt (prefill) that ran inside the `with` kept; generation leaves it as it is.
+    """What the latest prompt (prefill) that ran inside the `with` kept; generation from its cache leaves it as it is.
 
     Attributes:
         lengths: sequence length every decoder layer ran at in the prefill (of the longest row of a batch).

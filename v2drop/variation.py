@@ -48,8 +48,8 @@ def cosine(before: States, after: States) -> Variation:
     """
     before, after = _widen(before, after)
     apart = (_unit(after) - _unit(before)).square().sum(-1) / 2
-    none_zero = (before != 0).any(-1) == (after != 0).any(-1)
-    return torch.where(none_zero, apart, torch.ones_like(apart))
+    comparable = (before != 0).any(-1) == (after != 0).any(-1)
+    return torch.where(comparable, apart, torch.ones_like(apart))
 
 
 def relative_l2(before: States, after: States) -> Variation:
@@ -74,8 +74,7 @@ def transition(before: States, after: States) -> Variation:
     tensor([3.])
     """
     before, after = _widen(before, after)
-    lengths = (torch.linalg.vector_norm(x, dim=-1) for x in (before, after))
-    start, end = lengths
+    start, end = (torch.linalg.vector_norm(x, dim=-1) for x in (before, after))
     return (end - start).abs() * cosine(before, after)
 
 

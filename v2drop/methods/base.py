@@ -55,6 +55,11 @@ class Method(ABC):
     def __call__(self, model: nn.Module, vision_mask: Tensor | None = None) -> Dropping:
         """Use the method on a model: `with method(model) as trace: model.generate(...)`.
 
+        A KV cache belongs to the `with` that made it. A vision token at the very end of a prompt always stays, for the
+        next token is read there; without a KV cache `generate` runs each longer sequence as a prompt of its own, in
+        which that token is an ordinary one, and the trace is that of the last. Where a loss is taken at a dropped
+        position it is NaN: the token has no output.
+
         Args:
             model: of a supported family (`v2drop.models.FAMILIES`), as transformers loads it.
             vision_mask: BoolTensor [batch, sequence], which positions of the prompt may be dropped; the image

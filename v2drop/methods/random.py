@@ -1,6 +1,7 @@
 """Random dropping, the baseline that a criterion has to beat."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import ClassVar
 
 import torch
@@ -20,11 +21,20 @@ class Random(Method):
     Args:
         schedule: layer 0 is allowed.
         seed: of the draws.
+
+    Raises:
+        ValueError: the seed is no int.
     """
 
     seed: int = 0
 
     uses_position: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the seed too."""
+        super().__post_init__()
+        if not isinstance(self.seed, Integral):
+            raise ValueError(f"seed must be an int; got {self.seed!r}.")
 
     def score(self, candidates: Candidates) -> Scores:
         """Uniform numbers in [0, 1), by the token's rank among the prompt's vision tokens."""

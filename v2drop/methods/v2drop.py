@@ -31,7 +31,7 @@ class V2Drop(Method):
     def __post_init__(self) -> None:
         """Check the metric too."""
         super().__post_init__()
-        if self.metric not in METRICS:
+        if self.metric not in list(METRICS):
             raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {self.metric!r}.")
 
     def score(self, candidates: Candidates) -> Scores:
