@@ -86,7 +86,9 @@ def test_a_second_generate_on_a_cache_shortened_at_layer_0_is_refused():
         out = model.generate(**data.inputs, max_new_tokens=3, return_dict_in_generate=True)
         more = torch.cat([out.sequences, torch.tensor([[5, 6]])], 1)
         with pytest.raises(ValueError, match="drop at layer 1 or later"):
-            model.generate(more, attention_mask=torch.ones_like(more), past_key_values=out.past_key_values)
+            model.generate(
+                more, attention_mask=torch.ones_like(more), past_key_values=out.past_key_values, max_new_tokens=3
+            )
 
 
 def test_a_vision_mask_for_what_is_cached_already_is_refused():

@@ -1,10 +1,10 @@
 """The context manager that makes an unmodified model drop tokens. It knows no method.
 
-A forward pre-hook on every decoder layer narrows the hidden states at the layers of the schedule and, from there on,
-cuts the mask and the position ids that the model's own loop hands to each layer. The KV cache follows by itself: a
-layer caches what it is given. A hook on the decoder puts the result back to full length. Two coordinates: positions
-are those of the caller's sequence in the trace, and those of the sequence that enters layer 0 everywhere else (a drop
-at layer 0 shortens the embeddings before the model makes its masks, so that the cache is consistent).
+A pre-hook on every decoder layer narrows the hidden states at the layers of the schedule and, from there on, cuts the
+mask and the position ids that the model's own loop hands to each layer. The KV cache follows by itself: a layer caches
+what it is given. A hook on the decoder puts the result back to full length. A drop at layer 0 shortens the embeddings
+before the model makes its masks. Positions are those of the caller's sequence in the trace, and of the sequence that
+enters layer 0 elsewhere.
 """
 
 from __future__ import annotations
@@ -65,12 +65,11 @@ class Dropping:
         if parts.decoder in _active:
             raise ValueError("the model is already inside a dropping `with`; leave that one first.")
         _active.add(parts.decoder)
-        hook = {"with_kwargs": True}
         if parts.receiver is not None:
-            self._handles.append(parts.receiver.register_forward_pre_hook(self._see_ids, **hook))
-        self._handles.append(parts.decoder.register_forward_pre_hook(self._before_decoder, **hook))
+            self._handles.append(parts.receiver.register_forward_pre_hook(self._see_ids, with_kwargs=True))
+        self._handles.append(parts.decoder.register_forward_pre_hook(self._before_decoder, with_kwargs=True))
         for number, layer in enumerate(parts.layers):
-            self._handles.append(layer.register_forward_pre_hook(_at_layer(self, number), **hook))
+            self._handles.append(layer.register_forward_pre_hook(_at_layer(self, number), with_kwargs=True))
         self._handles.append(parts.decoder.register_forward_hook(self._after_decoder, always_call=True))
         self._handles += finite_gradients(parts.head)
         return self._trace

@@ -107,9 +107,6 @@ class Schedule:
 
         Raises:
             ValueError: a layer of the schedule lies outside the model, or counts grow (see `after`).
-
-        >>> Schedule({1: 2}).counts(n_tokens=5, n_layers=3)
-        [5, 2, 2]
         """
         if n_layers < 1:
             raise ValueError(f"n_layers must be 1 or more; got {n_layers}.")
