@@ -33,8 +33,8 @@ class Prompt:
         texts: columns that always stay, per row.
         left: vision tokens still there, per row.
         tail: columns at the end that stay in every row; a cache may be cropped by these.
-        entry, entry_length, entry_mask: what a drop at layer 0 left of the caller's sequence, how long that was, and
-            the 2-D mask of what is left.
+        entry, entry_length, entry_mask, entry_end: what a drop at layer 0 left of the caller's sequence, how long that
+            was, the 2-D mask of what is left, and the position id that comes next.
         segments: what is left from each later drop layer on.
     """
 
@@ -50,6 +50,7 @@ class Prompt:
     entry: Layout | None = None
     entry_length: int = 0
     entry_mask: Tensor | None = None
+    entry_end: Tensor | None = None
     segments: dict[int, Layout] = field(default_factory=dict)
 
     @classmethod
@@ -135,7 +136,9 @@ class Prompt:
             )
         # Always a mask: without one, transformers takes gaps in position ids for packed sequences.
         mask = mask_for(mask, layout, layout, 0, flat=False) if four else self.entry_mask
-        positions = take(self.position[:1] if positions is None else positions, layout.index)
+        positions = self.position[:1] if positions is None else positions
+        self.entry_end = positions[..., -1:] + 1
+        positions = take(positions, layout.index)
         self.vision, self.stays = (x.gather(1, layout.index) & layout.real for x in (self.vision, self.stays))
         self.rank, self.position = (x.gather(1, layout.index) for x in (self.rank, self.position))
         return kwargs | {"attention_mask": mask, "position_ids": positions}
@@ -161,7 +164,7 @@ class Prompt:
         """The decoder's arguments for tokens after a prefill that a drop at layer 0 shortened.
 
         Raises:
-            ValueError: the caller's mask does not cover all tokens so far: columns and tokens cannot be matched.
+            ValueError: the caller's mask or position ids do not fit all tokens so far.
         """
         if self.entry is None:
             return kwargs
@@ -175,10 +178,15 @@ class Prompt:
                 f"after a drop at layer 0 attention_mask must be None or [{rows}, {width}], all tokens so far; got "
                 f"{list(mask.shape)}. `generate` cannot go on with such a cache: drop at layer 1 or later."
             )
-        start = self.entry_length + seen
-        positions = kwargs.get("position_ids")
+        start, positions = self.entry_end + seen, kwargs.get("position_ids")
         if positions is None:
-            positions = torch.arange(start, start + n_new, device=mask.device)[None]
+            positions = start + torch.arange(n_new, device=start.device)
+        elif n_new > 1 and (positions[..., :1] != start).any():
+            raise ValueError(
+                "after a drop at layer 0 position_ids must go on where the tokens so far end, "
+                f"{start.flatten().tolist()}; got {positions[..., 0].flatten().tolist()}. `generate` cannot go on with "
+                "such a cache, whose length it takes for the number of tokens: drop at layer 1 or later."
+            )
         mask = torch.cat([self.entry_mask.to(mask), mask[:, self.entry_length :]], 1)
         return kwargs | {"attention_mask": mask, "position_ids": positions}
 
