@@ -18,6 +18,7 @@ from analysis.mosaic import Question, Scene
 from v2drop import Method, Schedule
 
 Asked = list[tuple[Scene, Question]]
+NUMBERS = "zero one two three four five six seven eight nine".split()
 
 
 def paper_layers(n_layers: int) -> tuple[int, ...]:
@@ -30,13 +31,17 @@ def paper_layers(n_layers: int) -> tuple[int, ...]:
 
 
 def is_right(reply: str, answer: str) -> bool:
-    """Whether the answer's words stand together in the reply, whatever the case and punctuation.
+    """Whether the answer's words stand together in the reply, whatever the case, punctuation and way to write numbers.
 
-    >>> is_right("It is in the Top Left.", "top-left"), is_right("17", "7"), is_right("No.", "yes")
-    (True, False, False)
+    >>> is_right("It is in the Top Left.", "top-left"), is_right("17", "7"), is_right("There are 4.", "four")
+    (True, False, True)
     """
-    said, wanted = (f" {' '.join(re.findall(r'[a-z0-9]+', text.lower()))} " for text in (reply, answer))
+    said, wanted = (f" {' '.join(map(_word, re.findall('[a-z0-9]+', text.lower())))} " for text in (reply, answer))
     return wanted in said
+
+
+def _word(word: str) -> str:
+    return str(NUMBERS.index(word)) if word in NUMBERS else word
 
 
 @torch.no_grad()

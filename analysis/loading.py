@@ -14,6 +14,11 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, BatchFeatur
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "data" / "mosaic_llava"
 
+ADVICE = (
+    "Give a folder that save_pretrained wrote, or a hub id spelt as on its page (log in for a gated one; unset "
+    "HF_HUB_OFFLINE to download); leave V2DROP_MODEL unset for the embedded model, which lies in data/ of a clone."
+)
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -71,17 +76,15 @@ def load(name_or_path: str | Path | None = None) -> Loaded:
         ValueError: there is no such checkpoint, it cannot be reached, or it is no image-and-text model.
     """
     name = str(name_or_path or os.environ.get("V2DROP_MODEL") or EMBEDDED)
+    if name.startswith((".", "/", "~")) and not Path(name).is_dir():
+        raise ValueError(f"{name!r} cannot be loaded: there is no such folder. {ADVICE}")
     cuda = torch.cuda.is_available()
     try:
         with _quiet():
             processor = AutoProcessor.from_pretrained(name)
             model = AutoModelForImageTextToText.from_pretrained(name, dtype="auto" if cuda else torch.float32)
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{name!r} cannot be loaded: {str(error).splitlines()[0]} Give a folder that save_pretrained wrote, or a "
-            "hub id spelt as on its page (log in for a gated one; unset HF_HUB_OFFLINE to download); leave "
-            "V2DROP_MODEL unset for the embedded model, which lies in data/ of a clone of the repository."
-        ) from error
+        raise ValueError(f"{name!r} cannot be loaded: {str(error).splitlines()[0]} {ADVICE}") from error
     processor.tokenizer.padding_side = "left"
     model = model.to("cuda" if cuda else "cpu").eval().requires_grad_(False)
     return Loaded(name, model, processor)

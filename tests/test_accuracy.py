@@ -8,6 +8,7 @@ import pytest
 from analysis import load
 from analysis.accuracy import accuracy, against, interval, is_right, paper_layers, summarise
 from analysis.loading import EMBEDDED
+from analysis.localisation import coverage
 from analysis.mosaic import sample
 from analysis.plots import accuracy_curve, overlay
 from v2drop import Random, Schedule, V2Drop
@@ -23,6 +24,9 @@ from v2drop import Random, Schedule, V2Drop
         ("left top", "top-left", False),
         ("", "no", False),
         ("none", "no", False),
+        ("4", "four", True),
+        ("seven", "7", True),
+        ("five", "four", False),
     ],
 )
 def test_replies_are_judged_by_whole_words(reply, answer, right):
@@ -108,3 +112,14 @@ def test_the_overlay_darkens_what_is_dropped():
     with pytest.raises(ValueError, match="square number.*got 5"):
         overlay(np.zeros((8, 8, 3), np.uint8), [], 5, ax)
     plt.close("all")
+
+
+def test_coverage_counts_patches_on_digits_and_beside_them():
+    loaded, asked = load(EMBEDDED), sample(3)
+    everything, nothing = Schedule({1: 1.0}), Schedule({1: 0})
+    table = coverage(loaded, asked, {"all": V2Drop(everything), "none": V2Drop(nothing)}, layer=1)
+    assert table.groupby("method", sort=False)[["on_digits", "beside"]].mean().to_numpy().tolist() == [[1, 1], [0, 0]]
+    half = coverage(loaded, asked, {"half": Random(Schedule({1: 72}))}, layer=1)
+    n_objects = np.array([len(q.objects) for _, q in asked])
+    kept = half.on_digits * n_objects + half.beside * (144 - n_objects)
+    assert np.allclose(kept, 72)
