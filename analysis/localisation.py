@@ -14,6 +14,18 @@ from analysis.mosaic import GRID
 from v2drop import Method
 
 
+def grid_side(n_tokens: int) -> int:
+    """Tokens in a row of a square grid.
+
+    Raises:
+        ValueError: the tokens are no square grid.
+    """
+    side = math.isqrt(n_tokens)
+    if side * side != n_tokens:
+        raise ValueError(f"n_tokens must be a square number, a grid of patches; got {n_tokens}.")
+    return side
+
+
 def patches_of(n_tokens: int) -> list[int]:
     """The patch of a mosaic in which the centre of each token lies, for a model that cuts it into another grid.
 
@@ -23,9 +35,7 @@ def patches_of(n_tokens: int) -> list[int]:
     >>> patches_of(144) == list(range(144)), patches_of(4)
     (True, [39, 45, 111, 117])
     """
-    side = math.isqrt(n_tokens)
-    if side * side != n_tokens:
-        raise ValueError(f"n_tokens must be a square number, a grid of patches; got {n_tokens}.")
+    side = grid_side(n_tokens)
     lines = [int((i + 0.5) / side * GRID) for i in range(side)]
     return [row * GRID + column for row in lines for column in lines]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 
 import matplotlib.pyplot as plt
@@ -11,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from analysis.localisation import grid_side
 from analysis.mosaic import GRID
 
 
@@ -55,9 +55,7 @@ def overlay(image: np.ndarray, kept: Collection[int], n_tokens: int, ax: Axes, r
     Raises:
         ValueError: the tokens are no square grid.
     """
-    side = math.isqrt(n_tokens)
-    if side * side != n_tokens:
-        raise ValueError(f"n_tokens must be a square number, a grid of patches; got {n_tokens}.")
+    side = grid_side(n_tokens)
     shade = np.ones((side, side))
     shade.flat[list(kept)] = 0
     extent = (0, GRID, GRID, 0)

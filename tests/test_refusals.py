@@ -68,6 +68,17 @@ def test_a_changed_cache_is_refused(prompt):
             model(input_ids=token, past_key_values=cache)
 
 
+def test_a_cache_from_which_nothing_was_dropped_may_be_cropped_anywhere(prompt):
+    model, token = toy("llava"), torch.tensor([[5]])
+    with V2Drop(Schedule({1: 1.0}))(model):
+        cache = model(**prompt.inputs).past_key_values
+        cache.crop(-8)
+        got = model(input_ids=token, past_key_values=cache).logits
+    cache = model(**prompt.inputs).past_key_values
+    cache.crop(-8)
+    assert torch.equal(got, model(input_ids=token, past_key_values=cache).logits)
+
+
 def test_a_cache_shortened_at_layer_0_is_refused_elsewhere_although_its_layers_agree():
     data, model, token = batch("llama", ["tvvvvvvttt"]), toy("llama"), torch.tensor([[5]])
     with Random(Schedule({0: 2}))(model, **data.options):
@@ -159,6 +170,7 @@ def test_a_second_thread_is_refused_while_one_runs(prompt):
             over.set()
             first.join(30)
             assert len(found) == 1 and "another thread" in found[0]
+            assert sorted(trace.kept) == [1, 3] and trace.lengths[3] < trace.lengths[0]  # the first one's run was whole
             run()  # and then it is free again
             assert len(found) == 1 and len(trace.lengths) == LAYERS
     finally:

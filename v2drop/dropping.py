@@ -9,7 +9,7 @@ enters layer 0 elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -69,7 +69,7 @@ class Dropping:
             self._handles.append(parts.receiver.register_forward_pre_hook(self._see_ids, with_kwargs=True))
         self._handles.append(parts.decoder.register_forward_pre_hook(self._before_decoder, with_kwargs=True))
         for number, layer in enumerate(parts.layers):
-            self._handles.append(layer.register_forward_pre_hook(_at_layer(self, number), with_kwargs=True))
+            self._handles.append(layer.register_forward_pre_hook(partial(self._before_layer, number), with_kwargs=True))
         self._handles.append(parts.decoder.register_forward_hook(self._after_decoder, always_call=True))
         self._handles += finite_gradients(parts.head)
         return self._trace
@@ -91,6 +91,7 @@ class Dropping:
         self._placeholders = self._previous = self._run = self._thread = None
 
     def _see_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        checks.ours(module is self._parts.receiver, self._thread)
         ids = checks.by_name(module, args, kwargs).get("input_ids")
         self._placeholders = None if ids is None else ids == self._parts.image_token_id
 
@@ -148,7 +149,7 @@ class Dropping:
             self._run = Run(prompt.everything, checks.wants_flat_mask(self._parts.decoder), past)
         return prompt.continued(kwargs, past)
 
-    def _before_layer(self, layer: int, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+    def _before_layer(self, layer: int, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         states = args[0] if args else kwargs["hidden_states"]
         run = self._run
         if run is not None and run.past:
@@ -184,6 +185,8 @@ class Dropping:
         return states
 
     def _after_decoder(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        if self._thread != get_ident() or module is not self._parts.decoder:
+            return output  # of a call that was refused; the pass that runs goes on
         run = self._run
         self._forget()
         if output is None or run is None or run.past:  # None: the pass was broken off by an exception
@@ -195,7 +198,3 @@ class Dropping:
             return (whole, *output[1:])
         output.last_hidden_state = whole
         return output
-
-
-def _at_layer(dropping: Dropping, number: int) -> Callable:
-    return lambda module, args, kwargs: dropping._before_layer(number, args, kwargs)

@@ -149,7 +149,8 @@ class Prompt:
         Raises:
             ValueError: it was cropped so far that layers lost different tokens.
         """
-        if past < self.length - (0 if self.entry is not None else self.tail):
+        croppable = 0 if self.entry is not None else self.tail if self.segments else self.length
+        if past < self.length - croppable:
             raise ValueError(
                 f"the cache was cropped to {past} of the {self.length} tokens its prompt had, beyond its closing text; "
                 "layers hold different tokens there. Run the prompt again."
