@@ -1,0 +1,90 @@
+"""Which prompts, layers and tokens of a batch are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from analysis.network import Network, enter
+from analysis.stream import Stream
+from v2drop.models import Parts, locate
+
+Tokens = Sequence[int] | Sequence[Sequence[int]] | Tensor | None
+
+
+def check_layers(model: nn.Module, layers: Iterable[int] | int) -> list[int]:
+    """Ascending layer numbers.
+
+    Raises:
+        ValueError: there are none, or one lies outside the model.
+    """
+    n_layers = len(locate(model).layers)
+    found = sorted({layers} if isinstance(layers, int) else set(layers))
+    if not found or found[0] < 0 or found[-1] >= n_layers:
+        raise ValueError(f"layers must lie in [0, {n_layers - 1}], at least one of them; got {found}.")
+    return found
+
+
+def prompts(
+    network: Network, model: nn.Module, inputs: Mapping[str, Any], tokens: Tokens
+) -> Iterator[tuple[int, Stream, Tensor]]:
+    """Each row of a batch that has such tokens, without its padding.
+
+    Yields:
+        Its number, its stream, and where in it the tokens are.
+
+    Raises:
+        ValueError: the tokens cannot be found, are padding, or there are none.
+    """
+    entry, present = enter(model, inputs), inputs.get("attention_mask")
+    shape, device = entry.states.shape[:2], entry.states.device
+    present = torch.ones(shape, device=device).bool() if present is None else present.bool().to(device)
+    chosen = _chosen(network.parts, inputs, tokens, present)
+    rows = chosen.any(1).nonzero().flatten().tolist()
+    for row in tqdm(rows, desc="prompts", unit="prompt") if len(rows) > 1 else rows:
+        columns = present[row].nonzero().flatten()
+        yield row, Stream(network, entry, row, columns), chosen[row, columns].nonzero().flatten()
+
+
+def _chosen(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
+    chosen = _named(parts, inputs, tokens, present).to(present.device)
+    if not chosen.any():
+        raise ValueError(
+            "there must be at least one token to measure; tokens= named none, or no row has a vision token to drop."
+        )
+    if (chosen & ~present).any():
+        row, column = (chosen & ~present).nonzero()[0].tolist()
+        raise ValueError(f"tokens must not be padding; got position {column}, which is padding in row {row}.")
+    return chosen
+
+
+def _named(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
+    if isinstance(tokens, Tensor) and tokens.dtype == torch.bool:
+        if tokens.shape != present.shape:
+            raise ValueError(f"tokens must be a BoolTensor {list(present.shape)}; got {list(tokens.shape)}.")
+        return tokens
+    if tokens is not None:
+        nested = len(tokens) and isinstance(tokens[0], Sequence)
+        return _marked(tokens if nested else [tokens] * len(present), present)
+    if parts.receiver is None or inputs.get("input_ids") is None:
+        raise ValueError("the vision tokens of this model or these inputs are not known; pass tokens=.")
+    last = present.shape[1] - 1 - present.int().flip(1).argmax(1)
+    placeholders = inputs["input_ids"].to(present.device) == parts.image_token_id
+    return placeholders.scatter(1, last[:, None], False)
+
+
+def _marked(rows: Sequence, present: Tensor) -> Tensor:
+    batch, length = present.shape
+    if len(rows) != batch:
+        raise ValueError(f"tokens must be positions for each of {batch} rows; got {len(rows)} lists of them.")
+    marked = torch.zeros_like(present)
+    for row, positions in enumerate(rows):
+        found = torch.as_tensor(positions).long().flatten().to(present.device)
+        if len(found) and (found.min() < 0 or found.max() >= length):
+            raise ValueError(f"tokens must be positions in [0, {length - 1}]; got {found.tolist()}.")
+        marked[row, found] = True
+    return marked
