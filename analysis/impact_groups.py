@@ -1,0 +1,62 @@
+"""Where the theorem's assumptions give way: tokens grouped by how much the output depends on them, size and depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from analysis.accuracy import interval
+
+TENTH = 0.1
+MASSIVE = 5.0  # times the median norm of the layer's vision tokens
+COLUMNS = ["tokens", "bound_holds", "linear_error", "alignment", "taylor_slope"]
+
+
+def by_assumption(table: pd.DataFrame) -> pd.DataFrame:
+    """How the theorem fares in groups of tokens that strain what it assumes; groups may overlap.
+
+    Layers behind which nothing has an impact are left out. Groups: all tokens; the tenth with the smallest and with the
+    largest Jacobian of their sample and layer; massive activations (norm above 5 times the median of their sample and
+    layer); the first layer; the last layer that matters.
+
+    Args:
+        table: of `variation_impact`, of several samples.
+
+    Returns:
+        One row per group and statistic: group, statistic, mean over samples, low and high (95 % bootstrap interval),
+        samples (that have such tokens). Statistics, each over the tokens of a sample: tokens (how many),
+        bound_holds (share with revert_impact <= predicted_impact), linear_error (median of |revert_impact /
+        first_order_impact - 1|), alignment and taylor_slope (medians; of the slopes that were measured).
+    """
+    table = table[table.first_order_impact > 0]
+    measured = table.assign(
+        bound_holds=(table.revert_impact <= table.predicted_impact).astype(float),
+        linear_error=(table.revert_impact / table.first_order_impact - 1).abs(),
+    )
+    rows = [row for name, chosen in _groups(table) for row in _rows(name, measured[chosen])]
+    return pd.DataFrame(rows, columns=["group", "statistic", "mean", "low", "high", "samples"])
+
+
+def _groups(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
+    within = table.groupby(["sample", "layer"])
+    rank = within.operator_norm.rank(pct=True)
+    yield "all tokens", pd.Series(True, table.index)
+    yield "smallest Jacobian (tenth)", rank <= TENTH
+    yield "largest Jacobian (tenth)", rank > 1 - TENTH
+    yield "massive activation", table.token_norm > MASSIVE * within.token_norm.transform("median")
+    yield "first layer", table.layer == table.layer.min()
+    yield "last layer that matters", table.layer == table.layer.max()
+
+
+def _rows(name: str, chosen: pd.DataFrame) -> Iterator[tuple]:
+    samples = chosen.groupby("sample")
+    values = samples[COLUMNS[2:]].median().assign(bound_holds=samples.bound_holds.mean(), tokens=samples.size())
+    if values.empty:
+        yield name, "tokens", 0.0, 0.0, 0.0, 0
+        return
+    for statistic in COLUMNS:
+        found = values[statistic].dropna().to_numpy(dtype=float)
+        if len(found):
+            yield name, statistic, float(np.mean(found)), *interval(found), len(found)

@@ -1,0 +1,169 @@
+"""What the table of `variation_impact` says: does the bound hold, which criterion ranks tokens by impact, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import kendalltau, rankdata
+
+from analysis.accuracy import interval
+
+CRITERIA = (
+    "variation_l2",
+    "variation_l1",
+    "variation_cosine",
+    "operator_norm",
+    "predicted_impact",
+    "first_order_impact",
+    "attention_last",
+    "token_norm",
+    "random",
+)
+TARGETS = ("revert_impact", "drop_impact")
+RATIOS = (1 / 2, 1 / 3, 1 / 9)  # 288, 192 and 64 of 576 tokens
+FACTORS = ("variation_l2", "operator_norm", "alignment", "beyond_first_order")
+KEYS = ["layer", "statistic", "criterion", "target"]
+Row = tuple[str, str, str, float]
+
+
+def summarise(
+    table: pd.DataFrame,
+    versus: str = "variation_l2",
+    ratios: Sequence[float] = RATIOS,
+    permutations: int = 5,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Statistics of the table with bootstrap intervals over samples: the tokens of one picture are not independent.
+
+    Args:
+        table: of `variation_impact`, of several samples.
+        versus: the criterion that the others are compared with, on the same samples.
+        ratios: of tokens kept, for the overlap of kept sets.
+        permutations: of the updates among tokens, for the null.
+        seed: of the permutations.
+
+    Returns:
+        One row per (layer, statistic, criterion, target, versus): those, mean over samples, low and high (95 %
+        bootstrap interval), samples. `layer` is a number or "all" (a sample's mean over layers); `versus` is empty, or
+        the row is a difference of paired values. The statistics are those of `per_sample`.
+
+    Raises:
+        ValueError: `versus` is no criterion, or the table holds NaN where it must not.
+    """
+    if versus not in CRITERIA:
+        raise ValueError(f"versus must be one of {', '.join(CRITERIA)}; got {versus!r}.")
+    values = per_sample(table, ratios, permutations, seed)
+    pooled = values.groupby(["sample", *KEYS[1:]], sort=False).value.mean().reset_index()
+    values = pd.concat([values, pooled.assign(layer="all")]).assign(versus="")
+    ranking = values[values.target.isin(TARGETS) & values.statistic.ne("variance_share")]
+    base = ranking[ranking.criterion == versus].drop(columns="criterion")
+    paired = ranking[ranking.criterion != versus].merge(base, on=["sample", "layer", "statistic", "target"])
+    gain = paired.assign(value=paired.value_x - paired.value_y, versus=versus)
+    both = pd.concat([values, gain[values.columns]])
+    rows = [
+        (*key, group.mean(), *interval(group.to_numpy()), len(group))
+        for key, group in both.groupby([*KEYS, "versus"], sort=False).value
+    ]
+    return pd.DataFrame(rows, columns=[*KEYS, "versus", "mean", "low", "high", "samples"])
+
+
+def per_sample(
+    table: pd.DataFrame, ratios: Sequence[float] = RATIOS, permutations: int = 5, seed: int = 0
+) -> pd.DataFrame:
+    """One value per sample, layer, statistic, criterion and target.
+
+    - bound_holds: share of tokens with revert_impact <= predicted_impact. looseness: median of predicted_impact by
+      revert_impact. alignment_10, _50, _90: quantiles, and those of alignment_random. linear_error: median of
+      |revert_impact / first_order_impact - 1|. taylor_slope: median; smooth: share of slopes in [1.8, 2.2].
+    - spearman, kendall, overlap of criterion and target; overlap@r is the share of the target's top round(r n) tokens
+      that are among the criterion's (r by chance). Criteria "... permuted" are the null: the same, with the updates
+      permuted among the tokens (mean over permutations).
+    - variance_share: covariance of log factor and log target by the variance of log target, over tokens where all are
+      positive; the factors multiply to the target, so the shares add up to 1.
+
+    Where a target is the same for all tokens (behind the last layer), nothing is said about it.
+
+    Args:
+        table: of `variation_impact`.
+        ratios: of tokens kept.
+        permutations: of the null.
+        seed: of the permutations.
+
+    Raises:
+        ValueError: a criterion or target is NaN for some token but not for all.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for (sample, layer), group in table.groupby(["sample", "layer"], sort=True):
+        columns = {name: group[name].to_numpy() for name in group.columns}
+        _check(columns)
+        if np.ptp(columns["revert_impact"]) > 0:
+            for part in (_bound(columns), _ranking(columns, ratios, permutations, rng), _split(columns)):
+                rows += [(sample, layer, *row) for row in part]
+    return pd.DataFrame(rows, columns=["sample", *KEYS, "value"])
+
+
+def _check(columns: dict[str, np.ndarray]) -> None:
+    for name in (*CRITERIA, *TARGETS):
+        n_nan = int(np.isnan(columns[name]).sum())
+        if 0 < n_nan < len(columns[name]):
+            raise ValueError(f"{name} must be a number for every token or for none; got {n_nan} NaN.")
+
+
+def _bound(columns: dict[str, np.ndarray]) -> Iterator[Row]:
+    impact, predicted, linear = (columns[f"{name}_impact"] for name in ("revert", "predicted", "first_order"))
+    yield "bound_holds", "", "revert_impact", float(np.mean(impact <= predicted))
+    yield "looseness", "", "revert_impact", _median(predicted, impact)
+    yield "linear_error", "", "revert_impact", float(np.median(np.abs(impact[linear > 0] / linear[linear > 0] - 1)))
+    for name in ("alignment", "alignment_random"):
+        for q in (10, 50, 90):
+            yield f"{name}_{q}", "", "", float(np.nanpercentile(columns[name], q))
+    slopes = columns["taylor_slope"][~np.isnan(columns["taylor_slope"])]
+    if len(slopes):
+        yield "taylor_slope", "", "", float(np.median(slopes))
+        yield "smooth", "", "", float(np.mean(np.abs(slopes - 2) <= 0.2))
+
+
+def _median(above: np.ndarray, below: np.ndarray) -> float:
+    return float(np.median(above[below > 0] / below[below > 0]))
+
+
+def _ranking(
+    columns: dict[str, np.ndarray], ratios: Sequence[float], permutations: int, rng: np.random.Generator
+) -> Iterator[Row]:
+    norm, variation = columns["operator_norm"], columns["variation_l2"]
+    shuffled = [rng.permutation(variation) for _ in range(permutations)]
+    criteria = {name: [columns[name]] for name in CRITERIA if not np.isnan(columns[name]).any()}
+    criteria["variation_l2 permuted"] = shuffled
+    criteria["predicted_impact permuted"] = [norm * change for change in shuffled]
+    for target in TARGETS:
+        for name, versions in criteria.items():
+            found = [_agreement(version, columns[target], ratios) for version in versions]
+            for statistic in found[0]:
+                yield statistic, name, target, float(np.mean([one[statistic] for one in found]))
+
+
+def _agreement(score: np.ndarray, target: np.ndarray, ratios: Sequence[float]) -> dict[str, float]:
+    found = {"spearman": 0.0, "kendall": 0.0}
+    if np.ptp(score) > 0:
+        found["spearman"] = float(np.corrcoef(rankdata(score), rankdata(target))[0, 1])
+        found["kendall"] = float(kendalltau(score, target).statistic)
+    order, truth = (np.argsort(-x, kind="stable") for x in (score, target))  # ties go to the earlier token
+    for ratio in ratios:
+        kept = max(1, round(ratio * len(score)))
+        found[f"overlap@{ratio:.2f}"] = len(np.intersect1d(order[:kept], truth[:kept])) / kept
+    return found
+
+
+def _split(columns: dict[str, np.ndarray]) -> Iterator[Row]:
+    for target in TARGETS:
+        beyond = columns[target] / np.where(columns["first_order_impact"] > 0, columns["first_order_impact"], np.nan)
+        factors = [columns[name] for name in FACTORS[:-1]] + [beyond]
+        usable = np.all([np.nan_to_num(factor) > 0 for factor in (*factors, columns[target])], axis=0)
+        total = np.log(columns[target][usable])
+        if len(total) > 1 and np.ptp(total) > 0:
+            for name, factor in zip(FACTORS, factors, strict=True):
+                share = np.cov(np.log(factor[usable]), total)[0, 1] / total.var(ddof=1)
+                yield "variance_share", name, target, float(share)

@@ -1,0 +1,140 @@
+"""The statistics of the theorem's table, on tables whose answers are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.impact_statistics import CRITERIA, FACTORS, per_sample, summarise
+
+
+def synthetic(samples=12, layers=2, tokens=60, seed=0, power=(1.0, 1.0, 1.0), noise=0.0):
+    """A table in which revert_impact is variation^a * norm^b * alignment^c, and drop_impact its inverse."""
+    rng = np.random.default_rng(seed)
+    n = samples * layers * tokens
+    change, norm = rng.lognormal(size=(2, n))
+    alignment = rng.uniform(0.05, 1, n)
+    a, b, c = power
+    revert = change**a * norm**b * alignment**c * np.exp(noise * rng.normal(size=n))
+    table = {
+        "alignment_random": rng.random(n),
+        "variation_l2": change,
+        "variation_l1": change,
+        "variation_cosine": rng.random(n),
+    }
+    table |= {"operator_norm": norm, "predicted_impact": norm * change, "alignment": alignment}
+    table |= {"first_order_impact": norm * change * alignment, "revert_impact": revert, "drop_impact": 1 / revert}
+    table |= {
+        "alignment_random": rng.random(n),
+        "attention_last": rng.random(n),
+        "token_norm": rng.random(n),
+        "random": rng.random(n),
+    }
+    keys = np.stack(np.meshgrid(range(samples), range(layers), range(tokens), indexing="ij")).reshape(3, -1)
+    return pd.DataFrame(dict(zip(["sample", "layer", "token"], keys, strict=True)) | table).assign(taylor_slope=2.0)
+
+
+def look_up(summary, statistic, criterion="", target="revert_impact", versus="", layer="all"):
+    wanted = {"statistic": statistic, "criterion": criterion, "target": target, "versus": versus, "layer": layer}
+    found = summary.loc[(summary[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    assert len(found) == 1, wanted
+    return found.iloc[0]
+
+
+@pytest.fixture(scope="module")
+def summary():
+    return summarise(synthetic())
+
+
+def test_what_the_target_is_made_of_ranks_it_perfectly(summary):
+    for statistic in ("spearman", "kendall", "overlap@0.50", "overlap@0.33", "overlap@0.11"):
+        row = look_up(summary, statistic, "first_order_impact")
+        assert row["mean"] == row.low == row.high == pytest.approx(1)
+    assert look_up(summary, "spearman", "first_order_impact", "drop_impact")["mean"] == pytest.approx(-1)
+
+
+def test_a_random_criterion_and_a_permuted_one_rank_by_chance(summary):
+    for criterion in ("random", "variation_l2 permuted"):
+        assert abs(look_up(summary, "spearman", criterion)["mean"]) < 0.08
+        for ratio in (0.5, 1 / 3, 1 / 9):
+            assert look_up(summary, f"overlap@{ratio:.2f}", criterion)["mean"] == pytest.approx(ratio, abs=0.06)
+
+
+def test_permuting_the_updates_leaves_to_the_bound_what_the_jacobian_knows():
+    summary = summarise(synthetic(power=(0, 1, 0)))
+    assert look_up(summary, "spearman", "operator_norm")["mean"] == pytest.approx(1)
+    permuted, kept = (look_up(summary, "spearman", f"predicted_impact{x}") for x in (" permuted", ""))
+    assert permuted["mean"] == pytest.approx(kept["mean"], abs=0.05) and permuted["mean"] > 0.5
+
+
+def test_shares_of_the_variance_add_up_and_are_the_planted_ones(summary):
+    shares = [look_up(summary, "variance_share", factor)["mean"] for factor in FACTORS]
+    assert sum(shares) == pytest.approx(1)
+    assert shares[-1] == pytest.approx(0, abs=1e-9)
+    assert shares[0] == pytest.approx(1 / (2 + 0.55), abs=0.08)  # two of variance 1, log uniform(0.05, 1) of about 0.55
+    only = summarise(synthetic(power=(0, 1, 0)))
+    assert look_up(only, "variance_share", "operator_norm")["mean"] == pytest.approx(1)
+
+
+def test_the_share_below_the_bound_counts_tokens():
+    table = synthetic(layers=1)
+    table["revert_impact"] = np.where(table.token % 4 == 0, 2.0, 0.5) * table.predicted_impact
+    summary = summarise(table)
+    assert look_up(summary, "bound_holds")["mean"] == pytest.approx(0.75)
+    assert look_up(summary, "looseness")["mean"] == pytest.approx(2)
+
+
+def test_alignment_and_linear_error_are_quantiles_over_tokens():
+    table = synthetic(samples=3, layers=1, tokens=11)
+    table["alignment"] = np.tile(np.arange(11) / 10, 3)
+    table["first_order_impact"] = table.revert_impact / 1.25
+    summary = summarise(table)
+    for q in (10, 50, 90):
+        assert look_up(summary, f"alignment_{q}", target="")["mean"] == pytest.approx(q / 100)
+    assert look_up(summary, "linear_error")["mean"] == pytest.approx(0.25)
+
+
+def test_a_paired_difference_is_the_difference_of_the_means_with_a_narrower_interval():
+    table = synthetic(noise=1.0, samples=20)
+    summary = summarise(table)
+    one, base = (look_up(summary, "spearman", name) for name in ("predicted_impact", "variation_l2"))
+    gain = look_up(summary, "spearman", "predicted_impact", versus="variation_l2")
+    assert gain["mean"] == pytest.approx(one["mean"] - base["mean"])
+    assert gain.low <= gain["mean"] <= gain.high and gain.low > 0
+    assert gain.high - gain.low < (one.high - one.low) + (base.high - base.low)
+
+
+def test_the_pooled_row_is_the_mean_over_layers_of_each_sample():
+    values = per_sample(synthetic(layers=3))
+    summary = summarise(synthetic(layers=3))
+    chosen = values[(values.statistic == "kendall") & (values.criterion == "token_norm")]
+    expected = chosen[chosen.target == "revert_impact"].groupby("sample").value.mean()
+    row = look_up(summary, "kendall", "token_norm")
+    assert row["mean"] == pytest.approx(expected.mean()) and row.samples == len(expected) == 12
+
+
+def test_layers_without_any_impact_say_nothing():
+    table = synthetic(layers=2)
+    table.loc[table.layer == 1, ["revert_impact", "drop_impact", "first_order_impact"]] = 0.0
+    assert set(per_sample(table).layer) == {0}
+
+
+def test_a_constant_criterion_ranks_nothing():
+    summary = summarise(synthetic().assign(token_norm=1.0))
+    assert look_up(summary, "spearman", "token_norm")["mean"] == look_up(summary, "kendall", "token_norm")["mean"] == 0
+    assert look_up(summary, "overlap@0.50", "token_norm")["mean"] == pytest.approx(0.5, abs=0.06)  # the first half
+
+
+def test_a_criterion_that_was_not_measured_is_left_out_and_half_a_one_is_refused():
+    table = synthetic().assign(attention_last=np.nan)
+    assert "attention_last" not in set(summarise(table).criterion)
+    table.loc[0, "attention_last"] = 1.0
+    with pytest.raises(ValueError, match="attention_last must be a number for every token or for none; got 59 NaN"):
+        summarise(table)
+
+
+def test_every_criterion_is_compared_with_the_one_asked_for():
+    summary = summarise(synthetic(samples=3), versus="random")
+    compared = summary[(summary.versus == "random") & (summary.statistic == "spearman")]
+    assert set(compared.criterion) >= set(CRITERIA) - {"random"} and "random" not in set(compared.criterion)
+    with pytest.raises(ValueError, match="versus must be one of variation_l2, .*; got 'luck'"):
+        summarise(synthetic(samples=3), versus="luck")
