@@ -11,7 +11,7 @@ READY := .venv/.ready
 STILL := unset V2DROP_MODEL; export HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error;
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lint notebooks clean
+.PHONY: help report test lint bench notebooks clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -28,6 +28,9 @@ test: lint ## lint, tests with doctests, and every number in the notebooks
 lint: $(READY) ## ruff, code and notebooks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+bench: $(READY) ## speed against what a user would write, as ratios within one run: some four minutes
+	OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 $(PY) tests/bench.py
 
 notebooks: $(READY) ## run the committed notebooks again, in place
 	$(STILL) $(PY) -m nbconvert --to notebook --execute --inplace \

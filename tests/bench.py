@@ -1,0 +1,132 @@
+"""Speed as ratios within one run, on the embedded model: `make bench`. The opponents are what a user would write."""
+
+import platform
+import time
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, svds
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from analysis import load
+from analysis.accuracy import paper_layers
+from analysis.interventions import drop, revert
+from analysis.jacobian import operator_norms
+from analysis.loading import EMBEDDED
+from analysis.mosaic import sample
+from analysis.network import Network, own_attention
+from analysis.prompts import prompts
+from v2drop.models import locate
+
+TOKENS = 8  # of 144 that the slow loop is timed on
+PASSES = 40  # full forward passes that the slow interventions are timed on
+REPEATS = 3  # the median of so many runs of what is fast
+
+
+def seconds(run, repeats=REPEATS):
+    """Median wall time, after one run to warm up."""
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def suffix(model, inputs, layer):
+    """The states behind a layer, and the final-norm hidden state of the last position as a function of one token's."""
+    decoder, seen = locate(model).decoder, {}
+    look = decoder.layers[layer + 1].register_forward_pre_hook(
+        lambda _, args, kwargs: seen.update(kwargs, states=args[0]), with_kwargs=True
+    )
+    with torch.no_grad():
+        model(**inputs, use_cache=False)
+    look.remove()
+    length = seen["states"].shape[1]
+    mask = torch.full((length, length), -torch.inf).triu(1)[None, None]
+
+    def output(x, token):
+        states = torch.cat([seen["states"][:, :token], x[None, None], seen["states"][:, token + 1 :]], 1)
+        for later in decoder.layers[layer + 1 :]:
+            states = later(states, attention_mask=mask, position_embeddings=seen["position_embeddings"])
+        return decoder.norm(states)[0, -1]
+
+    return seen["states"][0], output
+
+
+def by_svds(states, output, token):
+    """One token's operator norm by scipy's Lanczos, from a JVP and a VJP."""
+    x = states[token]
+    _, pull = torch.func.vjp(lambda v: output(v, token), x)
+
+    def push(v):
+        tangent = torch.from_numpy(v.astype(np.float32).ravel())
+        return torch.func.jvp(lambda x: output(x, token), (x,), (tangent,))[1].numpy()
+
+    def transposed(u):
+        return pull(torch.from_numpy(u.astype(np.float32).ravel()))[0].numpy()
+
+    operator = LinearOperator((len(x), len(x)), matvec=push, rmatvec=transposed, dtype=np.float32)
+    return svds(operator, k=1, tol=1e-3, return_singular_vectors=False, rng=np.random.default_rng(0))[0]
+
+
+def loop(model, inputs, layer, tokens):
+    """The norms of some tokens, one after the other, and seconds per token."""
+    states, output = suffix(model, inputs, layer)
+    with sdpa_kernel(SDPBackend.MATH):  # the only back end with a forward mode
+        by_svds(states, output, tokens[0])
+        start = time.perf_counter()
+        norms = [by_svds(states, output, token) for token in tokens]
+    return np.array(norms), (time.perf_counter() - start) / len(tokens)
+
+
+def bench_norms(loaded, inputs):
+    """Operator norms at one layer against the loop, and at all layers against one."""
+    model, places = loaded.model, loaded.vision_positions(inputs)[0]
+    alone = [seconds(lambda layer=layer: operator_norms(model, inputs, layer), 1) for layer in range(loaded.n_layers)]
+    together = seconds(lambda: operator_norms(model, inputs, range(loaded.n_layers)))
+    for layer in paper_layers(loaded.n_layers):
+        ours = seconds(lambda layer=layer: operator_norms(model, inputs, layer))
+        norms = operator_norms(model, inputs, layer).set_index("token").operator_norm
+        slow, each = loop(model, inputs, layer, places[:: len(places) // TOKENS])
+        error = np.abs(slow / norms[places[:: len(places) // TOKENS]].to_numpy() - 1).max()
+        whole = each * len(places)
+        print(f"norms at layer {layer}: svds loop {whole:.1f} s, ours {ours:.2f} s: {whole / ours:.0f} x faster")
+        print(f"  largest relative difference {error:.0e}; all layers cost {together / ours:.1f} x this one")
+    print(f"norms at all layers: {together:.2f} s, {together / np.mean(alone):.1f} x the mean cost of one layer")
+
+
+def bench_maps(loaded, inputs):
+    """Revert and drop maps against a full forward pass per intervention."""
+    model, layers = loaded.model, range(loaded.n_layers)
+    places = loaded.vision_positions(inputs)[0]
+
+    def put(module, args):
+        states = args[0].clone()
+        states[0, places[0]] = 0
+        return (states, *args[1:])
+
+    handle = locate(model).layers[6].register_forward_pre_hook(put)
+    with torch.no_grad():
+        full = seconds(lambda: model(**inputs, logits_to_keep=1, use_cache=False), PASSES)
+    handle.remove()
+    n = 2 * len(layers) * len(places)
+    with own_attention(model):
+        _, stream, tokens = next(prompts(Network(model, torch.float32, "hidden"), model, inputs, None))
+        ours = seconds(lambda: (revert(stream, layers, tokens), drop(stream, layers, tokens)))
+    print(f"{n} interventions: a full pass each {n * full:.1f} s, ours {ours:.2f} s: {n * full / ours:.1f} x faster")
+
+
+def main():
+    """Print the ratios."""
+    print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, embedded model")
+    loaded = load(EMBEDDED)
+    scene, question = sample(1, split="test", seed=0)[0]
+    inputs = loaded.inputs([scene.image], [question.text])
+    bench_maps(loaded, inputs)
+    bench_norms(loaded, inputs)
+
+
+if __name__ == "__main__":
+    main()
