@@ -66,6 +66,21 @@ def test_permuting_the_updates_leaves_to_the_bound_what_the_jacobian_knows():
     assert permuted["mean"] == pytest.approx(kept["mean"], abs=0.05) and permuted["mean"] > 0.5
 
 
+def test_permuting_the_updates_takes_from_the_bound_what_they_know():
+    summary = summarise(synthetic(power=(1, 0, 0)))
+    assert look_up(summary, "spearman", "predicted_impact")["mean"] > 0.5
+    assert abs(look_up(summary, "spearman", "predicted_impact permuted")["mean"]) < 0.08
+
+
+def test_overlap_is_that_of_the_highest():
+    table = synthetic(samples=2, layers=1, tokens=6)
+    table["token_norm"] = [9.0, 8, 1, 2, 3, 4] * 2
+    table["revert_impact"] = [6.0, 5, 4, 1, 2, 3] * 2  # the two lowest differ, the two highest are the same
+    summary = summarise(table)
+    assert look_up(summary, "overlap@0.33", "token_norm")["mean"] == 1
+    assert look_up(summary, "overlap@0.50", "token_norm")["mean"] == pytest.approx(2 / 3)
+
+
 def test_shares_of_the_variance_add_up_and_are_the_planted_ones(summary):
     shares = [look_up(summary, "variance_share", factor)["mean"] for factor in FACTORS]
     assert sum(shares) == pytest.approx(1)
