@@ -52,14 +52,15 @@ def variation_impact(
     - variation_l1, variation_l2, variation_cosine: the paper's metrics of :math:`\Delta x_j`; units of x, or none.
     - operator_norm, operator_norm_lower, operator_norm_upper: :math:`\|J_j\|_2` and its interval. By how much J_j
       stretches :math:`\Delta x_j` or a random direction bounds it from below as well and is used where that is more.
-    - predicted_impact: operator_norm times variation_l2, the theorem's right side.
+    - predicted_impact: operator_norm times variation_l2, the theorem's right side. With `method="shared"` the norm is
+      a lower bound, so this is as well, and alignment is from above.
     - first_order_impact: :math:`\|J_j \Delta x_j\|`, never above predicted_impact.
     - alignment: their ratio, in [0, 1]; NaN where both are zero. alignment_random: that of a random direction in place
       of :math:`\Delta x_j`, the null.
     - revert_impact: the theorem's left side, measured: y's change when :math:`x_j^{(l+1)}` is put back to
       :math:`x_j^{(l)}`.
-    - drop_impact, drop_kl: y's change when token j is not there from layer l + 1 on, and the Kullback-Leibler
-      divergence, in nats, of the next-token distribution then from that without the drop.
+    - drop_impact, drop_kl: y's change when token j is not there from layer l + 1 on, and KL(p || q) in nats of the
+      next-token distributions, p of the model as it is and q without the token.
     - taylor_slope: of log remainder of the linear model against log share of the update taken back (`taylor.slopes`);
       2 where y is smooth on that scale, NaN where rounding hides the remainder or it was not asked for.
     - attention_last: attention of the last prompt token to token j in layer l, mean over heads (FastV's score of a
@@ -94,12 +95,10 @@ def variation_impact(
         network = Network(model, dtype, output, candidates)
         for sample, stream, places in prompts(network, model, inputs, tokens):
             noise = _noise(stream, layers, places, [estimator.seed, sample])
-            columns = _columns(stream, layers, places, estimator, taylor_tokens, noise)
+            columns, used = _columns(stream, layers, places, estimator, taylor_tokens, noise)
             values = {name: value.double().cpu().flatten().numpy() for name, value in columns.items()}
-            frames.append(table(sample, layers, stream, places).assign(**values))
-    return pd.concat(frames, ignore_index=True).assign(
-        method=method, dtype=str(dtype).removeprefix("torch."), output=network.label
-    )
+            frames.append(table(sample, layers, stream, places).assign(**values, method=used.flatten()))
+    return pd.concat(frames, ignore_index=True).assign(dtype=str(dtype).removeprefix("torch."), output=network.label)
 
 
 def _noise(
@@ -122,30 +121,35 @@ def _columns(
     estimator: Estimator,
     taylor_tokens: int | None,
     noise: Float[Tensor, "layer token one_and_dim"],
-) -> dict[str, Tensor]:
-    """Every measured column, [layer, token]."""
+) -> tuple[dict[str, Tensor], np.ndarray]:
+    """Every measured column, [layer, token], and the method behind each norm."""
     before, after = (torch.stack([stream.states[layer + i][tokens] for layer in layers]) for i in (0, 1))
     found = {f"variation_{name}": METRICS[name](before, after) for name in ("l1", "l2", "cosine")}
-    norms, (first_order, at_random) = _predicted(stream, layers, tokens, estimator, (after - before, noise[..., 1:]))
+    moves = (after - before, noise[..., 1:])
+    (norms, used), (first_order, at_random) = _predicted(stream, layers, tokens, estimator, moves)
     found |= _theorem(norms, first_order.norm(dim=-1), found["variation_l2"], at_random.norm(dim=-1))
     found |= _measured(stream, layers, tokens)
     found["taylor_slope"] = slopes(stream, layers, tokens, first_order, taylor_tokens)
     attention = [stream.attention(layer) for layer in layers]
     found["attention_last"] = torch.stack([weights[tokens] for weights in attention])
-    return found | {"token_norm": after.norm(dim=-1), "random": noise[..., 0]}
+    return found | {"token_norm": after.norm(dim=-1), "random": noise[..., 0]}, used
 
 
 def _predicted(
     stream: Stream, layers: list[int], tokens: Tensor, estimator: Estimator, moves: Sequence[Tensor]
-) -> tuple[Norms, list[Float[Tensor, "layer token out"]]]:
+) -> tuple[tuple[Norms, np.ndarray], list[Float[Tensor, "layer token out"]]]:
     """Norms, and J_j v_j for every v of `moves`: by the dense J_j where they are there, one JVP a token where not."""
     linear = Linearised(stream, layers, estimator.chunk)
     if estimator.method == "exact":
         jacobian = jacobians(linear, tokens)
-        return exact(jacobian), [torch.einsum("ltod,ltd->lto", jacobian, move) for move in moves]
-    alone = [Linearised(stream, [layer], estimator.chunk) for layer in layers]
-    moved = [torch.stack([one.push_each(v, tokens) for one, v in zip(alone, move, strict=True)]) for move in moves]
-    return estimator.norms(linear, tokens)[0], moved
+        used = np.full(jacobian.shape[:2], "exact", dtype=object)
+        return (exact(jacobian), used), [torch.einsum("ltod,ltd->lto", jacobian, move) for move in moves]
+    moved: list[list[Tensor]] = [[] for _ in moves]
+    for row, layer in enumerate(layers):
+        one = Linearised(stream, [layer], estimator.chunk)
+        for out, move in zip(moved, moves, strict=True):
+            out.append(one.push_each(move[row], tokens))
+    return estimator.norms(linear, tokens), [torch.stack(out) for out in moved]
 
 
 def _theorem(norms: Norms, first_order: Tensor, variation: Tensor, at_random: Tensor) -> dict[str, Tensor]:
@@ -170,6 +174,6 @@ def _measured(stream: Stream, layers: list[int], tokens: Tensor) -> dict[str, Te
     if stream.network.head is None:
         return found | {"drop_kl": torch.full_like(found["drop_impact"], torch.nan)}
     states = torch.cat([stream.states[-1][-1:], dropped.flatten(0, 1)])
-    then, now = stream.network.logits(states).double().log_softmax(-1).split([1, len(states) - 1])
-    divergence = (then.exp() * (then - now)).sum(-1).clamp_min(0)
+    plain, without = stream.network.logits(states).double().log_softmax(-1).split([1, len(states) - 1])
+    divergence = (plain.exp() * (plain - without)).sum(-1).clamp_min(0)
     return found | {"drop_kl": divergence.view(dropped.shape[:2])}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 
-from analysis.accuracy import interval
+from analysis.impact_statistics import over_samples
 
 TENTH = 0.1
 MASSIVE = 5.0  # times the median norm of the layer's vision tokens
@@ -59,4 +58,4 @@ def _rows(name: str, chosen: pd.DataFrame) -> Iterator[tuple]:
     for statistic in COLUMNS:
         found = values[statistic].dropna().to_numpy(dtype=float)
         if len(found):
-            yield name, statistic, float(np.mean(found)), *interval(found), len(found)
+            yield name, statistic, *over_samples(found)

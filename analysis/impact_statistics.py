@@ -46,7 +46,8 @@ def summarise(
 
     Returns:
         One row per (layer, statistic, criterion, target, versus): those, mean over samples, low and high (95 %
-        bootstrap interval), samples. `layer` is a number or "all" (a sample's mean over layers); `versus` is empty, or
+        bootstrap interval, NaN of a single sample), samples. `layer` is a number or "all" (a sample's mean over
+        layers); `versus` is empty, or
         the row is a difference of paired values. The statistics are those of `per_sample`.
 
     Raises:
@@ -62,10 +63,7 @@ def summarise(
     paired = ranking[ranking.criterion != versus].merge(base, on=["sample", "layer", "statistic", "target"])
     gain = paired.assign(value=paired.value_x - paired.value_y, versus=versus)
     both = pd.concat([values, gain[values.columns]])
-    rows = [
-        (*key, group.mean(), *interval(group.to_numpy()), len(group))
-        for key, group in both.groupby([*KEYS, "versus"], sort=False).value
-    ]
+    rows = [(*key, *over_samples(group.to_numpy())) for key, group in both.groupby([*KEYS, "versus"], sort=False).value]
     return pd.DataFrame(rows, columns=[*KEYS, "versus", "mean", "low", "high", "samples"])
 
 
@@ -75,7 +73,8 @@ def per_sample(
     """One value per sample, layer, statistic, criterion and target.
 
     - bound_holds: share of tokens with revert_impact <= predicted_impact. looseness: median of predicted_impact by
-      revert_impact. alignment_10, _50, _90: quantiles, and those of alignment_random. linear_error: median of
+      revert_impact. alignment_10, _50, _90: quantiles, and those of alignment_random; alignment_gain: median difference
+      of the two. linear_error: median of
       |revert_impact / first_order_impact - 1|. taylor_slope: median; smooth: share of slopes in [1.8, 2.2].
     - spearman, kendall, overlap of criterion and target; overlap@r is the share of the target's top round(r n) tokens
       that are among the criterion's (r by chance). Criteria "... permuted" are the null: the same, with the updates
@@ -83,7 +82,7 @@ def per_sample(
     - variance_share: covariance of log factor and log target by the variance of log target, over tokens where all are
       positive; the factors multiply to the target, so the shares add up to 1.
 
-    Where a target is the same for all tokens (behind the last layer), nothing is said about it.
+    Where no token has a first-order impact (behind the last layer), nothing is said.
 
     Args:
         table: of `variation_impact`.
@@ -92,21 +91,45 @@ def per_sample(
         seed: of the permutations.
 
     Raises:
-        ValueError: a criterion or target is NaN for some token but not for all.
+        ValueError: a criterion is NaN for some token but not for all, or a target for any; a token is there twice, as
+            when tables of several prompts all call theirs sample 0; an argument is out of range; or no row is left.
     """
+    _check_table(table, ratios, permutations)
     rng = np.random.default_rng(seed)
     rows = []
     for (sample, layer), group in table.groupby(["sample", "layer"], sort=True):
         columns = {name: group[name].to_numpy() for name in group.columns}
         _check(columns)
-        if np.ptp(columns["revert_impact"]) > 0:
+        if columns["first_order_impact"].any():  # none behind the last layer, whatever rounding leaves of the impacts
             for part in (_bound(columns), _ranking(columns, ratios, permutations, rng), _split(columns)):
                 rows += [(sample, layer, *row) for row in part]
+    if not rows:
+        raise ValueError("the table must hold tokens with an impact; behind its layers no token has any.")
     return pd.DataFrame(rows, columns=["sample", *KEYS, "value"])
 
 
+def over_samples(values: np.ndarray) -> tuple[float, float, float, int]:
+    """Mean, its 95 % bootstrap interval (NaN of a single sample, which says nothing about others), and how many."""
+    low, high = interval(values) if len(values) > 1 else (np.nan, np.nan)
+    return float(np.mean(values)), low, high, len(values)
+
+
+def _check_table(table: pd.DataFrame, ratios: Sequence[float], permutations: int) -> None:
+    twice = int(table.duplicated(["sample", "layer", "token"]).sum())
+    if twice:
+        raise ValueError(
+            f"every token of a sample and layer must be there once; got {twice} again. Number the samples: "
+            "pd.concat(table.assign(sample=i) for i, table in enumerate(tables))."
+        )
+    if permutations < 1 or not all(0 < ratio <= 1 for ratio in ratios):
+        raise ValueError(f"permutations must be at least 1 and ratios in (0, 1]; got {permutations} and {ratios}.")
+    for target in TARGETS:
+        if table[target].isna().any():
+            raise ValueError(f"{target} must be a number for every token; got {table[target].isna().sum()} NaN.")
+
+
 def _check(columns: dict[str, np.ndarray]) -> None:
-    for name in (*CRITERIA, *TARGETS):
+    for name in CRITERIA:
         n_nan = int(np.isnan(columns[name]).sum())
         if 0 < n_nan < len(columns[name]):
             raise ValueError(f"{name} must be a number for every token or for none; got {n_nan} NaN.")
@@ -120,6 +143,8 @@ def _bound(columns: dict[str, np.ndarray]) -> Iterator[Row]:
     for name in ("alignment", "alignment_random"):
         for q in (10, 50, 90):
             yield f"{name}_{q}", "", "", float(np.nanpercentile(columns[name], q))
+    gain = np.nanmedian(columns["alignment"] - columns["alignment_random"])
+    yield "alignment_gain", "", "", float(gain)
     slopes = columns["taylor_slope"][~np.isnan(columns["taylor_slope"])]
     if len(slopes):
         yield "taylor_slope", "", "", float(np.median(slopes))

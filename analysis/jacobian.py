@@ -105,7 +105,8 @@ def operator_norms(
 
     - `exact`: all J_j from one backward pass per entry of y, then the largest eigenvalue of each Gram matrix. Holds
       layers x tokens x (entries of y) x dim numbers.
-    - `lanczos`: Golub-Kahan bidiagonalisation, matrix-free, per token; `upper` is the norm plus the last residual.
+    - `lanczos`: Golub-Kahan bidiagonalisation, matrix-free, per token; `upper` is the norm plus the last
+      residual, an estimate rather than a bound.
     - `shared`: one subspace for all layers and tokens of a prompt; `lower` is certain, all `upper` of a prompt hold
       together with a stated confidence. Its `operator_norm` is `lower`.
 

@@ -39,7 +39,8 @@ def bidiagonalise(push: Product, pull: Product, like: Tensor, n_out: int, tol: f
 
     With A V = U B and A^T U = V B^T + beta v e^T, a singular triple (s, p, q) of the bidiagonal B leaves the residual
     beta |p_k|: a singular value of A lies within that of s, and s never exceeds the largest. Stops when every
-    residual is at most `tol` times its s, or the space is exhausted.
+    residual is at most `tol` times its s, or the space is exhausted. So `lower` is certain; `upper` is an estimate,
+    right if the singular value that was found is the largest one, as it is but for unlucky starts and loose `tol`.
 
     Args:
         push: [batch, dim] to [batch, n_out], every row by its own operator.

@@ -22,6 +22,8 @@ class Linearised:
 
     .. math:: y' = \sum_{l, j} J^{(l)}_j v^{(l)}_j, \qquad J^{(l)}_j = \partial y / \partial x^{(l+1)}_j.
 
+    (`torch.func.linearize` would make forward-mode products cheaper, after seconds of tracing for every prompt.)
+
     Args:
         stream: of one prompt.
         layers: ascending; layer l stands for the states it writes, X^(l+1).

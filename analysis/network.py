@@ -29,8 +29,10 @@ def own_attention(model: nn.Module) -> Iterator[None]:
     config = locate(model).decoder.config
     operator = config._attn_implementation
     config._attn_implementation = operator if operator == "eager" else "sdpa"
-    try:
-        yield
+    device = next(model.parameters()).device.type
+    try:  # derivatives cannot be had in inference mode, nor digits under autocast
+        with torch.inference_mode(False), torch.autocast(device, enabled=False):
+            yield
     finally:
         config._attn_implementation = operator
 
@@ -71,7 +73,7 @@ def enter(model: nn.Module, inputs: Mapping[str, Any]) -> Entry:
     handles = [layers[0].register_forward_pre_hook(look, with_kwargs=True, prepend=True)]
     handles.append(layers[-1].register_forward_pre_hook(look, with_kwargs=True))
     try:
-        model(**inputs, use_cache=False)
+        model(**{**inputs, "use_cache": False})
     finally:
         for handle in handles:
             handle.remove()

@@ -1,4 +1,4 @@
-"""Operator norms of the Jacobians J_j of one stream, three ways. All give bounds [lower, upper] beside the norm."""
+"""Operator norms of the Jacobians J_j of one stream, three ways. All give an interval beside the norm."""
 
 from __future__ import annotations
 

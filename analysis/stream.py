@@ -94,7 +94,7 @@ class Stream:
         return self.network.read(states[:, -1])
 
     def change(self, states: Float[Tensor, "layer token dim"]) -> Float[Tensor, "layer token out"]:
-        """Y at last-layer states of the read position, minus y as it is; both read in one batch, so rounded alike."""
+        """Y at last-layer states of the read position, minus y as it is, both read in one batch."""
         read = self.network.read(torch.cat([self.states[-1][-1:], states.flatten(0, 1)]))
         return (read[1:] - read[:1]).view(*states.shape[:2], -1)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from toys import FAMILIES, batch, toy
 
-from analysis.impact import variation_impact
+from analysis.impact import summarise, variation_impact
 from analysis.prompts import check_layers
 from v2drop import Method, Schedule
 
@@ -149,6 +149,38 @@ def test_a_seed_gives_the_same_table_and_another_seed_another_baseline():
     assert first.drop(columns=["random", "alignment_random"]).equals(other.drop(columns=["random", "alignment_random"]))
 
 
+def test_tokens_may_be_named_in_every_form():
+    data, mask = prompt("llama", ("tvvt", "tvvt"))
+    expected = variation_impact(toy("llama"), data.inputs, 1, mask, taylor_tokens=0)
+    per_row = [[1, 2], [1, 2]]
+    forms = [[1, 2], np.array([1, 2]), torch.tensor([1, 2]), per_row, np.array(per_row), torch.tensor(per_row)]
+    forms += [[np.array([1, 2]), torch.tensor([1, 2])], mask.numpy()]
+    for tokens in forms:
+        assert variation_impact(toy("llama"), data.inputs, 1, tokens, taylor_tokens=0).equals(expected)
+    other = variation_impact(toy("llama"), data.inputs, 1, torch.tensor([[1], [2]]), taylor_tokens=0)
+    assert other[["sample", "token"]].to_numpy().tolist() == [[0, 1], [1, 2]]
+    for wrong in ([1.5], [True], [[1], [9]]):
+        with pytest.raises(ValueError, match=r"tokens must be positions in \[0, 3\], the same in every row or"):
+            variation_impact(toy("llama"), data.inputs, 1, wrong)
+
+
+def test_inference_mode_and_autocast_around_it_change_nothing():
+    expected = impact("llama", [1], method="lanczos", taylor_tokens=0)
+    with torch.inference_mode(), torch.autocast("cpu"):
+        found = impact("llama", [1], method="lanczos", taylor_tokens=0)
+    assert found.equals(expected)
+
+
+def test_the_frame_names_the_method_behind_each_norm():
+    table = impact("llama", [1], method="shared", columns=1, width=1e-9, taylor_tokens=0)
+    assert set(table.method) == {"lanczos"}
+
+
+def test_behind_the_last_layer_nothing_is_summarised_for_logits_either():
+    table = impact("llava", output="logits", rows=("ttitt", "titttt"), dtype=torch.float64, taylor_tokens=0)
+    assert set(summarise(table).layer) == {0, 1, 2, 3, "all"}
+
+
 def test_wrong_arguments_are_told_what_is_allowed():
     with pytest.raises(ValueError, match=r"taylor_tokens must be None .* got -1"):
         impact("llama", taylor_tokens=-1)
@@ -157,3 +189,4 @@ def test_wrong_arguments_are_told_what_is_allowed():
         variation_impact(toy("llama"), data.inputs, tokens=[data.vision.shape[1] - 1])
     with pytest.raises(ValueError, match=r"layers must lie in \[0, 4\].*got \[5\]"):
         check_layers(toy("llama"), 5)
+    assert check_layers(toy("llama"), np.int64(3)) == check_layers(toy("llama"), np.array([3])) == [3]

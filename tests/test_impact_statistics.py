@@ -118,6 +118,35 @@ def test_a_paired_difference_is_the_difference_of_the_means_with_a_narrower_inte
     assert gain.high - gain.low < (one.high - one.low) + (base.high - base.low)
 
 
+def test_tables_that_all_call_their_prompt_sample_0_are_refused():
+    one, two = (synthetic(samples=1, seed=seed) for seed in (0, 1))
+    with pytest.raises(ValueError, match=r"there once; got 120 again. Number the samples"):
+        summarise(pd.concat([one, two]))
+    assert set(summarise(pd.concat([one, two.assign(sample=1)])).samples) == {2}
+
+
+def test_what_cannot_be_summarised_is_refused():
+    table = synthetic(samples=2)
+    with pytest.raises(ValueError, match="drop_impact must be a number for every token; got 1 NaN"):
+        summarise(table.assign(drop_impact=table.drop_impact.where(table.index > 0)))
+    with pytest.raises(ValueError, match="must hold tokens with an impact"):
+        summarise(table.assign(first_order_impact=0.0))
+    for wrong in ({"permutations": 0}, {"ratios": (2.0,)}, {"ratios": (0.0,)}):
+        with pytest.raises(ValueError, match=r"permutations must be at least 1 and ratios in \(0, 1\]"):
+            summarise(table, **wrong)
+
+
+def test_the_gain_in_alignment_is_the_median_difference_to_a_random_direction():
+    table = synthetic(samples=3)
+    gain = look_up(summarise(table.assign(alignment_random=table.alignment - 0.25)), "alignment_gain", target="")
+    assert gain["mean"] == pytest.approx(0.25)
+
+
+def test_a_single_sample_has_no_interval():
+    row = look_up(summarise(synthetic(samples=1)), "spearman", "operator_norm")
+    assert row.samples == 1 and np.isnan(row.low) and np.isnan(row.high) and not np.isnan(row["mean"])
+
+
 def test_the_pooled_row_is_the_mean_over_layers_of_each_sample():
     values = per_sample(synthetic(layers=3))
     summary = summarise(synthetic(layers=3))
