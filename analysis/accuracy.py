@@ -1,4 +1,4 @@
-"""Answers right, per method and budget."""
+"""Answers right, and how probable the right one is, per method and budget."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import bootstrap
+from torch import Tensor
 from tqdm import tqdm
 
+from analysis.intervals import against, interval, summarise
 from analysis.loading import Loaded
 from analysis.mosaic import Question, Scene
 from v2drop import Method, Schedule
 
+__all__ = ["Asked", "accuracy", "against", "interval", "is_right", "over_budgets", "paper_layers", "summarise"]
+
 Asked = list[tuple[Scene, Question]]
+Maker = Callable[[Sequence[int]], Method]
+COLUMNS = ["method", "question", "kind", "answer", "reply", "right", "log_probability", "average_tokens"]
 NUMBERS = "zero one two three four five six seven eight nine".split()
 
 
@@ -48,7 +54,7 @@ def _word(word: str) -> str:
 def accuracy(
     loaded: Loaded,
     asked: Asked,
-    methods: Mapping[Hashable, Method | None],
+    methods: Mapping[Hashable, Method | Maker | None],
     batch_size: int = 25,
     max_new_tokens: int = 8,
 ) -> pd.DataFrame:
@@ -58,13 +64,15 @@ def accuracy(
         loaded: model and processor.
         asked: scenes with a question each.
         methods: by the name they get in the frame; None is the model itself. One with a seed is given a new one for
-            every batch, so that a baseline is not one draw asked again and again.
+            every batch, so that a baseline is not one draw asked again and again. A function gives the method for a
+            batch from its questions' numbers (`analysis.given.ranked`).
         batch_size: questions at a time.
         max_new_tokens: longest reply, in tokens.
 
     Returns:
         One row per (method, question): method, question (its index), kind, answer, reply, right (bool),
-        average_tokens (vision tokens, true layer average).
+        log_probability (of the right answer's tokens behind the prompt, nats), average_tokens (vision tokens, true
+        layer average).
     """
     batches = [range(i, min(i + batch_size, len(asked))) for i in range(0, len(asked), batch_size)]
     rows = []
@@ -73,15 +81,14 @@ def accuracy(
             inputs = loaded.inputs([asked[i][0].image for i in batch], [asked[i][1].text for i in batch])
             whole = float(np.mean([len(row) for row in loaded.vision_positions(inputs)]))
             for name, method in methods.items():
-                with _redrawn(method, number)(loaded.model) if method else nullcontext() as trace:
-                    replies = _replies(loaded, inputs, max_new_tokens)
+                with _for_batch(method, number, batch)(loaded.model) if method else nullcontext() as trace:
+                    found = _replies(loaded, inputs, [asked[i][1] for i in batch], max_new_tokens)
                 average = trace.average_tokens if trace else whole
-                for i, reply in zip(batch, replies, strict=True):
-                    rows.append((name, i, asked[i][1].kind, asked[i][1].answer, reply, average))
+                for i, (reply, log_p) in zip(batch, found, strict=True):
+                    question, right = asked[i][1], is_right(reply, asked[i][1].answer)
+                    rows.append((name, i, question.kind, question.answer, reply, right, log_p, average))
                 progress.update(len(batch))
-    frame = pd.DataFrame(rows, columns=["method", "question", "kind", "answer", "reply", "average_tokens"])
-    frame.insert(5, "right", [is_right(r, a) for r, a in zip(frame.reply, frame.answer, strict=True)])
-    return frame
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def over_budgets(
@@ -116,64 +123,32 @@ def over_budgets(
     return frame.assign(method=[name for name, _ in frame.method])
 
 
-def _redrawn(method: Method, number: int) -> Method:
+def _for_batch(method: Method | Maker, number: int, questions: Sequence[int]) -> Method:
+    if not isinstance(method, Method):
+        return method(questions)
     return replace(method, seed=method.seed + number) if hasattr(method, "seed") else method
 
 
-def _replies(loaded: Loaded, inputs: Mapping, max_new_tokens: int) -> list[str]:
-    out = loaded.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
-    new = out[:, inputs["input_ids"].shape[1] :]
-    return loaded.processor.batch_decode(new, skip_special_tokens=True)
+def _replies(
+    loaded: Loaded, inputs: Mapping, questions: Sequence[Question], max_new_tokens: int
+) -> list[tuple[str, float]]:
+    """The greedy reply to every question of a batch, and the log probability of the right answer."""
+    wanted = [loaded.answer_ids(question.text, question.answer) for question in questions]
+    out = _generate(loaded, inputs, max_new_tokens)
+    replies = loaded.processor.batch_decode(out.sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    if max(map(len, wanted)) > 1:  # behind its first token a wrong reply's logits say nothing about the right answer
+        out = _generate(loaded, inputs, max(map(len, wanted)), prefix_allowed_tokens_fn=_saying(wanted, inputs))
+    logs = [logits.double().log_softmax(-1) for logits in out.logits[: max(map(len, wanted))]]
+    log_p = [sum(float(logs[i][row, token]) for i, token in enumerate(ids)) for row, ids in enumerate(wanted)]
+    return list(zip(replies, log_p, strict=True))
 
 
-def interval(values: np.ndarray, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
-    """Bootstrap interval (percentile, 2000 resamples) of the mean; a single point where all values are equal.
-
-    Raises:
-        ValueError: there are no values, or some are NaN.
-    """
-    values = np.asarray(values, dtype=float)
-    if values.size == 0 or np.isnan(values).any():
-        raise ValueError(
-            f"values must be numbers, at least one; got {values.size}, {np.isnan(values).sum()} of them NaN."
-        )
-    if (values == values[0]).all():
-        return float(values[0]), float(values[0])
-    found = bootstrap(
-        (values,), np.mean, n_resamples=2000, method="percentile", confidence_level=level, rng=seed
-    ).confidence_interval
-    return float(found.low), float(found.high)
+def _generate(loaded: Loaded, inputs: Mapping, max_new_tokens: int, **settings: Any) -> Any:
+    settings |= {"do_sample": False, "return_dict_in_generate": True, "output_logits": True}
+    return loaded.model.generate(**inputs, max_new_tokens=max_new_tokens, **settings)
 
 
-def summarise(frame: pd.DataFrame, by: list[str], value: str = "right") -> pd.DataFrame:
-    """Mean of `value` in each group, with its bootstrap interval over the rows: columns `by`, mean, low, high, n."""
-    rows = [
-        (
-            *(key if isinstance(key, tuple) else (key,)),
-            group[value].mean(),
-            *interval(group[value].to_numpy()),
-            len(group),
-        )
-        for key, group in frame.groupby(by, sort=False)
-    ]
-    return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
-
-
-def against(frame: pd.DataFrame, baseline: str, by: list[str]) -> pd.DataFrame:
-    """Accuracy minus the baseline method's on the same questions, with paired bootstrap intervals.
-
-    Args:
-        frame: of `accuracy`, possibly of several budgets.
-        baseline: a method in it.
-        by: what identifies a comparison beside the method: ["budget"], say.
-
-    Raises:
-        ValueError: `baseline` is not in the frame.
-    """
-    if baseline not in set(frame.method):
-        raise ValueError(f"baseline must be one of {', '.join(frame.method.unique())}; got {baseline!r}.")
-    keys = [*by, "question"]
-    wide = frame.pivot(index=keys, columns="method", values="right").astype(float)
-    gain = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
-    long = gain.reset_index().melt(id_vars=keys, var_name="method", value_name="difference").dropna()
-    return summarise(long, ["method", *by], "difference")
+def _saying(wanted: Sequence[Sequence[int]], inputs: Mapping) -> Callable[[int, Tensor], list[int]]:
+    """What generation may say next if each row has to give its answer (and then goes on with its last token)."""
+    start = inputs["input_ids"].shape[1]
+    return lambda row, ids: [wanted[row][min(len(ids) - start, len(wanted[row]) - 1)]]

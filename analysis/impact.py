@@ -130,7 +130,7 @@ def _columns(
     found |= _theorem(norms, first_order.norm(dim=-1), found["variation_l2"], at_random.norm(dim=-1))
     found |= _measured(stream, layers, tokens)
     found["taylor_slope"] = slopes(stream, layers, tokens, first_order, taylor_tokens)
-    attention = [stream.attention(layer) for layer in layers]
+    attention = [stream.attention(layer)[0] for layer in layers]
     found["attention_last"] = torch.stack([weights[tokens] for weights in attention])
     return found | {"token_norm": after.norm(dim=-1), "random": noise[..., 0]}, used
 

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau, rankdata
 
-from analysis.accuracy import interval
+from analysis.intervals import over_samples
+from analysis.ranking import RATIOS, n_kept
+from analysis.tokens import check
 
 CRITERIA = (
     "variation_l2",
@@ -22,7 +24,6 @@ CRITERIA = (
     "random",
 )
 TARGETS = ("revert_impact", "drop_impact")
-RATIOS = (1 / 2, 1 / 3, 1 / 9)  # 288, 192 and 64 of 576 tokens
 FACTORS = ("variation_l2", "operator_norm", "alignment", "beyond_first_order")
 KEYS = ["layer", "statistic", "criterion", "target"]
 Row = tuple[str, str, str, float]
@@ -108,19 +109,8 @@ def per_sample(
     return pd.DataFrame(rows, columns=["sample", *KEYS, "value"])
 
 
-def over_samples(values: np.ndarray) -> tuple[float, float, float, int]:
-    """Mean, its 95 % bootstrap interval (NaN of a single sample, which says nothing about others), and how many."""
-    low, high = interval(values) if len(values) > 1 else (np.nan, np.nan)
-    return float(np.mean(values)), low, high, len(values)
-
-
 def _check_table(table: pd.DataFrame, ratios: Sequence[float], permutations: int) -> None:
-    twice = int(table.duplicated(["sample", "layer", "token"]).sum())
-    if twice:
-        raise ValueError(
-            f"every token of a sample and layer must be there once; got {twice} again. Number the samples: "
-            "pd.concat(table.assign(sample=i) for i, table in enumerate(tables))."
-        )
+    check(table, [*CRITERIA, *TARGETS])
     if permutations < 1 or not all(0 < ratio <= 1 for ratio in ratios):
         raise ValueError(f"permutations must be at least 1 and ratios in (0, 1]; got {permutations} and {ratios}.")
     for target in TARGETS:
@@ -177,7 +167,7 @@ def _agreement(score: np.ndarray, target: np.ndarray, ratios: Sequence[float]) -
         found["kendall"] = float(kendalltau(score, target).statistic)
     order, truth = (np.argsort(-x, kind="stable") for x in (score, target))  # ties go to the earlier token
     for ratio in ratios:
-        kept = max(1, round(ratio * len(score)))
+        kept = n_kept(ratio, len(score))
         found[f"overlap@{ratio:.2f}"] = len(np.intersect1d(order[:kept], truth[:kept])) / kept
     return found
 

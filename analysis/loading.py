@@ -55,6 +55,13 @@ class Loaded:
         out = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
         return self.processor.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
+    def answer_ids(self, question: str, answer: str) -> list[int]:
+        """Tokens of an answer as they follow the prompt of a question, the end not among them."""
+        prompt = self._prompt(question)
+        space = "" if prompt[-1:].isspace() else " "
+        before, whole = (self.processor.tokenizer(text)["input_ids"] for text in (prompt, prompt + space + answer))
+        return whole[len(before) :]
+
     @property
     def n_layers(self) -> int:
         """Decoder layers."""

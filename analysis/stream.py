@@ -98,24 +98,30 @@ class Stream:
         read = self.network.read(torch.cat([self.states[-1][-1:], states.flatten(0, 1)]))
         return (read[1:] - read[:1]).view(*states.shape[:2], -1)
 
-    def attention(self, layer: int) -> Float[Tensor, " length"]:
-        """Weights with which the read position attends to every position in a layer, mean over heads.
+    def attention(self, layer: int, rows: int = 1) -> Float[Tensor, "rows length"]:
+        """Weights with which the last positions attend to every position in a layer, mean over heads.
 
-        One row of the map, with the remembered keys; NaN if the layer has no `self_attn`.
+        So many rows of the map, with the remembered keys; NaN if the layer has no `self_attn`.
         """
         config, seen = self.network.parts.decoder.config, []
         module = getattr(self.network.layers[layer], "self_attn", None)
         if module is None:
-            return torch.full((self.length,), torch.nan, device=self.columns.device)
+            return torch.full((rows, self.length), torch.nan, device=self.columns.device)
         handle = module.register_forward_hook(lambda _, __, out: seen.append(out[1]))
         operator, config._attn_implementation = config._attn_implementation, "eager"
         try:
-            last = self.length - 1
-            self.resumed(last, torch.tensor([[last]], device=self.columns.device))(layer, self.states[layer][None, -1:])
+            angles, past = tuple(a[:, -rows:] for a in self._angles), _Past(self._memory, self.length - rows)
+            self._call(layer, self.states[layer][None, -rows:], self._mask[:, :, -rows:], angles, past)
         finally:
             config._attn_implementation = operator
             handle.remove()
-        return seen[0][0, :, -1].mean(0)
+        return seen[0][0].mean(0)
+
+    def keys(self, layer: int) -> Float[Tensor, "length keys"]:
+        """Keys of every position in a layer, after rotation, all heads side by side; NaN if it kept none."""
+        if layer not in self._memory:
+            return torch.full((self.length, 1), torch.nan, device=self.columns.device)
+        return self._memory[layer][0][0].transpose(0, 1).flatten(1)
 
     def _call(self, layer: int, states: Tensor, mask: Tensor, angles: tuple, cache: Any) -> Tensor:
         angles = {"position_embeddings": angles} if angles else {}

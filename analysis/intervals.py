@@ -1,0 +1,86 @@
+"""Means over independent units with their bootstrap intervals, and paired differences of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
+
+
+def interval(values: np.ndarray, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
+    """Bootstrap interval (percentile, 2000 resamples) of the mean; a single point where all values are equal.
+
+    Raises:
+        ValueError: there are no values, or some are NaN.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.size == 0 or np.isnan(values).any():
+        raise ValueError(
+            f"values must be numbers, at least one; got {values.size}, {np.isnan(values).sum()} of them NaN."
+        )
+    if (values == values[0]).all():
+        return float(values[0]), float(values[0])
+    found = bootstrap(
+        (values,), np.mean, n_resamples=2000, method="percentile", confidence_level=level, rng=seed
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def over_samples(values: np.ndarray) -> tuple[float, float, float, int]:
+    """Mean, its 95 % bootstrap interval (NaN of a single sample, which says nothing about others), and how many."""
+    low, high = interval(values) if len(values) > 1 else (np.nan, np.nan)
+    return float(np.mean(values)), low, high, len(values)
+
+
+def summarise(frame: pd.DataFrame, by: list[str], value: str = "right") -> pd.DataFrame:
+    """Mean of `value` in each group, with its bootstrap interval over the rows: columns `by`, mean, low, high, n."""
+    rows = [
+        (
+            *(key if isinstance(key, tuple) else (key,)),
+            group[value].mean(),
+            *interval(group[value].to_numpy()),
+            len(group),
+        )
+        for key, group in frame.groupby(by, sort=False)
+    ]
+    return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
+
+
+def over_layers(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Means over samples with 95 % bootstrap intervals, layer by layer and for a sample's mean over layers ("all").
+
+    Args:
+        values: with the columns sample, layer, value, chance and the keys, one row for each of them.
+        keys: what tells rows of a sample and layer apart.
+
+    Returns:
+        layer, the keys, mean, low, high, n (samples), chance.
+    """
+    pooled = values.groupby(["sample", *keys], sort=False)[["value", "chance"]].mean().reset_index()
+    both = pd.concat([values.astype({"layer": object}), pooled.assign(layer="all")])
+    found = summarise(both, ["layer", *keys], "value")
+    chance = both.groupby(["layer", *keys], sort=False).chance.mean().reset_index()
+    return found.merge(chance, on=["layer", *keys])
+
+
+def against(frame: pd.DataFrame, baseline: str, by: list[str], value: str = "right") -> pd.DataFrame:
+    """A value minus the baseline method's on the same questions, with paired bootstrap intervals.
+
+    Args:
+        frame: of `accuracy`, possibly of several budgets.
+        baseline: a method in it.
+        by: what identifies a comparison beside the method: ["budget"], say.
+        value: column, "right" or "log_probability".
+
+    Raises:
+        ValueError: `baseline` is not in the frame.
+    """
+    if baseline not in set(frame.method):
+        raise ValueError(f"baseline must be one of {', '.join(frame.method.unique())}; got {baseline!r}.")
+    keys = [*by, "question"]
+    wide = frame.pivot(index=keys, columns="method", values=value).astype(float)
+    gain = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
+    long = gain.reset_index().melt(id_vars=keys, var_name="method", value_name="difference").dropna()
+    return summarise(long, ["method", *by], "difference")

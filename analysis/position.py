@@ -1,0 +1,170 @@
+"""Does a criterion favour positions: retention curves, score-position correlation, distances from uniform."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy.stats import false_discovery_control, spearmanr, wilcoxon
+
+from analysis.intervals import summarise
+from analysis.localisation import grid_side
+from analysis.ranking import n_kept, places
+from analysis.scores import CRITERIA
+from analysis.tokens import matrices
+
+BINS = 10
+AXES = ("position", "row", "column", "frame", "token")
+
+
+def kept_by(table: pd.DataFrame, ratio: float, criteria: Sequence[str] = CRITERIA) -> pd.DataFrame:
+    """Which tokens each criterion keeps in one drop of every sample and layer.
+
+    Args:
+        table: of `analysis.scores.scores`.
+        ratio: of tokens kept, in (0, 1]; at least one.
+        criteria: columns of it.
+
+    Returns:
+        One row per (sample, layer, criterion, rank): these and kept (bool).
+
+    Raises:
+        ValueError: the ratio is out of range, a column is missing or partly NaN.
+    """
+    if not 0 < ratio <= 1:
+        raise ValueError(f"ratio must lie in (0, 1]; got {ratio}.")
+    frames = []
+    for (sample, layer), names, scores in matrices(table, criteria):
+        n = scores.shape[1]
+        kept = places(scores) < n_kept(ratio, n)
+        keys = {"criterion": np.repeat(names, n), "rank": np.tile(np.arange(n), len(names))}
+        frames.append(pd.DataFrame({"sample": sample, "layer": layer, **keys, "kept": kept.flatten()}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def located(kept: pd.DataFrame, frames: int = 1) -> pd.DataFrame:
+    """Add where each token lies: position (0 first, 1 last of its sample), frame, row, column.
+
+    Args:
+        kept: with the columns sample and rank; all tokens of a sample, kept or not.
+        frames: of a video; every one a square grid of tokens, row by row, one after the other.
+
+    Raises:
+        ValueError: the tokens of a sample are not so many square grids.
+    """
+    n = kept.groupby("sample")["rank"].transform("max") + 1
+    for count in n.unique():
+        if count % frames:
+            raise ValueError(f"tokens must be {frames} frames of equal size; got {count}.")
+        grid_side(count // frames)
+    per_frame = n // frames
+    side = np.sqrt(per_frame).round().astype(int)
+    place = kept["rank"] % per_frame
+    position = kept["rank"] / (n - 1).clip(lower=1)
+    where = {"frame": kept["rank"] // per_frame, "row": place // side, "column": place % side}
+    return kept.assign(position=position, **where, token=kept["rank"])
+
+
+def retention(
+    kept: pd.DataFrame, by: Sequence[str] = ("criterion",), axis: str = "position", bins: int = BINS
+) -> pd.DataFrame:
+    """Share of tokens kept along an axis, averaged over samples.
+
+    Args:
+        kept: of `kept_by` or `analysis.localisation.retained`, through `located` for axes other than the position.
+        by: columns that tell curves apart.
+        axis: "position" (in `bins` equal parts of the sequence), "row", "column", "frame", or "token" (each alone).
+        bins: parts of the sequence.
+
+    Returns:
+        One row per curve and bin: `by`, bin (from 0), mean, low, high (95 % bootstrap interval over samples), n.
+
+    Raises:
+        ValueError: the axis is unknown or not in the frame, or there are more bins than tokens.
+    """
+    binned = kept.assign(bin=_bins(kept, axis, bins), kept=kept.kept.astype(float))
+    share = binned.groupby([*by, "bin", "sample"], sort=False).kept.mean().reset_index()
+    return summarise(share.sort_values([*by, "bin"], kind="stable"), [*by, "bin"], "kept")
+
+
+def end_start(
+    kept: pd.DataFrame, by: Sequence[str] = ("criterion",), bins: int = BINS, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Retention in the last bin by that in the first, a ratio of means over samples; infinite where none is kept first.
+
+    Args:
+        kept: as for `retention`.
+        by: columns that tell curves apart.
+        bins: parts of the sequence.
+        resamples: of the bootstrap over samples, whose 95 % percentile interval is given.
+        seed: of it.
+
+    Returns:
+        One row per curve: `by`, start, end (shares kept), ratio, low, high, n (samples).
+
+    Raises:
+        ValueError: there are more bins than tokens.
+    """
+    binned = kept.assign(bin=_bins(kept, "position", bins), kept=kept.kept.astype(float))
+    ends = binned[binned.bin.isin([0, bins - 1])]
+    share = ends.pivot_table(index=[*by, "sample"], columns="bin", values="kept", sort=False)
+    rows, rng = [], np.random.default_rng(seed)
+    for key, group in share.groupby(list(by), sort=False):
+        values = group[[0, bins - 1]].to_numpy()
+        drawn = values[rng.integers(len(values), size=(resamples, len(values)))].mean(1)
+        (start, end), ratios = values.mean(0), _ratio(drawn[:, 1], drawn[:, 0])
+        low, high = np.quantile(ratios, [0.025, 0.975], method="inverted_cdf")  # no mean of a number and infinity
+        rows.append((*key, start, end, float(_ratio(end, start)), low, high, len(values)))
+    return pd.DataFrame(rows, columns=[*by, "start", "end", "ratio", "low", "high", "n"])
+
+
+def score_position(table: pd.DataFrame, criteria: Sequence[str] = CRITERIA) -> pd.DataFrame:
+    """Spearman correlation of score and rank in the sequence within each sample, and whether its median is zero.
+
+    Args:
+        table: of `analysis.scores.scores`.
+        criteria: columns of it.
+
+    Returns:
+        One row per (layer, criterion): these, mean, low, high (95 % bootstrap interval over samples), n, p (Wilcoxon's
+        signed-rank test over samples: tokens of one picture are not independent, samples are), and q (p corrected for
+        all rows, Benjamini and Hochberg).
+
+    Raises:
+        ValueError: a column is missing or partly NaN, or a sample has a single token.
+    """
+    rows = []
+    for (sample, layer), names, scores in matrices(table, criteria):
+        if scores.shape[1] < 2:
+            raise ValueError(f"a correlation takes two tokens or more; sample {sample} has one at layer {layer}.")
+        for name, score in zip(names, scores, strict=True):
+            value = spearmanr(score, np.arange(len(score))).statistic if np.ptp(score) > 0 else 0.0
+            rows.append((sample, layer, name, value))
+    values = pd.DataFrame(rows, columns=["sample", "layer", "criterion", "value"])
+    found = summarise(values, ["layer", "criterion"], "value")
+    found["p"] = [_no_shift(group) for _, group in values.groupby(["layer", "criterion"], sort=False).value]
+    return found.assign(q=false_discovery_control(found.p))
+
+
+def _no_shift(values: pd.Series) -> float:
+    return float(wilcoxon(values).pvalue) if values.any() else 1.0
+
+
+def _bins(kept: pd.DataFrame, axis: str, bins: int) -> pd.Series:
+    if axis not in AXES:
+        raise ValueError(f"axis must be one of {', '.join(AXES)}; got {axis!r}.")
+    if axis == "position":
+        n = kept.groupby("sample")["rank"].transform("max") + 1
+        if bins < 2 or bins > n.min():
+            raise ValueError(f"bins must lie between 2 and the tokens of a sample, {n.min()}; got {bins}.")
+        return kept["rank"] * bins // n
+    if axis not in kept:
+        raise ValueError(f"the frame must say where its tokens lie; pass it through `located` for axis {axis!r}.")
+    return kept[axis]
+
+
+def _ratio(above: Float[np.ndarray, "*any"], below: Float[np.ndarray, "*any"]) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((above == 0) & (below == 0), 1.0, np.divide(above, below))

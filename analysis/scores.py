@@ -1,0 +1,128 @@
+"""What criteria say of every vision token of a prompt, side by side, before anything is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from analysis.accuracy import Asked
+from analysis.jacobian import table
+from analysis.loading import Loaded
+from analysis.network import Network, own_attention
+from analysis.prompts import Tokens, check_layers, prompts
+from analysis.stream import Stream
+from v2drop.models import locate
+from v2drop.variation import METRICS
+
+VARIATIONS = tuple(f"variation_{name}" for name in METRICS)
+ATTENTIONS = ("attention_last", "attention_text", "attention_debiased")
+CRITERIA = (*VARIATIONS, *ATTENTIONS, "key_norm", "token_norm", "random")
+
+
+def scores(
+    model: nn.Module,
+    inputs: Mapping[str, Any],
+    layers: Iterable[int] | int | None = None,
+    tokens: Tokens = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> pd.DataFrame:
+    r"""Score every vision token behind layer l by every criterion, as a drop at the input of layer l + 1 would.
+
+    - variation_l2, _l1, _cosine, _relative_l2, _transition: `v2drop.variation.METRICS` of what layer l changes;
+      the last is TransPrune's score of one layer (arXiv 2507.20630).
+    - attention_last: attention of the last prompt token to the token in layer l, mean over heads (FastV).
+    - attention_text: the same, mean over all positions behind the last token measured (SparseVLM's raters, unselected).
+    - attention_debiased: attention_last by its fitted position trend (`divide_trend`).
+    - key_norm: L2 norm of the token's keys in layer l, all heads together, which no rotation changes.
+    - token_norm: :math:`\|x^{(l+1)}\|_2`. random: uniform draws.
+
+    Higher is kept. Attention and keys are NaN for layers without `self_attn`.
+
+    Args:
+        model: of a supported family (`v2drop.models.FAMILIES`), in evaluation mode; left as it was.
+        inputs: as the model is called with; rows may be padded.
+        layers: l, decoder layers from 0; all by default.
+        tokens: as for `analysis.jacobian.operator_norms`; not a row's last one, behind which there is no text.
+        dtype: torch.float32 or torch.float64; all is computed in it.
+        seed: of the column random.
+
+    Returns:
+        One row per (sample, layer, token): these three (row of the batch, l, position in the batch), rank (0-based,
+        among the tokens measured of the row), and the columns above.
+
+    Raises:
+        ValueError: an argument is not one of those above, or the model is not supported or inside a dropping `with`.
+    """
+    layers = check_layers(model, range(len(locate(model).layers)) if layers is None else layers)
+    frames = []
+    with own_attention(model), torch.no_grad():
+        network = Network(model, dtype, "hidden")
+        for sample, stream, places in prompts(network, model, inputs, tokens):
+            columns = [_columns(stream, layer, places) for layer in layers]
+            values = {name: torch.stack([c[name] for c in columns]).double().cpu().flatten() for name in columns[0]}
+            keys = table(sample, layers, stream, places).assign(rank=np.tile(np.arange(len(places)), len(layers)))
+            draws = [np.random.default_rng([seed, sample, layer]).random(len(places)) for layer in layers]
+            frames.append(keys.assign(**values, random=np.concatenate(draws)))
+    return pd.concat(frames, ignore_index=True)
+
+
+def scored(
+    loaded: Loaded, asked: Asked, layers: Sequence[int] | None = None, batch_size: int = 25, seed: int = 0
+) -> pd.DataFrame:
+    """`scores` of many questions, in batches.
+
+    Args:
+        loaded: model and processor.
+        asked: scenes with a question each.
+        layers: as for `scores`.
+        batch_size: questions at a time.
+        seed: of the column random, which is drawn anew for every question.
+
+    Returns:
+        The table, `sample` being the question's index, with the question's kind.
+    """
+    frames = []
+    for start in tqdm(range(0, len(asked), batch_size), desc="scores", unit="batch"):
+        batch = asked[start : start + batch_size]
+        inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
+        found = scores(loaded.model, inputs, layers, seed=seed * 1_000_003 + start)
+        frames.append(found.assign(sample=found["sample"] + start))
+    frame = pd.concat(frames, ignore_index=True)
+    return frame.assign(kind=frame["sample"].map({i: question.kind for i, (_, question) in enumerate(asked)}))
+
+
+def divide_trend(attention: Float[Tensor, " tokens"]) -> Float[Tensor, " tokens"]:
+    r"""Attention divided by its position trend, after arXiv 2508.17807 (which fits an exponential over positions).
+
+    The trend is :math:`e^{\alpha + \beta j}` with j the token's rank and :math:`\alpha, \beta` by least squares of the
+    logarithm over the prompt's own tokens, so nothing is calibrated beforehand; a content that happens to lie at one
+    end counts as trend. Zero attention stays zero and does not enter the fit.
+
+    >>> divide_trend(torch.tensor([1.0, 2.0, 4.0, 8.0])).round(decimals=4)
+    tensor([1., 1., 1., 1.])
+    """
+    rank = torch.arange(len(attention), dtype=attention.dtype, device=attention.device)
+    seen = attention > 0
+    if seen.sum() < 2:
+        return attention
+    logarithm, centred = attention[seen].log(), rank[seen] - rank[seen].mean()
+    slope = (centred * logarithm).sum() / centred.square().sum()
+    return attention / torch.exp(logarithm.mean() + slope * (rank - rank[seen].mean()))
+
+
+def _columns(stream: Stream, layer: int, tokens: Int[Tensor, " n"]) -> dict[str, Tensor]:
+    before, after = (stream.states[layer + i][tokens] for i in (0, 1))
+    found = {name: metric(before, after) for name, metric in zip(VARIATIONS, METRICS.values(), strict=True)}
+    attention = stream.attention(layer, rows=max(1, stream.length - 1 - int(tokens[-1])))[:, tokens]
+    last = attention[-1]
+    found |= dict(zip(ATTENTIONS, (last, attention.mean(0), divide_trend(last)), strict=True))
+    return found | {"key_norm": stream.keys(layer)[tokens].norm(dim=-1), "token_norm": after.norm(dim=-1)}

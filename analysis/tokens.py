@@ -1,0 +1,50 @@
+"""Tables of one row per (sample, layer, token): checked, and taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+
+def check(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse a table that would be counted wrongly.
+
+    Raises:
+        ValueError: it is empty, a column is missing, or a token of a sample and layer is there twice.
+    """
+    missing = [name for name in ("sample", "layer", "token", *columns) if name not in table]
+    if missing or table.empty:
+        raise ValueError(
+            f"the table must have rows and the columns sample, layer, token and those asked for; got {len(table)} rows "
+            f"without {missing}."
+        )
+    twice = int(table.duplicated(["sample", "layer", "token"]).sum())
+    if twice:
+        raise ValueError(
+            f"every token of a sample and layer must be there once; got {twice} again. Number the samples: "
+            "pd.concat(table.assign(sample=i) for i, table in enumerate(tables))."
+        )
+
+
+def matrices(
+    table: pd.DataFrame, criteria: Sequence[str]
+) -> Iterator[tuple[tuple[int, int], list[str], Float[np.ndarray, "criteria tokens"]]]:
+    """Scores of every sample and layer, tokens in prompt order.
+
+    Yields:
+        (sample, layer), the criteria that have scores there, and these.
+
+    Raises:
+        ValueError: as `check`, or a criterion is NaN for some tokens of a sample and layer but not for all.
+    """
+    check(table, criteria)
+    for key, group in table.sort_values("token", kind="stable").groupby(["sample", "layer"]):
+        scores = group[list(criteria)].to_numpy(dtype=float).T
+        n_nan = np.isnan(scores).sum(1)
+        for name, n in zip(criteria, n_nan, strict=True):
+            if 0 < n < scores.shape[1]:
+                raise ValueError(f"{name} must be a number for every token or for none; got {n} NaN at {key}.")
+        yield key, [name for name, n in zip(criteria, n_nan, strict=True) if not n], scores[n_nan == 0]
