@@ -68,7 +68,9 @@ def scores(
         network = Network(model, dtype, "hidden")
         for sample, stream, places in prompts(network, model, inputs, tokens):
             columns = [_columns(stream, layer, places) for layer in layers]
-            values = {name: torch.stack([c[name] for c in columns]).double().cpu().flatten() for name in columns[0]}
+            values = {
+                name: torch.stack([c[name] for c in columns]).double().cpu().flatten().numpy() for name in columns[0]
+            }
             keys = table(sample, layers, stream, places).assign(rank=np.tile(np.arange(len(places)), len(layers)))
             draws = [np.random.default_rng([seed, sample, layer]).random(len(places)) for layer in layers]
             frames.append(keys.assign(**values, random=np.concatenate(draws)))
