@@ -19,7 +19,17 @@ from analysis.loading import Loaded
 from analysis.mosaic import Question, Scene
 from v2drop import Method, Schedule
 
-__all__ = ["Asked", "accuracy", "against", "interval", "is_right", "over_budgets", "paper_layers", "summarise"]
+__all__ = [
+    "Asked",
+    "accuracy",
+    "against",
+    "interval",
+    "is_right",
+    "miscount",
+    "over_budgets",
+    "paper_layers",
+    "summarise",
+]
 
 Asked = list[tuple[Scene, Question]]
 Maker = Callable[[Sequence[int]], Method]
@@ -48,6 +58,24 @@ def is_right(reply: str, answer: str) -> bool:
 
 def _word(word: str) -> str:
     return str(NUMBERS.index(word)) if word in NUMBERS else word
+
+
+def miscount(answers: pd.DataFrame) -> pd.DataFrame:
+    """By how much replies to "how many" are too high, in digits; replies that name no number are left out.
+
+    Args:
+        answers: of `accuracy`.
+
+    Returns:
+        The rows of counting questions, with a column too_many.
+
+    >>> answers = pd.DataFrame({"kind": ["how-many", "what"], "reply": ["six", "7"], "answer": ["four", "7"]})
+    >>> miscount(answers).too_many.tolist()
+    [2.0]
+    """
+    counted = answers[answers.kind == "how-many"]
+    said, right = (counted[name].map({word: n for n, word in enumerate(NUMBERS)}) for name in ("reply", "answer"))
+    return counted.assign(too_many=(said - right).astype(float)).dropna(subset="too_many")
 
 
 @torch.no_grad()

@@ -13,24 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from analysis.localisation import grid_side
-
-NAMES = {
-    "variation_l2": "variation (L2)",
-    "variation_l1": "variation (L1)",
-    "variation_cosine": "variation (cosine)",
-    "operator_norm": "Jacobian norm",
-    "predicted_impact": "norm x variation",
-    "first_order_impact": "|J dx|",
-    "attention_last": "attention of last token",
-    "token_norm": "token norm",
-    "random": "random",
-    "variation_l2 permuted": "variation, permuted",
-    "predicted_impact permuted": "norm x permuted variation",
-    "revert_impact": "revert impact",
-    "drop_impact": "drop impact",
-    "alignment": "alignment",
-    "beyond_first_order": "beyond first order",
-}
+from analysis.plots import NAMES, lines
 
 
 def token_maps(table: pd.DataFrame, image: np.ndarray, columns: Sequence[str]) -> Figure:
@@ -63,10 +46,7 @@ def both_sides(table: pd.DataFrame, x: str, ax: Axes) -> Axes:
 def by_layer(summary: pd.DataFrame, statistic: str, target: str, criteria: Sequence[str], ax: Axes) -> Axes:
     """A statistic over layers, one line and band a criterion."""
     rows = summary[(summary.statistic == statistic) & (summary.target == target) & (summary.versus == "")]
-    for color, name in zip(sns.color_palette("colorblind"), criteria, strict=False):
-        line = rows[(rows.criterion == name) & (rows.layer != "all")]
-        ax.plot(line.layer, line["mean"], marker="o", ms=3, color=color, label=NAMES.get(name, name))
-        ax.fill_between(line.layer.astype(int), line.low, line.high, color=color, alpha=0.2, lw=0)
+    lines(rows[rows.layer != "all"], "layer", criteria, ax)
     ax.axhline(0, color="grey", lw=0.8, ls=":")
     ax.set(xlabel="layer that wrote the update", ylabel=statistic)
     return ax

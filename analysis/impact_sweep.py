@@ -9,11 +9,12 @@ import argparse
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from analysis.impact import variation_impact
-from analysis.loading import Loaded, load
+from analysis.loading import EMBEDDED, Loaded, load
 from analysis.mosaic import sample
 
 SEED, TAYLOR_TOKENS = 0, 12
@@ -50,6 +51,22 @@ def recorded(folder: Path = RECORDED) -> pd.DataFrame:
     if not files:
         raise ValueError(f"{str(folder)!r} must hold what analysis.impact_sweep wrote; it holds no question_*.csv.gz.")
     return pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+
+
+def with_recorded(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
+    """Add the column predicted_impact, the variation with the Jacobian in it, to scores of the sweep's questions.
+
+    All NaN for any model but the embedded one, whose sweep is the recorded one.
+
+    Args:
+        table: of `analysis.scores.scored` for `sample(60, split="test", seed=0)`.
+        loaded: whose scores they are.
+    """
+    if Path(loaded.name) != EMBEDDED:
+        return table.assign(predicted_impact=np.nan)
+    tables, keys = recorded(), ["sample", "layer", "rank"]
+    tables["rank"] = tables.groupby(["sample", "layer"]).cumcount()  # a token's position depends on the batch
+    return table.merge(tables[[*keys, "predicted_impact"]], on=keys, how="left", validate="one_to_one")
 
 
 def main() -> None:

@@ -65,6 +65,28 @@ def over_layers(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return found.merge(chance, on=["layer", *keys])
 
 
+def minus(values: pd.DataFrame, baseline: str, keys: Sequence[str]) -> pd.DataFrame:
+    """Every criterion's value minus the baseline's of the same sample and layer, for `over_layers`.
+
+    Args:
+        values: with the columns sample, layer, criterion, value and the keys.
+        baseline: a criterion.
+        keys: what tells rows of a sample, layer and criterion apart.
+
+    Returns:
+        sample, layer, the keys, criterion, value (the difference), chance (0); where there is a baseline.
+
+    Raises:
+        ValueError: `baseline` is not in the frame.
+    """
+    if baseline not in set(values.criterion):
+        raise ValueError(f"baseline must be one of {', '.join(values.criterion.unique())}; got {baseline!r}.")
+    on = ["sample", "layer", *keys]
+    base = values[values.criterion == baseline].set_index(on).value.rename("base")
+    both = values[values.criterion != baseline].join(base, on=on, how="inner")
+    return both.assign(value=both.value - both.base, chance=0.0)[[*on, "criterion", "value", "chance"]]
+
+
 def against(frame: pd.DataFrame, baseline: str, by: list[str], value: str = "right") -> pd.DataFrame:
     """A value minus the baseline method's on the same questions, with paired bootstrap intervals.
 

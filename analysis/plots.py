@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +12,45 @@ from matplotlib.axes import Axes
 
 from analysis.localisation import grid_side
 from analysis.mosaic import GRID
+
+NAMES = {
+    "variation_l2": "variation (L2)",
+    "variation_l1": "variation (L1)",
+    "variation_cosine": "variation (cosine)",
+    "variation_relative_l2": "variation (relative L2)",
+    "variation_transition": "transition (TransPrune)",
+    "operator_norm": "Jacobian norm",
+    "predicted_impact": "norm x variation",
+    "first_order_impact": "|J dx|",
+    "attention_last": "attention of last token",
+    "attention_text": "attention of all text",
+    "attention_debiased": "attention, de-biased",
+    "key_norm": "key norm",
+    "token_norm": "token norm",
+    "random": "random",
+    "variation_l2 permuted": "variation, permuted",
+    "predicted_impact permuted": "norm x permuted variation",
+    "revert_impact": "revert impact",
+    "drop_impact": "drop impact",
+    "alignment": "alignment",
+    "beyond_first_order": "beyond first order",
+}
+
+
+def lines(rows: pd.DataFrame, x: str, criteria: Sequence[str], ax: Axes) -> Axes:
+    """Mean against a column, one line and band a criterion.
+
+    Args:
+        rows: criterion, mean, low, high and the column x.
+        x: numbers.
+        criteria: to draw, in the order of their colours.
+        ax: to draw on.
+    """
+    for colour, name in zip(sns.color_palette("colorblind"), criteria, strict=False):
+        line = rows[rows.criterion == name]
+        ax.plot(line[x].astype(float), line["mean"], marker="o", ms=3, color=colour, label=NAMES.get(name, name))
+        ax.fill_between(line[x].astype(float), line.low, line.high, color=colour, alpha=0.2, lw=0)
+    return ax
 
 
 def accuracy_curve(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:

@@ -52,12 +52,13 @@ def test_a_drop_by_last_token_attention_keeps_what_the_eager_map_says():
 def test_later_drops_choose_among_what_is_left_by_the_scores_of_their_own_layer():
     model, data = toy("llava"), batch("llava", ["ttitt"])
     n, schedule = int(data.vision.sum()), Schedule({1: 6, 3: 2})
-    first, then = torch.arange(float(n)), -torch.arange(float(n))
+    first, then = torch.arange(float(n)), torch.zeros(n)
+    then[-5], then[-2], then[0] = 1.0, 2.0, 3.0  # the first token is gone by then
     with Given(schedule, {1: first[None], 3: then[None]})(model) as trace:
         model(**data.inputs)
     places = data.vision[0].nonzero().flatten()
     assert trace.kept[1][0].tolist() == places[-6:].tolist()
-    assert trace.kept[3][0].tolist() == places[-6:-4].tolist()
+    assert trace.kept[3][0].tolist() == places[[-5, -2]].tolist()
 
 
 def test_accuracy_asks_each_question_with_its_own_scores(embedded):
@@ -97,3 +98,12 @@ def test_scores_of_other_layers_may_be_nan():
     table = synthetic()
     table.loc[table.layer == 1, "score"] = np.nan
     assert ranked(table, "score", Schedule({1: 1}))([1]).scores[1].shape == (1, 4)
+
+
+def test_every_drop_has_the_scores_of_the_layer_before_it_in_the_order_asked_for():
+    table = synthetic()
+    method = ranked(table, "score", Schedule({1: 3, 2: 1}))([2, 0])
+    for layer in (1, 2):
+        for row, sample in enumerate((2, 0)):
+            expected = table[(table["sample"] == sample) & (table.layer == layer - 1)].score
+            np.testing.assert_allclose(method.scores[layer][row], expected)

@@ -1,5 +1,7 @@
 """The recorded tables of the theorem: made by the script that is there, and what the notebook does with them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,9 +9,11 @@ from test_impact_statistics import synthetic
 
 from analysis import impact_sweep, load
 from analysis.impact_groups import by_assumption
-from analysis.impact_sweep import RECORDED, measure, recorded, sweep
+from analysis.impact_sweep import RECORDED, measure, recorded, sweep, with_recorded
 from analysis.loading import EMBEDDED
+from analysis.mosaic import sample
 from analysis.mosaic_evaluate import checksum
+from analysis.scores import scored
 
 N = 60
 
@@ -115,3 +119,16 @@ def test_a_group_without_tokens_says_so_and_nothing_else():
     groups = by_assumption(synthetic(samples=3, layers=2).assign(token_norm=1.0))
     none = groups[groups.group == "massive activation"]
     assert none.statistic.tolist() == ["tokens"] and none["mean"].tolist() == [0.0]
+
+
+def test_recorded_bounds_join_scores_by_the_tokens_rank_whatever_the_padding(tables, embedded):
+    asked = sample(4, split="test", seed=impact_sweep.SEED)
+    scores = with_recorded(scored(embedded, asked, [5]), embedded)
+    stored = tables[(tables["sample"] < 4) & (tables.layer == 5)]
+    assert scores.predicted_impact.tolist() == stored.predicted_impact.tolist()
+    np.testing.assert_allclose(scores.variation_l2, stored.variation_l2, rtol=1e-3)
+
+
+def test_another_model_has_no_recorded_bounds(embedded):
+    other = replace(embedded, name="elsewhere")
+    assert with_recorded(pd.DataFrame({"sample": [0]}), other).predicted_impact.isna().all()

@@ -60,6 +60,7 @@ def test_decompositions_have_a_row_for_every_part_and_a_random_null(embedded):
     assert mean.loc[("random", "position"), "value"] == pytest.approx(0.1, abs=0.03)
     assert mean.loc[("random", "position"), "chance"] == pytest.approx(1 / 10)
     assert mean.loc[("random", "rest"), "chance"] == pytest.approx(8 / 10)
+    assert table.value[table.criterion == "random"].is_unique  # every scene and layer has draws of its own
 
 
 @pytest.mark.parametrize("step", [0, 5])
