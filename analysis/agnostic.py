@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from analysis.accuracy import Asked
 from analysis.mosaic import KINDS, question, scene
-from analysis.ranking import RATIOS, n_kept, places
+from analysis.ranking import RATIOS, check_ratios, n_kept, places
 from analysis.scores import CRITERIA
 from analysis.tokens import matrices
 
@@ -42,10 +42,9 @@ def by_image(
     Raises:
         ValueError: an image is there once only, a ratio is out of range, a column is missing or partly NaN.
     """
-    if not all(0 < ratio <= 1 for ratio in ratios):
-        raise ValueError(f"ratios must lie in (0, 1]; got {ratios}.")
+    check_ratios(ratios)
     found: dict[tuple[int, int, str], list[np.ndarray]] = {}
-    for (sample, layer), names, scores in matrices(table, criteria):
+    for (sample, layer), names, scores in matrices(table, criteria, at_least=2):
         for name, place in zip(names, places(scores), strict=True):
             found.setdefault((images[sample], layer, name), []).append(place)
     rows = []

@@ -10,7 +10,15 @@ import pandas as pd
 from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from analysis.ranking import RATIOS, correlation, n_kept, overlap, rank_biased_overlap, rank_biased_weights
+from analysis.ranking import (
+    RATIOS,
+    check_ratios,
+    correlation,
+    n_kept,
+    overlap,
+    rank_biased_overlap,
+    rank_biased_weights,
+)
 from analysis.scores import CRITERIA
 from analysis.tokens import matrices
 
@@ -38,13 +46,12 @@ def agreement(
         ValueError: an argument is out of range, a column is missing or partly NaN, a token is there twice, or a sample
             has one token only, which makes no ranking.
     """
-    if not 0 < persistence < 1 or not all(0 < ratio <= 1 for ratio in ratios):
-        raise ValueError(f"persistence must lie in (0, 1) and ratios in (0, 1]; got {persistence} and {ratios}.")
+    check_ratios(ratios)
+    if not 0 < persistence < 1:
+        raise ValueError(f"persistence must lie in (0, 1); got {persistence}.")
     frames = []
-    for (sample, layer), names, scores in matrices(table, criteria):
-        if scores.shape[1] < 2:
-            raise ValueError(f"a ranking takes two tokens or more; sample {sample} has one at layer {layer}.")
-        pairs = np.array(list(combinations(range(len(names)), 2))).reshape(-1, 2).T
+    for (sample, layer), names, scores in matrices(table, criteria, at_least=2):
+        pairs = np.array(list(combinations(range(len(names)), 2)), dtype=int).reshape(-1, 2).T
         for statistic, values, chance in _statistics(scores, ratios, persistence):
             first, second = (np.array(names)[index] for index in pairs)
             found = {"statistic": statistic, "first": first, "second": second, "value": values[tuple(pairs)]}
@@ -53,10 +60,10 @@ def agreement(
 
 
 def square(summary: pd.DataFrame, statistic: str, layer: int | str = "all") -> pd.DataFrame:
-    """One statistic of `analysis.intervals.over_layers`, criteria by criteria, 1 on the diagonal."""
+    """One statistic of `analysis.intervals.over_layers`, criteria by criteria: 1 with itself, NaN if never compared."""
     rows = summary[(summary.statistic == statistic) & (summary.layer == layer)]
     names = list(dict.fromkeys([*rows["first"], *rows.second]))
-    frame = pd.DataFrame(np.eye(len(names)), index=names, columns=names)
+    frame = pd.DataFrame(np.where(np.eye(len(names)) > 0, 1.0, np.nan), index=names, columns=names)
     for first, second, value in zip(rows["first"], rows.second, rows["mean"], strict=True):
         frame.loc[first, second] = frame.loc[second, first] = value
     return frame
@@ -72,11 +79,16 @@ def clusters(similarity: pd.DataFrame, least: float = 0.5) -> pd.Series:
     Returns:
         The number of the group (from 1, in the order of the series) by criterion, neighbours side by side.
 
+    Raises:
+        ValueError: some similarity is NaN.
+
     >>> names = ["a", "b", "c"]
     >>> alike = pd.DataFrame([[1.0, 0.1, 0.9], [0.1, 1.0, 0.2], [0.9, 0.2, 1.0]], names, names)
     >>> clusters(alike).to_dict()
     {'b': 1, 'c': 2, 'a': 2}
     """
+    if similarity.isna().any(axis=None):
+        raise ValueError(f"similarities must be numbers; got {similarity.isna().sum().sum()} NaN.")
     distance = squareform(1 - similarity.to_numpy(), checks=False)
     tree = linkage(distance, method="average", optimal_ordering=True)
     order, found = leaves_list(tree), fcluster(tree, 1 - least, criterion="distance")

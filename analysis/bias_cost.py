@@ -29,10 +29,12 @@ def biased(table: pd.DataFrame, criterion: str, strengths: Sequence[float]) -> p
         The table with a column "<criterion>+<s>" for every strength.
 
     Raises:
-        ValueError: a strength is out of range.
+        ValueError: a strength is out of range, or a score is NaN.
     """
     if not all(0 <= s <= 1 for s in strengths):
         raise ValueError(f"strengths must lie in [0, 1]; got {list(strengths)}.")
+    if table[criterion].isna().any():
+        raise ValueError(f"{criterion} must be a number for every token; got {table[criterion].isna().sum()} NaN.")
     groups = table.groupby(["sample", "layer"])
     n = groups["rank"].transform("size")
     ranked = groups[criterion].transform(lambda scores: rankdata(scores)) - 1
@@ -71,7 +73,7 @@ def link(
         spearman, low, high (95 % percentile interval), p (two-sided, permuting criteria), criteria (how many).
 
     Raises:
-        ValueError: there are fewer than three criteria, or one has no answers.
+        ValueError: there are fewer than three criteria, one has no answers, or a number is NaN or missing.
     """
     wide = answers.pivot(index="question", columns="method", values=value).astype(float)
     missing = sorted(set(bias.index) - set(wide.columns))
@@ -79,6 +81,8 @@ def link(
         raise ValueError(
             f"bias must hold three criteria or more, all of them answered; got {len(bias)}, without {missing}."
         )
+    if bias.isna().any() or wide[bias.index].isna().any(axis=None):
+        raise ValueError("bias must be a number for every criterion, and every question answered under each; got NaN.")
     values, rng = wide[bias.index].to_numpy(), np.random.default_rng(seed)
     drawn = values[rng.integers(len(values), size=(resamples, len(values)))].mean(1)
     ranks = rankdata(bias)

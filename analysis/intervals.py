@@ -35,16 +35,9 @@ def over_samples(values: np.ndarray) -> tuple[float, float, float, int]:
 
 
 def summarise(frame: pd.DataFrame, by: list[str], value: str = "right") -> pd.DataFrame:
-    """Mean of `value` in each group, with its bootstrap interval over the rows: columns `by`, mean, low, high, n."""
-    rows = [
-        (
-            *(key if isinstance(key, tuple) else (key,)),
-            group[value].mean(),
-            *interval(group[value].to_numpy()),
-            len(group),
-        )
-        for key, group in frame.groupby(by, sort=False)
-    ]
+    """Mean of `value` in each group with its interval over the rows (`over_samples`): `by`, mean, low, high, n."""
+    groups = frame.groupby(list(by), sort=False)[value]
+    rows = [(*key, *over_samples(group.to_numpy(dtype=float))) for key, group in groups]
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
 
 

@@ -18,9 +18,9 @@ from sklearn.metrics import average_precision_score
 from analysis.accuracy import Asked
 from analysis.loading import Loaded
 from analysis.mosaic import GRID
-from analysis.ranking import RATIOS, n_kept, places
+from analysis.ranking import RATIOS, check_ratios, n_kept, places
 from analysis.scores import CRITERIA
-from analysis.tokens import matrices
+from analysis.tokens import check, matrices
 from v2drop import Method
 
 CONTRASTS = {  # name -> the tokens that should score high, those that should not
@@ -98,13 +98,15 @@ def localisation(
         pointing (whether the highest score is right), recall@r (share of the right tokens among the kept ones).
 
     Raises:
-        ValueError: a token has no row in `where`, a ratio is out of range, a column is missing or partly NaN.
+        ValueError: a token has no row in `where` or several, a ratio is out of range, a column is missing or
+            partly NaN.
     """
-    if not all(0 < ratio <= 1 for ratio in ratios):
-        raise ValueError(f"ratios must lie in (0, 1]; got {ratios}.")
+    check_ratios(ratios)
+    check(table, ["rank", *criteria])
     labelled = table.merge(where, on=["sample", "rank"], how="left")
-    if labelled.on.isna().any():
-        raise ValueError(f"`where` must hold every token of the table; {labelled.on.isna().sum()} are missing.")
+    if labelled.on.isna().any() or len(labelled) > len(table):
+        missing, twice = labelled.on.isna().sum(), len(labelled) - len(table)
+        raise ValueError(f"`where` must hold every token once; {missing} are missing and {twice} there again.")
     ons = dict(iter(labelled.sort_values("token", kind="stable").groupby(["sample", "layer"]).on))
     rows = []
     for key, names, scores in matrices(table, criteria):
@@ -167,13 +169,7 @@ def retained(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], layer:
 
 
 def coverage(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], layer: int) -> pd.DataFrame:
-    """How many of the tokens on digits, and of those beside them, are left after the drop of one layer.
-
-    Args:
-        loaded: model and processor.
-        asked: scenes with a question each.
-        methods: by the name they get in the frame.
-        layer: of their schedules.
+    """How many of the tokens on digits, and of those beside them, are `retained`.
 
     Returns:
         One row per (question, method): method, question, on_digits and beside, the shares kept.

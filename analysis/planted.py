@@ -17,7 +17,7 @@ def planted_kept(
     Args:
         samples: pictures.
         tokens: of each.
-        share: of tokens kept on average, small enough that no bin would keep more than all.
+        share: of tokens kept on average over bins, small enough that no bin would keep more than all.
         ratio: of retention at the end and at the start; 1 is no bias.
         block: so many neighbours are kept or dropped together, starting anywhere (round the end): clustered content.
         bins: parts of the sequence.
@@ -29,6 +29,8 @@ def planted_kept(
     Raises:
         ValueError: no such shares exist.
     """
+    if ratio < 0 or bins < 2:
+        raise ValueError(f"ratio must be 0 or more and bins 2 or more; got {ratio} and {bins}.")
     start = 2 * share / (1 + ratio)
     if not 0 < start * max(1, ratio) <= 1:
         raise ValueError(f"share times the larger end's excess must lie in (0, 1]; got {share} and ratio {ratio}.")
@@ -36,8 +38,7 @@ def planted_kept(
     chance = start * (1 + (ratio - 1) * (rank * bins // tokens) / (bins - 1))
     frames = []
     for sample in range(samples):
-        offset = rng.integers(block)
-        drawn = np.repeat(rng.random(tokens // block + 2), block)[offset : offset + tokens]
+        drawn = np.roll(np.repeat(rng.random(-(-tokens // block)), block)[:tokens], rng.integers(block))
         frames.append(pd.DataFrame({"sample": sample, "criterion": "planted", "rank": rank, "kept": drawn < chance}))
     return pd.concat(frames, ignore_index=True)
 
@@ -53,7 +54,12 @@ def planted_scores(samples: int, tokens: int, share: float, seed: int = 0) -> pd
 
     Returns:
         sample, layer (0), token, rank, planted (the score), as `analysis.scores.scores` gives them.
+
+    Raises:
+        ValueError: the share is out of range.
     """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must lie in [0, 1]; got {share}.")
     rng, rank = np.random.default_rng(seed), np.arange(tokens)
     trend = (rank - rank.mean()) / rank.std()
     score = np.sqrt(share) * trend + np.sqrt(1 - share) * rng.normal(size=(samples, tokens))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from scipy.stats import false_discovery_control, spearmanr, wilcoxon
 
 from analysis.intervals import summarise
@@ -52,13 +51,15 @@ def located(kept: pd.DataFrame, frames: int = 1) -> pd.DataFrame:
         frames: of a video; every one a square grid of tokens, row by row, one after the other.
 
     Raises:
-        ValueError: the tokens of a sample are not so many square grids.
+        ValueError: the tokens of a sample are not so many square grids, or `frames` is not positive.
     """
+    if frames < 1:
+        raise ValueError(f"frames must be 1 or more; got {frames}.")
     n = kept.groupby("sample")["rank"].transform("max") + 1
     for count in n.unique():
         if count % frames:
             raise ValueError(f"tokens must be {frames} frames of equal size; got {count}.")
-        grid_side(count // frames)
+        grid_side(int(count) // frames)
     per_frame = n // frames
     side = np.sqrt(per_frame).round().astype(int)
     place = kept["rank"] % per_frame
@@ -92,7 +93,9 @@ def retention(
 def end_start(
     kept: pd.DataFrame, by: Sequence[str] = ("criterion",), bins: int = BINS, resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """Retention in the last bin by that in the first, a ratio of means over samples; infinite where none is kept first.
+    """Retention in the last bin by that in the first, a ratio of means over samples.
+
+    It is infinite where none is kept first, and 1 if none is kept last either.
 
     Args:
         kept: as for `retention`.
@@ -136,9 +139,7 @@ def score_position(table: pd.DataFrame, criteria: Sequence[str] = CRITERIA) -> p
         ValueError: a column is missing or partly NaN, or a sample has a single token.
     """
     rows = []
-    for (sample, layer), names, scores in matrices(table, criteria):
-        if scores.shape[1] < 2:
-            raise ValueError(f"a correlation takes two tokens or more; sample {sample} has one at layer {layer}.")
+    for (sample, layer), names, scores in matrices(table, criteria, at_least=2):
         for name, score in zip(names, scores, strict=True):
             value = spearmanr(score, np.arange(len(score))).statistic if np.ptp(score) > 0 else 0.0
             rows.append((sample, layer, name, value))
@@ -165,6 +166,6 @@ def _bins(kept: pd.DataFrame, axis: str, bins: int) -> pd.Series:
     return kept[axis]
 
 
-def _ratio(above: Float[np.ndarray, "*any"], below: Float[np.ndarray, "*any"]) -> np.ndarray:
+def _ratio(above: np.ndarray | np.floating, below: np.ndarray | np.floating) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where((above == 0) & (below == 0), 1.0, np.divide(above, below))

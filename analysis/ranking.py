@@ -6,9 +6,13 @@ Several criteria are compared at once: scores are [criteria, tokens], results [c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
+
+from v2drop.schedule import share_of
 
 RATIOS = (1 / 2, 1 / 3, 1 / 9)  # 288, 192 and 64 of 576 tokens
 Scores = Float[np.ndarray, "criteria tokens"]
@@ -16,12 +20,22 @@ Pairs = Float[np.ndarray, "criteria criteria"]
 
 
 def n_kept(ratio: float, n_tokens: int) -> int:
-    """Tokens that a ratio keeps, at least one.
+    """Tokens that a ratio keeps, rounded as a schedule rounds, but at least one.
 
     >>> n_kept(1 / 3, 144), n_kept(0.001, 144), n_kept(1.0, 144)
     (48, 1, 144)
     """
-    return max(1, round(ratio * n_tokens))
+    return max(1, share_of(ratio, n_tokens))
+
+
+def check_ratios(ratios: Sequence[float]) -> None:
+    """Refuse ratios that keep nothing or more than all, or that have the same name to two digits.
+
+    Raises:
+        ValueError: that.
+    """
+    if not all(0 < ratio <= 1 for ratio in ratios) or len({f"{ratio:.2f}" for ratio in ratios}) < len(ratios):
+        raise ValueError(f"ratios must lie in (0, 1] and differ in their first two digits; got {tuple(ratios)}.")
 
 
 def places(scores: Scores) -> Int[np.ndarray, "criteria tokens"]:
@@ -35,7 +49,9 @@ def places(scores: Scores) -> Int[np.ndarray, "criteria tokens"]:
 
 def correlation(scores: Scores, method: str) -> Pairs:
     """Rank correlation, "spearman" or "kendall" (tau-b); 0 with a criterion that says the same of every token."""
-    return pd.DataFrame(scores.T).corr(method=method).fillna(0.0).to_numpy()
+    found = pd.DataFrame(scores.T).corr(method=method).fillna(0.0).to_numpy(copy=True)
+    np.fill_diagonal(found, 1.0)
+    return found
 
 
 def overlap(scores: Scores, kept: int) -> Pairs:

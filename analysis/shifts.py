@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,14 +45,15 @@ def shifted(
         it is now), and each criterion's place in the ranking, from 0 (lowest score) to 1.
 
     Raises:
-        ValueError: the tokens are no such grid, or `step` does not divide its side.
+        ValueError: the tokens are no such grid, or `step` is no proper divisor of its side.
     """
     inputs = loaded.inputs([scene.image], [question.text])
     n = len(loaded.vision_positions(inputs)[0])
     side = grid_side(n)
-    if SIZE % side or step < 1 or side % step:
+    if SIZE % side or not 1 <= step < side or side % step:
         raise ValueError(
-            f"the side of the grid of tokens must divide {SIZE} pixels and step must divide it; got {side} and {step}."
+            f"the side of the grid of tokens must divide {SIZE} pixels, and a smaller step must divide it; got {side} "
+            f"and {step}."
         )
     steps = [(down, right) for down in range(0, side, step) for right in range(0, side, step)]
     pixels = SIZE // side
@@ -80,21 +82,18 @@ def decompose(values: pd.DataFrame, column: str, step: int = 1) -> dict[str, flo
         step: the one of `shifted`.
 
     Raises:
-        ValueError: a content does not visit all positions of its class just once, or a value is NaN.
+        ValueError: a content does not visit all positions of its class just once, a value is NaN, or all are the same.
 
     >>> pairs = pd.DataFrame({"content": [0, 0, 1, 1], "position": [0, 1, 0, 1], "score": [0.0, 1.0, 2.0, 3.0]})
     >>> decompose(pairs, "score")
     {'content': 0.8, 'position': 0.2, 'rest': 0.0}
     """
     _check(values, column, step)
-    side = int(np.sqrt(values.position.nunique())) if step > 1 else 1
-    row, column_of = values.position // side, values.position % side
-    groups = row % step * step + column_of % step
-    base = values[column].groupby(groups).transform("mean")
+    base = values[column].groupby(_classes(values, "position", step)).transform("mean")
     effects = {name: values[column].groupby(values[name]).transform("mean") - base for name in ("content", "position")}
     effects["rest"] = values[column] - base - effects["content"] - effects["position"]
     total = float(np.square(values[column] - base).sum())
-    if total == 0:
+    if total <= 1e-20 * float(np.square(values[column]).sum()):  # what rounding leaves of the same number everywhere
         raise ValueError(f"{column} must vary; it is the same for every content and position.")
     return {name: float(np.square(effect).sum()) / total for name, effect in effects.items()}
 
@@ -123,9 +122,16 @@ def decompositions(
     return pd.DataFrame(rows, columns=["sample", "layer", "part", "criterion", "value", "chance"])
 
 
+def _classes(values: pd.DataFrame, name: str, step: int) -> pd.Series:
+    side = math.isqrt(values.position.nunique())
+    return values[name] // side % step * step + values[name] % side % step
+
+
 def _check(values: pd.DataFrame, column: str, step: int) -> None:
     if values[column].isna().any():
         raise ValueError(f"{column} must be a number everywhere; got {values[column].isna().sum()} NaN.")
+    if (_classes(values, "content", step) != _classes(values, "position", step)).any():
+        raise ValueError(f"every content must stay in its class of positions, {step} apart; got others.")
     n = values.position.nunique() // step**2
     pairs = values.groupby("content").position.agg(["nunique", "size"])
     if not (len(values) == len(pairs) * n and (pairs == n).all(axis=None)):

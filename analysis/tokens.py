@@ -30,21 +30,33 @@ def check(table: pd.DataFrame, columns: Sequence[str]) -> None:
 
 
 def matrices(
-    table: pd.DataFrame, criteria: Sequence[str]
+    table: pd.DataFrame, criteria: Sequence[str], at_least: int = 1
 ) -> Iterator[tuple[tuple[int, int], list[str], Float[np.ndarray, "criteria tokens"]]]:
     """Scores of every sample and layer, tokens in prompt order.
+
+    Args:
+        table: one row per (sample, layer, token).
+        criteria: columns of it.
+        at_least: tokens that a sample must have.
 
     Yields:
         (sample, layer), the criteria that have scores there, and these.
 
     Raises:
-        ValueError: as `check`, or a criterion is NaN for some tokens of a sample and layer but not for all.
+        ValueError: as `check`; a criterion is NaN for some tokens of a sample and layer but not for all, or infinite;
+            none has scores anywhere; or a sample has fewer tokens.
     """
     check(table, criteria)
+    if table[list(criteria)].isna().all(axis=None):
+        raise ValueError(f"at least one criterion must have scores; got none for {', '.join(criteria)}.")
     for key, group in table.sort_values("token", kind="stable").groupby(["sample", "layer"]):
         scores = group[list(criteria)].to_numpy(dtype=float).T
+        if scores.shape[1] < at_least:
+            raise ValueError(f"a ranking takes {at_least} tokens or more; got {scores.shape[1]} at {key}.")
         n_nan = np.isnan(scores).sum(1)
         for name, n in zip(criteria, n_nan, strict=True):
             if 0 < n < scores.shape[1]:
                 raise ValueError(f"{name} must be a number for every token or for none; got {n} NaN at {key}.")
+        if np.isinf(scores).any():
+            raise ValueError(f"scores must be finite; got {np.isinf(scores).sum()} infinite ones at {key}.")
         yield key, [name for name, n in zip(criteria, n_nan, strict=True) if not n], scores[n_nan == 0]

@@ -73,10 +73,13 @@ def distances(
         all rows, Benjamini and Hochberg).
 
     Raises:
-        ValueError: a curve keeps nothing, there are more bins than tokens, `draws` is below 1, `kept` is not boolean.
+        ValueError: a curve keeps nothing, there are more bins than tokens, `draws` is below 1, `kept` is not boolean,
+            or a token is there twice.
     """
     if draws < 1 or kept.kept.dtype != bool:
         raise ValueError(f"draws must be at least 1 and the column kept boolean; got {draws}, {kept.kept.dtype}.")
+    if kept.duplicated([*by, "sample", "rank"]).any():
+        raise ValueError(f"a curve must hold each token of a sample once; got several. Layers? Add them to by={by}.")
     floors: dict[tuple, Rates] = {}
     rows = []
     for key, group in kept.sort_values("rank", kind="stable").groupby(list(by), sort=False):

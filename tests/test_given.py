@@ -104,6 +104,6 @@ def test_every_drop_has_the_scores_of_the_layer_before_it_in_the_order_asked_for
     table = synthetic()
     method = ranked(table, "score", Schedule({1: 3, 2: 1}))([2, 0])
     for layer in (1, 2):
-        for row, sample in enumerate((2, 0)):
-            expected = table[(table["sample"] == sample) & (table.layer == layer - 1)].score
+        for row, number in enumerate((2, 0)):
+            expected = table[(table["sample"] == number) & (table.layer == layer - 1)].score
             np.testing.assert_allclose(method.scores[layer][row], expected)

@@ -1,4 +1,4 @@
-"""Shifted pictures: every content visits every position once, and what is planted in pixels or places is found again."""
+"""Shifted pictures: every content visits every position once, and what is planted in pixels or places is found."""
 
 from dataclasses import replace
 
