@@ -52,12 +52,17 @@ def is_right(reply: str, answer: str) -> bool:
     >>> is_right("It is in the Top Left.", "top-left"), is_right("17", "7"), is_right("There are 4.", "four")
     (True, False, True)
     """
-    said, wanted = (f" {' '.join(map(_word, re.findall('[a-z0-9]+', text.lower())))} " for text in (reply, answer))
+    said, wanted = (f" {' '.join(_words(text))} " for text in (reply, answer))
     return wanted in said
 
 
-def _word(word: str) -> str:
-    return str(NUMBERS.index(word)) if word in NUMBERS else word
+def _words(text: str) -> list[str]:
+    found = re.findall("[a-z0-9]+", text.lower())
+    return [str(NUMBERS.index(word)) if word in NUMBERS else word for word in found]
+
+
+def _number(text: str) -> float:
+    return next((float(word) for word in _words(text) if word.isdigit()), float("nan"))
 
 
 def miscount(answers: pd.DataFrame) -> pd.DataFrame:
@@ -69,13 +74,13 @@ def miscount(answers: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rows of counting questions, with a column too_many.
 
-    >>> answers = pd.DataFrame({"kind": ["how-many", "what"], "reply": ["six", "7"], "answer": ["four", "7"]})
-    >>> miscount(answers).too_many.tolist()
-    [2.0]
+    >>> replies = {"kind": "how-many", "reply": ["There are Six.", "3", "many"], "answer": "four"}
+    >>> miscount(pd.DataFrame(replies)).too_many.tolist()
+    [2.0, -1.0]
     """
     counted = answers[answers.kind == "how-many"]
-    said, right = (counted[name].map({word: n for n, word in enumerate(NUMBERS)}) for name in ("reply", "answer"))
-    return counted.assign(too_many=(said - right).astype(float)).dropna(subset="too_many")
+    said, right = (counted[name].map(_number).astype(float) for name in ("reply", "answer"))
+    return counted.assign(too_many=said - right).dropna(subset="too_many")
 
 
 @torch.no_grad()

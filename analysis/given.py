@@ -39,9 +39,21 @@ class Given(Method):
             raise ValueError(f"scores must hold every layer of the schedule; layers {missing} are missing.")
 
     def score(self, candidates: Candidates) -> Scores:
-        """The scores of the tokens that are still there."""
+        """The scores of the tokens that are still there.
+
+        Raises:
+            ValueError: some token has none.
+        """
         scores = self.scores[candidates.layer].to(candidates.hidden.device)
-        return scores.gather(1, candidates.rank.clamp(0, scores.shape[1] - 1))
+        here = candidates.rank.masked_fill(~candidates.real, 0)
+        most = int(here.max()) + 1
+        found = scores.gather(1, here) if most <= scores.shape[1] else scores.new_full(here.shape, torch.nan)
+        if found[candidates.real].isnan().any():
+            raise ValueError(
+                f"there must be a score for every token of the prompts; got {scores.shape[1]} a row, some of them NaN "
+                f"or too few, for tokens up to rank {most - 1} at layer {candidates.layer}."
+            )
+        return found
 
 
 def ranked(table: pd.DataFrame, criterion: str, schedule: Schedule) -> Callable[[Sequence[int]], Given]:
@@ -75,6 +87,6 @@ def ranked(table: pd.DataFrame, criterion: str, schedule: Schedule) -> Callable[
         if unknown:
             raise ValueError(f"the table must hold every question asked; {unknown[:5]} are missing.")
         found = {layer: wide.loc[layer - 1].loc[list(questions)].to_numpy() for layer in schedule.layers}
-        return Given(schedule, {layer: torch.tensor(scores, dtype=torch.float32) for layer, scores in found.items()})
+        return Given(schedule, {layer: torch.tensor(scores) for layer, scores in found.items()})
 
     return method

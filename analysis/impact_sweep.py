@@ -59,14 +59,24 @@ def with_recorded(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     All NaN for any model but the embedded one, whose sweep is the recorded one.
 
     Args:
-        table: of `analysis.scores.scored` for `sample(60, split="test", seed=0)`.
+        table: of `analysis.scores.scored` for `sample(60, split="test", seed=0)`, or the first of these.
         loaded: whose scores they are.
+
+    Raises:
+        ValueError: the scores are of other questions, or the model was trained again since.
     """
-    if Path(loaded.name) != EMBEDDED:
+    if Path(loaded.name).resolve() != EMBEDDED:
         return table.assign(predicted_impact=np.nan)
     tables, keys = recorded(), ["sample", "layer", "rank"]
     tables["rank"] = tables.groupby(["sample", "layer"]).cumcount()  # a token's position depends on the batch
-    return table.merge(tables[[*keys, "predicted_impact"]], on=keys, how="left", validate="one_to_one")
+    stored = tables[[*keys, "predicted_impact", "variation_l2"]].rename(columns={"variation_l2": "stored"})
+    joined = table.merge(stored, on=keys, how="left", validate="one_to_one")
+    if not np.allclose(joined.stored, joined.variation_l2, rtol=1e-3):
+        raise ValueError(
+            "the scores must be those of the recorded questions and model, whose variation_l2 they share; got others. "
+            'Score sample(60, split="test", seed=0), or make the sweep again.'
+        )
+    return joined.drop(columns="stored")
 
 
 def main() -> None:

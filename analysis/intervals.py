@@ -12,6 +12,8 @@ from scipy.stats import bootstrap
 def interval(values: np.ndarray, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
     """Bootstrap interval (percentile, 2000 resamples) of the mean; a single point where all values are equal.
 
+    Of few values it is somewhat short: of ten normal ones it covers the mean in 89 % of cases rather than 95 %.
+
     Raises:
         ValueError: there are no values, or some are NaN.
     """

@@ -20,7 +20,7 @@ from analysis.loading import Loaded
 from analysis.mosaic import GRID
 from analysis.ranking import RATIOS, check_ratios, n_kept, places
 from analysis.scores import CRITERIA
-from analysis.tokens import check, matrices
+from analysis.tokens import check, matrices, whole
 from v2drop import Method
 
 CONTRASTS = {  # name -> the tokens that should score high, those that should not
@@ -98,15 +98,20 @@ def localisation(
         pointing (whether the highest score is right), recall@r (share of the right tokens among the kept ones).
 
     Raises:
-        ValueError: a token has no row in `where` or several, a ratio is out of range, a column is missing or
-            partly NaN.
+        ValueError: the samples' tokens are not all there or not those of `where`, a ratio is out of range, a column is
+            missing or partly NaN.
     """
     check_ratios(ratios)
     check(table, ["rank", *criteria])
+    measured, known = whole(table, ["sample", "layer"]), whole(where, ["sample"])
+    n_known = known.reindex(measured.index.get_level_values("sample")).to_numpy()
+    if not np.array_equal(measured, n_known):
+        sample = measured.index[np.argmax(measured.to_numpy() != n_known)][0]
+        raise ValueError(
+            f"`where` must hold every token of the table's samples and no others; sample {sample} has "
+            f"{measured.loc[sample].iloc[0]} tokens here and {known.get(sample, 0)} there."
+        )
     labelled = table.merge(where, on=["sample", "rank"], how="left")
-    if labelled.on.isna().any() or len(labelled) > len(table):
-        missing, twice = labelled.on.isna().sum(), len(labelled) - len(table)
-        raise ValueError(f"`where` must hold every token once; {missing} are missing and {twice} there again.")
     ons = dict(iter(labelled.sort_values("token", kind="stable").groupby(["sample", "layer"]).on))
     rows = []
     for key, names, scores in matrices(table, criteria):

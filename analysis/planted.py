@@ -1,12 +1,12 @@
-"""Scores and kept tokens whose bias is known, and what the tests of position make of them: level and power."""
+"""Kept tokens whose bias is known, and what the tests of position make of them: level and power."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from analysis.position import BINS, kept_by, score_position
-from analysis.uniformity import distances
+from analysis.position import score_position
+from analysis.uniformity import BINS, distances
 
 
 def planted_kept(
@@ -43,53 +43,40 @@ def planted_kept(
     return pd.concat(frames, ignore_index=True)
 
 
-def planted_scores(samples: int, tokens: int, share: float, seed: int = 0) -> pd.DataFrame:
-    """Scores of which position makes up a known share of the variance, and noise the rest.
-
-    Args:
-        samples: pictures, numbered from 0.
-        tokens: of each, two or more.
-        share: of the variance, in [0, 1]; the correlation of score and rank is its root.
-        seed: of the noise.
-
-    Returns:
-        sample, layer (0), token, rank, planted (the score), as `analysis.scores.scores` gives them.
-
-    Raises:
-        ValueError: the share is out of range.
-    """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share must lie in [0, 1]; got {share}.")
-    rng, rank = np.random.default_rng(seed), np.arange(tokens)
-    trend = (rank - rank.mean()) / rank.std()
-    score = np.sqrt(share) * trend + np.sqrt(1 - share) * rng.normal(size=(samples, tokens))
-    keys = {"sample": np.repeat(np.arange(samples), tokens), "layer": 0}
-    place = np.tile(rank, samples)
-    return pd.DataFrame({**keys, "token": place, "rank": place, "planted": score.flatten()})
-
-
 def power(
-    share: float, samples: int, tokens: int, ratio: float, trials: int = 100, level: float = 0.05, seed: int = 0
+    ratio: float,
+    samples: int,
+    tokens: int,
+    share: float,
+    block: int = 1,
+    trials: int = 100,
+    level: float = 0.05,
+    seed: int = 0,
 ) -> dict[str, float]:
-    """How often the tests of position find a bias of known size; its level is what they find where there is none.
+    """How often each test of position finds a bias of known size; at a ratio of 1, how often a false alarm.
 
     Args:
-        share: of the scores' variance that position makes up (`planted_scores`); 0 is no bias.
+        ratio: of retention at the end and at the start (`planted_kept`).
         samples: pictures.
         tokens: of each.
-        ratio: of tokens kept, for the tests that look at kept tokens only.
+        share: of tokens kept.
+        block: so many neighbours are kept or dropped together.
         trials: repetitions.
         level: below which a p-value counts.
         seed: of the first repetition.
 
     Returns:
-        Share of trials by test: "correlation" (`score_position`), "ks random" and "ks shift" (`distances`).
+        Share of trials by test: "correlation" (`score_position` of kept and dropped), "ks random" and "ks shift"
+        (`distances`).
+
+    Raises:
+        ValueError: no such bias exists.
     """
     found = []
-    for trial in range(trials):
-        table = planted_scores(samples, tokens, share, seed + trial)
-        kept = kept_by(table, ratio, ["planted"])
-        ks = distances(kept, draws=199, seed=seed + trial).iloc[0]
+    for trial in range(seed, seed + trials):
+        kept = planted_kept(samples, tokens, share, ratio, block, seed=trial)
+        table = kept.assign(layer=0, token=kept["rank"], planted=kept.kept.astype(float))
+        ks = distances(kept, draws=199, seed=trial).iloc[0]
         found.append((score_position(table, ["planted"]).p.item(), ks.p_random, ks.p_shift))
-    share_found = (np.array(found) <= level).mean(0)
-    return dict(zip(["correlation", "ks random", "ks shift"], share_found.tolist(), strict=True))
+    often = (np.array(found) <= level).mean(0)
+    return dict(zip(["correlation", "ks random", "ks shift"], often.tolist(), strict=True))

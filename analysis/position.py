@@ -12,9 +12,9 @@ from analysis.intervals import summarise
 from analysis.localisation import grid_side
 from analysis.ranking import n_kept, places
 from analysis.scores import CRITERIA
-from analysis.tokens import matrices
+from analysis.tokens import check, matrices, whole
+from analysis.uniformity import BINS, bin_of
 
-BINS = 10
 AXES = ("position", "row", "column", "frame", "token")
 
 
@@ -30,10 +30,12 @@ def kept_by(table: pd.DataFrame, ratio: float, criteria: Sequence[str] = CRITERI
         One row per (sample, layer, criterion, rank): these and kept (bool).
 
     Raises:
-        ValueError: the ratio is out of range, a column is missing or partly NaN.
+        ValueError: the ratio is out of range, a column is missing or partly NaN, or tokens of a sample are missing.
     """
     if not 0 < ratio <= 1:
         raise ValueError(f"ratio must lie in (0, 1]; got {ratio}.")
+    check(table, ["rank", *criteria])
+    whole(table, ["sample", "layer"])
     frames = []
     for (sample, layer), names, scores in matrices(table, criteria):
         n = scores.shape[1]
@@ -43,29 +45,34 @@ def kept_by(table: pd.DataFrame, ratio: float, criteria: Sequence[str] = CRITERI
     return pd.concat(frames, ignore_index=True)
 
 
-def located(kept: pd.DataFrame, frames: int = 1) -> pd.DataFrame:
+def located(kept: pd.DataFrame, frames: int = 1, width: int | None = None) -> pd.DataFrame:
     """Add where each token lies: position (0 first, 1 last of its sample), frame, row, column.
 
     Args:
         kept: with the columns sample and rank; all tokens of a sample, kept or not.
-        frames: of a video; every one a square grid of tokens, row by row, one after the other.
+        frames: of a video; every one a grid of tokens, row by row, one after the other.
+        width: tokens in a row, for all samples; None: the grids are square.
 
     Raises:
-        ValueError: the tokens of a sample are not so many square grids, or `frames` is not positive.
+        ValueError: the tokens of a sample are not so many such grids.
     """
-    if frames < 1:
-        raise ValueError(f"frames must be 1 or more; got {frames}.")
     n = kept.groupby("sample")["rank"].transform("max") + 1
-    for count in n.unique():
-        if count % frames:
-            raise ValueError(f"tokens must be {frames} frames of equal size; got {count}.")
-        grid_side(int(count) // frames)
-    per_frame = n // frames
-    side = np.sqrt(per_frame).round().astype(int)
+    widths = {int(count): _width(int(count), frames, width) for count in n.unique()}
+    wide, per_frame = n.map(widths), n // frames
     place = kept["rank"] % per_frame
     position = kept["rank"] / (n - 1).clip(lower=1)
-    where = {"frame": kept["rank"] // per_frame, "row": place // side, "column": place % side}
+    where = {"frame": kept["rank"] // per_frame, "row": place // wide, "column": place % wide}
     return kept.assign(position=position, **where, token=kept["rank"])
+
+
+def _width(n_tokens: int, frames: int, width: int | None) -> int:
+    if frames < 1 or n_tokens % frames:
+        raise ValueError(f"tokens must be 1 or more frames of equal size; got {n_tokens} tokens in {frames} frames.")
+    per_frame = n_tokens // frames
+    wide = grid_side(per_frame) if width is None else width
+    if wide < 1 or per_frame % wide:
+        raise ValueError(f"width must divide the tokens of a frame, {per_frame}; got {wide}.")
+    return wide
 
 
 def retention(
@@ -83,7 +90,7 @@ def retention(
         One row per curve and bin: `by`, bin (from 0), mean, low, high (95 % bootstrap interval over samples), n.
 
     Raises:
-        ValueError: the axis is unknown or not in the frame, or there are more bins than tokens.
+        ValueError: the axis is unknown or not in the frame, there are more bins than tokens, or tokens are missing.
     """
     binned = kept.assign(bin=_bins(kept, axis, bins), kept=kept.kept.astype(float))
     share = binned.groupby([*by, "bin", "sample"], sort=False).kept.mean().reset_index()
@@ -108,7 +115,7 @@ def end_start(
         One row per curve: `by`, start, end (shares kept), ratio, low, high, n (samples).
 
     Raises:
-        ValueError: there are more bins than tokens.
+        ValueError: there are more bins than tokens, or a sample's tokens are not all there.
     """
     binned = kept.assign(bin=_bins(kept, "position", bins), kept=kept.kept.astype(float))
     ends = binned[binned.bin.isin([0, bins - 1])]
@@ -156,11 +163,9 @@ def _no_shift(values: pd.Series) -> float:
 def _bins(kept: pd.DataFrame, axis: str, bins: int) -> pd.Series:
     if axis not in AXES:
         raise ValueError(f"axis must be one of {', '.join(AXES)}; got {axis!r}.")
+    whole(kept, [name for name in ("layer", "criterion", "sample") if name in kept])
     if axis == "position":
-        n = kept.groupby("sample")["rank"].transform("max") + 1
-        if bins < 2 or bins > n.min():
-            raise ValueError(f"bins must lie between 2 and the tokens of a sample, {n.min()}; got {bins}.")
-        return kept["rank"] * bins // n
+        return bin_of(kept["rank"], kept.groupby("sample")["rank"].transform("max") + 1, bins)
     if axis not in kept:
         raise ValueError(f"the frame must say where its tokens lie; pass it through `located` for axis {axis!r}.")
     return kept[axis]

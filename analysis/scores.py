@@ -40,9 +40,10 @@ def scores(
     - variation_l2, _l1, _cosine, _relative_l2, _transition: `v2drop.variation.METRICS` of what layer l changes;
       the last is TransPrune's score of one layer (arXiv 2507.20630).
     - attention_last: attention of the last prompt token to the token in layer l, mean over heads (FastV).
-    - attention_text: the same, mean over all positions behind the last token measured (SparseVLM's raters, unselected).
+    - attention_text: the same, mean over all positions behind the last picture (SparseVLM's raters, unselected).
     - attention_debiased: attention_last by its fitted position trend (`divide_trend`).
-    - key_norm: L2 norm of the token's keys in layer l, all heads together, which no rotation changes.
+    - key_norm: L2 norm of the token's keys in layer l, all heads together, which no rotation changes. DART picks pivots
+      by large ones (L1); kvpress' Knorm keeps the small ones, which is this column's negative.
     - token_norm: :math:`\|x^{(l+1)}\|_2`. random: uniform draws.
 
     Higher is kept. Attention and keys are NaN for layers without `self_attn`.
@@ -52,12 +53,12 @@ def scores(
         inputs: as the model is called with; rows may be padded.
         layers: l, decoder layers from 0; all by default.
         tokens: as for `analysis.jacobian.operator_norms`; not a row's last one, behind which there is no text.
-        dtype: torch.float32 or torch.float64; all is computed in it.
+        dtype: torch.float32 or torch.float64, of states and keys; an eager softmax computes in float32 whatever it is.
         seed: of the column random.
 
     Returns:
         One row per (sample, layer, token): these three (row of the batch, l, position in the batch), rank (0-based,
-        among the tokens measured of the row), and the columns above.
+        among the tokens of the row's pictures; of those measured, where there are none), and the columns above.
 
     Raises:
         ValueError: an argument is not one of those above, or the model is not supported or inside a dropping `with`.
@@ -67,12 +68,14 @@ def scores(
     with own_attention(model), torch.no_grad():
         network = Network(model, dtype, "hidden")
         for sample, stream, places in prompts(network, model, inputs, tokens):
-            columns = [_columns(stream, layer, places) for layer in layers]
+            whole = _pictured(network, inputs, sample, stream, places)
+            columns = [_columns(stream, layer, places, whole) for layer in layers]
             values = {
                 name: torch.stack([c[name] for c in columns]).double().cpu().flatten().numpy() for name in columns[0]
             }
-            keys = table(sample, layers, stream, places).assign(rank=np.tile(np.arange(len(places)), len(layers)))
-            draws = [np.random.default_rng([seed, sample, layer]).random(len(places)) for layer in layers]
+            rank = torch.searchsorted(whole, places).cpu().numpy()
+            keys = table(sample, layers, stream, places).assign(rank=np.tile(rank, len(layers)))
+            draws = [np.random.default_rng([seed, sample, layer]).random(len(whole))[rank] for layer in layers]
             frames.append(keys.assign(**values, random=np.concatenate(draws)))
     return pd.concat(frames, ignore_index=True)
 
@@ -121,10 +124,26 @@ def divide_trend(attention: Float[Tensor, " tokens"]) -> Float[Tensor, " tokens"
     return attention / torch.exp(logarithm.mean() + slope * (rank - rank[seen].mean()))
 
 
-def _columns(stream: Stream, layer: int, tokens: Int[Tensor, " n"]) -> dict[str, Tensor]:
+def _pictured(
+    network: Network, inputs: Mapping[str, Any], sample: int, stream: Stream, places: Int[Tensor, " n"]
+) -> Int[Tensor, " whole"]:
+    """Where the tokens of a row's pictures are, and those measured, but for the row's last one."""
+    found = torch.zeros(stream.length, dtype=torch.bool, device=places.device)
+    found[places] = True
+    if found[-1]:
+        raise ValueError(f"tokens must not be a row's last one, behind which there is no text; got it in row {sample}.")
+    if network.parts.receiver is not None and inputs.get("input_ids") is not None:
+        ids = inputs["input_ids"][sample].to(places.device)[stream.columns]
+        found |= ids == network.parts.image_token_id
+    found[-1] = False
+    return found.nonzero().flatten()
+
+
+def _columns(stream: Stream, layer: int, tokens: Int[Tensor, " n"], whole: Int[Tensor, " whole"]) -> dict[str, Tensor]:
     before, after = (stream.states[layer + i][tokens] for i in (0, 1))
     found = {name: metric(before, after) for name, metric in zip(VARIATIONS, METRICS.values(), strict=True)}
-    attention = stream.attention(layer, rows=max(1, stream.length - 1 - int(tokens[-1])))[:, tokens]
-    last = attention[-1]
-    found |= dict(zip(ATTENTIONS, (last, attention.mean(0), divide_trend(last)), strict=True))
+    attention = stream.attention(layer, rows=stream.length - 1 - int(whole[-1]))[:, whole]
+    last, text = attention[-1], attention.mean(0)
+    there = torch.searchsorted(whole, tokens)
+    found |= {name: x[there] for name, x in zip(ATTENTIONS, (last, text, divide_trend(last)), strict=True)}
     return found | {"key_norm": stream.keys(layer)[tokens].norm(dim=-1), "token_norm": after.norm(dim=-1)}

@@ -28,15 +28,16 @@ def shifted(
 ) -> pd.DataFrame:
     """Rankings of the tokens of a scene under cyclic shifts of its picture, the question being the same.
 
-    What leaves the picture on one side comes back on the other, so a shift makes a seam (and may cut a digit in two);
-    patches keep their pixels and, but for the seam, their neighbours.
+    What leaves the picture on one side comes back on the other, so a shift makes a seam (and may cut a digit in two:
+    see `step`); patches keep their pixels and, but for the seam, their neighbours.
 
     Args:
         loaded: model and processor; the vision tokens must be a square grid whose side divides a mosaic's 96 pixels.
         scene: what is shown.
         question: what is asked.
         layers: as for `analysis.scores.scores`.
-        step: shift by multiples of so many tokens, down and right; (side / step)^2 pictures are run.
+        step: shift by multiples of so many tokens, down and right; (side / step)^2 pictures are run. A digit is a
+            sixth of a side wide: in steps of that none is cut in two.
         criteria: columns of `analysis.scores.scores`.
         seed: of the column random.
 

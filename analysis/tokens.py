@@ -29,6 +29,24 @@ def check(table: pd.DataFrame, columns: Sequence[str]) -> None:
         )
 
 
+def whole(frame: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+    """Tokens of every group, which must be all of a sample's: ranks 0 to n - 1, once each.
+
+    Raises:
+        ValueError: some are missing or there twice.
+    """
+    found = frame.groupby(list(by), sort=False)["rank"].agg(["size", "nunique", "max"])
+    bad = found[(found["size"] != found["nunique"]) | (found["size"] != found["max"] + 1)]
+    if len(bad):
+        size, different, last = bad.iloc[0]
+        raise ValueError(
+            f"all tokens of a sample must be there, once each, ranks 0 to n - 1; got {size} of them, "
+            f"{different} different, up to rank {last}, at {list(by)} = {bad.index[0]}. Are layers mixed, or dropped "
+            "tokens left out?"
+        )
+    return found["size"]
+
+
 def matrices(
     table: pd.DataFrame, criteria: Sequence[str], at_least: int = 1
 ) -> Iterator[tuple[tuple[int, int], list[str], Float[np.ndarray, "criteria tokens"]]]:
@@ -43,20 +61,30 @@ def matrices(
         (sample, layer), the criteria that have scores there, and these.
 
     Raises:
-        ValueError: as `check`; a criterion is NaN for some tokens of a sample and layer but not for all, or infinite;
-            none has scores anywhere; or a sample has fewer tokens.
+        ValueError: as `check`; a criterion is NaN for some tokens of a layer but not for all, or infinite; none has
+            scores anywhere; or a sample has fewer tokens.
     """
     check(table, criteria)
     if table[list(criteria)].isna().all(axis=None):
         raise ValueError(f"at least one criterion must have scores; got none for {', '.join(criteria)}.")
+    _all_or_none(table, criteria)
     for key, group in table.sort_values("token", kind="stable").groupby(["sample", "layer"]):
         scores = group[list(criteria)].to_numpy(dtype=float).T
         if scores.shape[1] < at_least:
             raise ValueError(f"a ranking takes {at_least} tokens or more; got {scores.shape[1]} at {key}.")
-        n_nan = np.isnan(scores).sum(1)
-        for name, n in zip(criteria, n_nan, strict=True):
-            if 0 < n < scores.shape[1]:
-                raise ValueError(f"{name} must be a number for every token or for none; got {n} NaN at {key}.")
         if np.isinf(scores).any():
             raise ValueError(f"scores must be finite; got {np.isinf(scores).sum()} infinite ones at {key}.")
-        yield key, [name for name, n in zip(criteria, n_nan, strict=True) if not n], scores[n_nan == 0]
+        there = ~np.isnan(scores[:, 0])
+        yield key, [name for name, has in zip(criteria, there, strict=True) if has], scores[there]
+
+
+def _all_or_none(table: pd.DataFrame, criteria: Sequence[str]) -> None:
+    missing = table[list(criteria)].isna().groupby(table.layer).agg(["sum", "size"])
+    for name in criteria:
+        some = missing[name][(missing[name]["sum"] > 0) & (missing[name]["sum"] < missing[name]["size"])]
+        if len(some):
+            n, of = some.iloc[0]
+            raise ValueError(
+                f"{name} must be a number for every token of a layer or for none; got {n} NaN of {of} at layer "
+                f"{some.index[0]}."
+            )

@@ -9,9 +9,11 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.stats import false_discovery_control
 
-from analysis.position import BINS
+from analysis.tokens import whole
 
+BINS = 10
 Rates = Float[np.ndarray, "*draws bins"]
+Ranks = np.ndarray | pd.Series | int
 Draws = np.ndarray | np.floating  # one number for each curve
 
 
@@ -64,7 +66,8 @@ def distances(
         kept: of `analysis.position.kept_by` or `analysis.localisation.retained`; all tokens of a sample, kept or not.
         by: columns that tell curves apart.
         bins: parts of the sequence.
-        draws: of each null.
+        draws: of each null; corrected for many rows, no q of a single curve, three rows, can be below
+            rows / (3 (draws + 1)).
         seed: of the draws, the same for every curve.
 
     Returns:
@@ -74,12 +77,11 @@ def distances(
 
     Raises:
         ValueError: a curve keeps nothing, there are more bins than tokens, `draws` is below 1, `kept` is not boolean,
-            or a token is there twice.
+            or a sample's tokens are not all there, once each (layers are curves of their own: name them in `by`).
     """
     if draws < 1 or kept.kept.dtype != bool:
         raise ValueError(f"draws must be at least 1 and the column kept boolean; got {draws}, {kept.kept.dtype}.")
-    if kept.duplicated([*by, "sample", "rank"]).any():
-        raise ValueError(f"a curve must hold each token of a sample once; got several. Layers? Add them to by={by}.")
+    whole(kept, [*by, "sample"])
     floors: dict[tuple, Rates] = {}
     rows = []
     for key, group in kept.sort_values("rank", kind="stable").groupby(list(by), sort=False):
@@ -87,8 +89,8 @@ def distances(
         rates = np.mean([_rates(pattern[None], bins)[0] for pattern in patterns], 0)
         counts = tuple((len(pattern), int(pattern.sum())) for pattern in patterns)
         if counts not in floors:
-            floors[counts] = _at_random(counts, bins, draws, np.random.default_rng([seed, 0]))
-        moved = _shifted(patterns, bins, draws, np.random.default_rng([seed, 1]))
+            floors[counts] = _at_random(counts, bins, draws, np.random.default_rng([seed, 1]))
+        moved = _shifted(patterns, bins, draws, np.random.default_rng([seed, 2]))
         for name, distance in DISTANCES.items():
             value, random = float(distance(rates)), distance(floors[counts])
             chances = (_p(value, random), _p(value, distance(moved)))
@@ -106,10 +108,19 @@ def _normalised(rates: Rates) -> Rates:
     return rates / total
 
 
+def bin_of(rank: Ranks, n_tokens: Ranks, bins: int) -> Ranks:
+    """In which of `bins` equal parts of the sequence a token lies.
+
+    Raises:
+        ValueError: there are fewer than two bins, or more than tokens.
+    """
+    if not 2 <= bins <= np.min(n_tokens):
+        raise ValueError(f"bins must lie between 2 and the tokens of a sample, {np.min(n_tokens)}; got {bins}.")
+    return rank * bins // n_tokens
+
+
 def _edges(n: int, bins: int) -> np.ndarray:
-    if not 2 <= bins <= n:
-        raise ValueError(f"bins must lie between 2 and the tokens of a sample, {n}; got {bins}.")
-    return np.searchsorted(np.arange(n) * bins // n, np.arange(bins))
+    return np.searchsorted(bin_of(np.arange(n), n, bins), np.arange(bins))
 
 
 def _rates(patterns: Bool[np.ndarray, "draws tokens"], bins: int) -> Rates:

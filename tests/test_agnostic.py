@@ -136,7 +136,7 @@ def test_what_cannot_be_compared_is_refused():
         by_image(table, [*images[:-1], 9], ["a"])
     with pytest.raises(ValueError, match=r"ratios must lie in \(0, 1\]"):
         by_image(table, images, ["a"], ratios=(0.5, 1.5))
-    with pytest.raises(ValueError, match="a must be a number for every token or for none; got 1 NaN"):
+    with pytest.raises(ValueError, match="a must be a number for every token of a layer or for none; got 1 NaN"):
         by_image(table.assign(a=table.a.where(table.index > 0)), images, ["a"])
     with pytest.raises(ValueError, match="there once; got 240 again"):
         by_image(pd.concat([table, table]), images, ["a"])

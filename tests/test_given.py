@@ -107,3 +107,13 @@ def test_every_drop_has_the_scores_of_the_layer_before_it_in_the_order_asked_for
         for row, number in enumerate((2, 0)):
             expected = table[(table["sample"] == number) & (table.layer == layer - 1)].score
             np.testing.assert_allclose(method.scores[layer][row], expected)
+
+
+@pytest.mark.parametrize("wrong", ["too few", "nan"])
+def test_tokens_without_a_score_are_refused(wrong):
+    model, data = toy("llava"), batch("llava", ["ttitt"])
+    given = torch.zeros(1, int(data.vision.sum()))
+    given = given[:, :-1] if wrong == "too few" else given.masked_fill(given == 0, torch.nan)
+    with pytest.raises(ValueError, match="a score for every token of the prompts"):
+        with Given(Schedule({1: 4}), {1: given})(model):
+            model(**data.inputs)

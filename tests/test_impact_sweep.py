@@ -132,3 +132,17 @@ def test_recorded_bounds_join_scores_by_the_tokens_rank_whatever_the_padding(tab
 def test_another_model_has_no_recorded_bounds(embedded):
     other = replace(embedded, name="elsewhere")
     assert with_recorded(pd.DataFrame({"sample": [0]}), other).predicted_impact.isna().all()
+
+
+def test_bounds_of_other_questions_are_not_attached(embedded):
+    others = scored(embedded, sample(2, split="test", seed=1), [5])
+    with pytest.raises(ValueError, match="must be those of the recorded questions"):
+        with_recorded(others, embedded)
+    with pytest.raises(ValueError, match="must be those of the recorded questions"):
+        with_recorded(others.assign(sample=others["sample"] + 99), embedded)
+
+
+def test_the_embedded_model_is_known_by_any_name(embedded, monkeypatch):
+    monkeypatch.chdir(EMBEDDED.parent)
+    table = scored(embedded, sample(1, split="test", seed=impact_sweep.SEED), [5])
+    assert with_recorded(table, replace(embedded, name=EMBEDDED.name)).predicted_impact.notna().all()

@@ -7,18 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, roc_auc_score
+from test_truth import OTHER, RIGHT, asked
 
-from analysis.localisation import CONTRASTS, grid_side, localisation, patches_of, truth
-from analysis.mosaic import GRID, Question, Scene, Thing, sample
+from analysis.localisation import CONTRASTS, localisation, truth
+from analysis.mosaic import Question
 
-THINGS = (Thing(7, "red", (1, 4)), Thing(2, "blue", (5, 0)))  # patches 32 33 44 45, and 120 121 132 133
-RIGHT, OTHER = THINGS[0].patches, THINGS[1].patches
 ON = ["relevant"] * 3 + ["other"] * 2 + ["background"] * 4
-
-
-def asked(relevant=RIGHT, kind="what"):
-    scene = Scene(np.zeros((96, 96, 3), dtype=np.uint8), THINGS)
-    return [(scene, Question(kind, "what digit is red", "7", relevant, tuple(sorted(RIGHT + OTHER))))]
 
 
 def synthetic(samples=1, layers=1, on=ON, names=("a",), seed=0):
@@ -36,40 +30,6 @@ def value(found, statistic, contrast="relevant", criterion="a", column="value"):
     rows = found.loc[(found[list(wanted)] == pd.Series(wanted)).all(axis=1)]
     assert len(rows) == 1, wanted
     return rows.iloc[0][column]
-
-
-def test_truth_by_hand_on_the_models_own_grid():
-    found = truth(asked(), 144)
-    assert list(found["rank"]) == list(range(144)) and (found["sample"] == 0).all()
-    by = {on: tuple(group["rank"]) for on, group in found.groupby("on")}
-    assert by["relevant"] == (32, 33, 44, 45) and by["other"] == (120, 121, 132, 133) and len(by["background"]) == 136
-
-
-def test_truth_by_hand_on_another_grid():
-    """A 6 x 6 grid has a token for each place of a digit; in a 24 x 24 grid each patch is cut into four."""
-    coarse = truth(asked(), 36).set_index("rank").on
-    assert list(coarse[coarse == "relevant"].index) == [1 * 6 + 4] and list(coarse[coarse == "other"].index) == [30]
-    fine = truth(asked(), 576).set_index("rank").on
-    cut = [row * 24 + column for row in range(4, 8) for column in range(16, 20)]
-    assert list(fine[fine == "relevant"].index) == cut and (fine == "other").sum() == 16
-
-
-def test_every_patch_is_found_by_the_tokens_in_it():
-    fine = np.array(patches_of(576)).reshape(GRID, 2, GRID, 2)
-    assert (fine == np.arange(144).reshape(GRID, 1, GRID, 1)).all()
-    assert patches_of(1) == [6 * 12 + 6] and grid_side(576) == 24
-    for wrong in (0 + 2, 143, 145):
-        with pytest.raises(ValueError, match=f"n_tokens must be a square number, a grid of patches; got {wrong}"):
-            truth(asked(), wrong)
-
-
-def test_truth_numbers_samples_as_their_questions():
-    questions = sample(10)
-    found = truth(questions, 144)
-    for number, (_, question) in enumerate(questions):
-        rows = found[found["sample"] == number].set_index("rank").on
-        assert set(rows[rows == "relevant"].index) == set(question.relevant)
-        assert set(rows[rows != "background"].index) == set(question.objects)
 
 
 def test_contrasts_hold_the_tokens_they_are_named_for():
@@ -168,9 +128,9 @@ def test_a_criterion_without_scores_in_a_layer_is_left_out_there():
 
 def test_what_cannot_be_located_is_refused():
     table, where = synthetic(2)
-    with pytest.raises(ValueError, match="`where` must hold every token once; 1 are missing and 0 there again"):
+    with pytest.raises(ValueError, match="all tokens of a sample must be there"):
         localisation(table, where.drop(index=4), ["a"])
-    with pytest.raises(ValueError, match="a must be a number for every token or for none; got 1 NaN"):
+    with pytest.raises(ValueError, match="a must be a number for every token of a layer or for none; got 1 NaN"):
         localisation(table.assign(a=table.a.where(table.index != 4)), where, ["a"])
     for ratios in ((0.0,), (0.5, 1.5), (-1.0,)):
         with pytest.raises(ValueError, match=r"ratios must lie in \(0, 1\]"):
@@ -188,5 +148,17 @@ def test_a_missing_column_is_refused(column):
 
 def test_a_token_that_lies_on_two_things_is_refused():
     table, where = synthetic()
-    with pytest.raises(ValueError, match=f"0 are missing and {len(table)} there again"):
+    with pytest.raises(ValueError, match="all tokens of a sample must be there, once each"):
         localisation(table, pd.concat([where, where]), ["a"])
+
+
+def test_the_truth_of_another_grid_or_of_other_samples_is_refused():
+    table, where = synthetic()
+    n = len(where)
+    more = pd.concat([where, where.tail(1).assign(rank=n)])
+    with pytest.raises(ValueError, match=rf"no others; sample 0 has {n} tokens here and {n + 1} there"):
+        localisation(table, more, ["a"])
+    with pytest.raises(ValueError, match=f"sample 0 has {n} tokens here and 0 there"):
+        localisation(table, where.assign(sample=7), ["a"])
+    with pytest.raises(ValueError, match="all tokens of a sample must be there"):
+        localisation(table[table["rank"] > 0], where, ["a"])

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import rankdata, spearmanr
+from planting import planted_scores
 
-from analysis.planted import planted_kept, planted_scores
-from analysis.position import AXES, end_start, kept_by, located, retention, score_position
+from analysis.planted import planted_kept
+from analysis.position import AXES, end_start, kept_by, located, retention
 
 
 def kept_at_random(samples=60, tokens=40, share=0.3, criteria=1, seed=0):
@@ -16,16 +16,9 @@ def kept_at_random(samples=60, tokens=40, share=0.3, criteria=1, seed=0):
     return frame.assign(kept=rng.random(len(frame)) < share)
 
 
-def correlated(scores, by_layer):
-    """`score_position` of [layers * samples, tokens], the samples of each layer numbered anew."""
-    n, tokens = scores.shape
-    keys = {"sample": np.repeat(np.arange(n) % by_layer, tokens), "layer": np.repeat(np.arange(n) // by_layer, tokens)}
-    return score_position(pd.DataFrame(keys | {"token": np.tile(np.arange(tokens), n), "a": scores.flatten()}), ["a"])
-
-
 def test_the_highest_scores_are_kept_and_tokens_numbered_in_prompt_order():
     rows = [(0, 1, 9, 0.1), (0, 1, 5, 0.7), (0, 1, 7, 0.7), (0, 1, 12, 0.3)]
-    table = pd.DataFrame(rows, columns=["sample", "layer", "token", "a"])
+    table = pd.DataFrame(rows, columns=["sample", "layer", "token", "a"]).assign(rank=[2, 0, 1, 3])
     for ratio, expected in ((0.25, [0]), (0.5, [0, 1]), (0.75, [0, 1, 3]), (1.0, [0, 1, 2, 3]), (0.01, [0])):
         found = kept_by(table, ratio, ["a"])
         assert found["rank"].tolist() == [0, 1, 2, 3] and found[found.kept]["rank"].tolist() == expected
@@ -58,7 +51,7 @@ def test_samples_of_different_size_are_located_each_by_itself():
 
 def test_tokens_that_are_no_frames_are_refused():
     frame = pd.DataFrame({"sample": 0, "rank": range(12), "kept": True})
-    with pytest.raises(ValueError, match="tokens must be 5 frames of equal size; got 12"):
+    with pytest.raises(ValueError, match="frames of equal size; got 12 tokens in 5 frames"):
         located(frame, frames=5)
     with pytest.raises(ValueError, match="n_tokens must be a square number, a grid of patches; got 6"):
         located(frame, frames=2)
@@ -148,52 +141,20 @@ def test_axes_and_bins_that_are_not_there_are_refused():
             kept_by(planted_scores(1, 5, 0.0), ratio, ["planted"])
 
 
-def test_correlations_are_spearmans_within_each_sample():
-    scores = np.random.default_rng(0).integers(0, 5, (6, 9)) / 1.0
-    found = correlated(scores, 3)
-    for layer in range(2):
-        expected = [spearmanr(row, np.arange(9)).statistic for row in scores[3 * layer : 3 * layer + 3]]
-        assert found["mean"][layer] == pytest.approx(np.mean(expected)) and found.n[layer] == 3
-        assert found.low[layer] <= found["mean"][layer] <= found.high[layer] and found.layer[layer] == layer
+def test_kept_tokens_alone_tell_no_curve():
+    kept = planted_kept(5, 40, 0.4, 3.0)
+    for measure in (retention, end_start):
+        with pytest.raises(ValueError, match="dropped tokens left out"):
+            measure(kept[kept.kept])
+    with pytest.raises(ValueError, match="all tokens of a sample must be there"):
+        kept_by(planted_scores(2, 9, 0.5).query("rank > 3"), 0.5, ["planted"])
 
 
-@pytest.mark.parametrize("walk", [False, True])
-def test_without_a_bias_the_test_finds_one_at_its_level(walk):
-    """Of 200 tables; also if a picture's tokens hang together, as a random walk's steps do: samples are independent."""
-    scores = np.random.default_rng(2).normal(size=(200 * 15, 16))
-    found = correlated(scores.cumsum(1) if walk else scores, 15)
-    for level in (0.05, 0.5):
-        assert (found.p <= level).mean() == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 200))
-
-
-def test_a_planted_bias_is_found_and_its_size_recovered():
-    """Spearman's correlation of a line and normal noise lies a little below Pearson's, the root of the share."""
-    for share in (0.04, 0.25, 0.81):
-        table = planted_scores(30, 100, share).assign(start=lambda t: -t.planted / 1e6)
-        row, start = score_position(table, ["planted", "start"]).iloc
-        assert row["mean"] == pytest.approx(np.sqrt(share), abs=0.05) and row.p < 0.001 and row.low > 0
-        assert start["mean"] == -row["mean"] and start.p == row.p and start.high < 0
-    assert score_position(planted_scores(30, 100, 1.0), ["planted"])["mean"].item() == pytest.approx(1)
-
-
-def test_constant_scores_have_no_bias():
-    row = score_position(planted_scores(5, 9, 0.5).assign(planted=2.0), ["planted"]).iloc[0]
-    assert row["mean"] == row.low == row.high == 0 and row.p == row.q == 1
-
-
-def test_q_is_benjamini_and_hochbergs():
-    trend = np.array([0, 0, 1, 3, 0, 2])[:, None, None] * np.linspace(-1, 1, 9) / 2
-    scores = trend + np.random.default_rng(1).normal(size=(6, 12, 9))
-    found = correlated(scores.reshape(-1, 9), 12)
-    p, m = found.p.to_numpy(), len(found)
-    place = rankdata(p, method="max")
-    expected = [min(1, min(p[j] * m / place[j] for j in range(m) if p[j] >= p[i])) for i in range(m)]
-    assert found.q.to_numpy() == pytest.approx(expected) and (found.q >= found.p).all() and (found.q > found.p).any()
-
-
-def test_what_has_no_correlation_is_refused():
-    table = planted_scores(2, 5, 0.0)
-    with pytest.raises(ValueError, match="planted must be a number for every token or for none; got 1 NaN"):
-        score_position(table.assign(planted=table.planted.where(table.index > 0)), ["planted"])
-    with pytest.raises(ValueError, match=r"takes 2 tokens or more; got 1 at \(0, 0\)"):
-        score_position(table[table.token == 0], ["planted"])
+def test_grids_need_not_be_square():
+    frame = pd.DataFrame({"sample": 0, "rank": range(12), "kept": True})
+    found = located(frame, frames=2, width=2)
+    assert found.frame.tolist() == [0] * 6 + [1] * 6
+    assert found.row.tolist() == [0, 0, 1, 1, 2, 2] * 2 and found.column.tolist() == [0, 1] * 6
+    for width in (0, 4):
+        with pytest.raises(ValueError, match=f"width must divide the tokens of a frame, 6; got {width}"):
+            located(frame, frames=2, width=width)

@@ -134,3 +134,18 @@ def test_scores_have_the_columns_they_promise():
     _, table = measured("llava", layers=0)
     assert list(table.columns) == ["sample", "layer", "token", "rank", *CRITERIA]
     assert not pd.isna(table).any(axis=None)
+
+
+def test_a_part_of_the_tokens_has_the_ranks_and_scores_that_it_has_among_all(embedded):
+    asked = [(s := scene("test", 0, i), question(s, "what", np.random.default_rng(0))) for i in range(2)]
+    inputs = embedded.inputs([s.image for s, _ in asked], [q.text for _, q in asked])
+    everything = scores(embedded.model, inputs, [1])
+    part = scores(embedded.model, inputs, [1], [row[:50:7] for row in embedded.vision_positions(inputs)])
+    wanted = everything[everything["rank"].isin(range(0, 50, 7))].reset_index(drop=True)
+    pd.testing.assert_frame_equal(part, wanted, rtol=1e-4)
+
+
+def test_the_last_token_of_a_row_is_refused():
+    data = batch("llama", ["tvvt"])
+    with pytest.raises(ValueError, match="must not be a row's last one.*got it in row 0"):
+        scores(toy("llama"), data.inputs, [0], [1, 3])
