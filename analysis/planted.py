@@ -36,11 +36,11 @@ def planted_kept(
         raise ValueError(f"share times the larger end's excess must lie in (0, 1]; got {share} and ratio {ratio}.")
     rng, rank = np.random.default_rng(seed), np.arange(tokens)
     chance = start * (1 + (ratio - 1) * (rank * bins // tokens) / (bins - 1))
-    frames = []
-    for sample in range(samples):
-        drawn = np.roll(np.repeat(rng.random(-(-tokens // block)), block)[:tokens], rng.integers(block))
-        frames.append(pd.DataFrame({"sample": sample, "criterion": "planted", "rank": rank, "kept": drawn < chance}))
-    return pd.concat(frames, ignore_index=True)
+    drawn = np.repeat(rng.random((samples, -(-tokens // block))), block, axis=1)[:, :tokens]
+    offset = rng.integers(block, size=(samples, 1))
+    kept = np.take_along_axis(drawn, (rank - offset) % tokens, axis=1) < chance
+    keys = {"sample": np.repeat(np.arange(samples), tokens), "criterion": "planted", "rank": np.tile(rank, samples)}
+    return pd.DataFrame({**keys, "kept": kept.flatten()})
 
 
 def power(

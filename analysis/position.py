@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, spearmanr, wilcoxon
+from scipy.stats import false_discovery_control, rankdata, wilcoxon
 
 from analysis.intervals import summarise
 from analysis.localisation import grid_side
@@ -148,7 +148,7 @@ def score_position(table: pd.DataFrame, criteria: Sequence[str] = CRITERIA) -> p
     rows = []
     for (sample, layer), names, scores in matrices(table, criteria, at_least=2):
         for name, score in zip(names, scores, strict=True):
-            value = spearmanr(score, np.arange(len(score))).statistic if np.ptp(score) > 0 else 0.0
+            value = np.corrcoef(rankdata(score), np.arange(len(score)))[0, 1] if np.ptp(score) > 0 else 0.0
             rows.append((sample, layer, name, value))
     values = pd.DataFrame(rows, columns=["sample", "layer", "criterion", "value"])
     found = summarise(values, ["layer", "criterion"], "value")

@@ -68,8 +68,10 @@ def matrices(
     if table[list(criteria)].isna().all(axis=None):
         raise ValueError(f"at least one criterion must have scores; got none for {', '.join(criteria)}.")
     _all_or_none(table, criteria)
-    for key, group in table.sort_values("token", kind="stable").groupby(["sample", "layer"]):
-        scores = group[list(criteria)].to_numpy(dtype=float).T
+    ordered = table.sort_values("token", kind="stable")
+    values = ordered[list(criteria)].to_numpy(dtype=float)
+    for key, rows in sorted(ordered.groupby(["sample", "layer"]).indices.items()):
+        scores = values[rows].T
         if scores.shape[1] < at_least:
             raise ValueError(f"a ranking takes {at_least} tokens or more; got {scores.shape[1]} at {key}.")
         if np.isinf(scores).any():
