@@ -26,17 +26,37 @@ def masks(present: Tensor, kept: dict[int, Tensor], vision: Tensor, n_layers: in
     return result
 
 
-def oracle_logits(model, inputs: dict[str, Tensor], positions: Tensor, layer_masks: list[Tensor]) -> Tensor:
-    """Logits [batch, length, vocabulary] of the plain model under these masks, without a cache."""
+def closed_up(present: Tensor, kept: dict[int, Tensor], vision: Tensor, n_layers: int) -> list[Tensor]:
+    """Position ids [batch, length] per layer, counted over the tokens that are still there; of others, anything."""
+    there = present.clone()
+    result = []
+    for layer in range(n_layers):
+        if layer in kept:
+            for row in range(len(there)):
+                left = set(kept[layer][row].tolist())
+                for column in vision[row].nonzero().flatten().tolist():
+                    there[row, column] &= column in left
+        result.append((there.cumsum(1) - 1).clamp(min=0))
+    return result
+
+
+def oracle_logits(
+    model, inputs: dict[str, Tensor], positions: Tensor, layer_masks: list[Tensor], ids: list[Tensor] | None = None
+) -> Tensor:
+    """Logits [batch, length, vocabulary] of the plain model under these masks (and position ids), without a cache."""
     decoder = getattr(model.model, "language_model", model.model)
     handles = []
-    for layer, mask in zip(decoder.layers, layer_masks, strict=True):
+    for number, (layer, mask) in enumerate(zip(decoder.layers, layer_masks, strict=True)):
         bias = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
         if decoder.config._attn_implementation == "sdpa":
             bias = mask
 
-        def put(module, args, kwargs, bias=bias):
-            return args, kwargs | {"attention_mask": bias}
+        own = {}
+        if ids is not None:
+            own = {"position_embeddings": decoder.rotary_emb(torch.zeros(1), ids[number])}
+
+        def put(module, args, kwargs, bias=bias, own=own):
+            return args, kwargs | {"attention_mask": bias} | own
 
         handles.append(layer.register_forward_pre_hook(put, with_kwargs=True))
     try:
@@ -51,7 +71,9 @@ def grown(tensor: Tensor, columns: Tensor) -> Tensor:
     return torch.cat([tensor, columns.to(tensor.dtype)], 1)
 
 
-def oracle_run(model, data, kept: dict[int, Tensor], tokens: Tensor, n_layers: int) -> Tensor:
+def oracle_run(
+    model, data, kept: dict[int, Tensor], tokens: Tensor, n_layers: int, positions: str = "keep"
+) -> Tensor:
     """Logits of the prompt followed by `tokens` [batch, steps], [batch, length + steps, vocabulary].
 
     The tokens follow the prompt's last column, at the positions after the row's last one, as in generation.
@@ -67,4 +89,5 @@ def oracle_run(model, data, kept: dict[int, Tensor], tokens: Tensor, n_layers: i
     # A row's last prompt token is never dropped: its output is the next token.
     for row, last in enumerate(data.last):
         vision[row, last] = False
-    return oracle_logits(model, inputs, grown(data.positions, after), masks(present, kept, vision, n_layers))
+    ids = closed_up(present, kept, vision, n_layers) if positions == "repack" else None
+    return oracle_logits(model, inputs, grown(data.positions, after), masks(present, kept, vision, n_layers), ids)

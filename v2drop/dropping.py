@@ -20,9 +20,9 @@ from transformers import Cache
 
 from v2drop import checks
 from v2drop.head import finite_gradients
-from v2drop.layout import restore, take
+from v2drop.layout import restore
 from v2drop.models import locate
-from v2drop.prompt import Prompt
+from v2drop.prompt import Beside, Prompt
 from v2drop.run import Run
 from v2drop.trace import Trace
 
@@ -46,12 +46,14 @@ class Dropping:
         """Check what can be checked before anything runs; nothing is put on the model yet."""
         self._method, self._parts = method, locate(model)
         method.schedule.check_layers(len(self._parts.layers))
+        method.check_model(self._parts)
         checks.vision_mask(vision_mask, needed=self._parts.receiver is None)
         self._vision_mask = vision_mask
         self._trace = Trace()
         self._handles: list[Any] = []
         self._placeholders: Tensor | None = None  # where the receiver saw image placeholders, in this forward pass
         self._previous: Tensor | None = None  # input of the layer before, where the method compares
+        self._watcher = method.watcher()
         self._prompt: Prompt | None = None  # the prefill that this forward pass is, or goes on from
         self._prompts: WeakKeyDictionary[Cache, Prompt | None] = WeakKeyDictionary()  # by the cache they filled
         self._run: Run | None = None  # this forward pass, if anything is dropped from it or was from its cache
@@ -68,6 +70,7 @@ class Dropping:
         if parts.receiver is not None:
             self._handles.append(parts.receiver.register_forward_pre_hook(self._see_ids, with_kwargs=True))
         self._handles.append(parts.decoder.register_forward_pre_hook(self._before_decoder, with_kwargs=True))
+        self._handles += self._watcher.hooks(parts, self._method.schedule.layers)
         for number, layer in enumerate(parts.layers):
             self._handles.append(layer.register_forward_pre_hook(partial(self._before_layer, number), with_kwargs=True))
         self._handles.append(parts.decoder.register_forward_hook(self._after_decoder, always_call=True))
@@ -80,6 +83,7 @@ class Dropping:
             self._handles.pop().remove()
         _active.discard(self._parts.decoder)
         self._forget()
+        self._watcher.forget()
         self._prompt, self._mask_fitted = None, False
         self._prompts.clear()
 
@@ -101,7 +105,7 @@ class Dropping:
         checks.forward(module, kwargs)
         placeholders = self._placeholders
         self._forget()
-        self._thread = get_ident()
+        self._thread, self._placeholders = get_ident(), placeholders
         cache = kwargs.get("past_key_values")
         self._past = past = 0 if cache is None else cache.get_seq_length()
         if past:
@@ -110,10 +114,14 @@ class Dropping:
         self._trace.clear()
         self._prompt = Prompt.of_call(kwargs, self._vision(kwargs, placeholders), self._method)
         if self._prompt is not None:
-            self._run = Run(self._prompt.everything, checks.wants_flat_mask(module))
+            self._run = self._new_run(self._prompt)
             if 0 in self._method.schedule.left:
                 kwargs = self._drop_embeddings(module, kwargs)
         return (), kwargs
+
+    def _new_run(self, prompt: Prompt, past: int = 0) -> Run:
+        decoder = self._parts.decoder
+        return Run(prompt.everything, decoder.rotary_emb, checks.wants_flat_mask(decoder), past)
 
     def _vision(self, kwargs: dict, placeholders: Tensor | None) -> Bool[Tensor, "batch length"]:
         if self._vision_mask is not None:
@@ -126,13 +134,14 @@ class Dropping:
         """A drop at layer 0: the model is called on the shorter sequence; masks and cache follow."""
         states = kwargs.get("inputs_embeds")
         states = module.get_input_embeddings()(kwargs["input_ids"]) if states is None else states
-        narrowed = self._prompt.drop(0, self._run.queries, states, None, self._trace)
+        beside = Beside(self._parts, self._watcher, self._placeholders)
+        narrowed = self._prompt.drop(0, self._run.queries, states, beside, self._trace)
         if narrowed is None:
             return kwargs
-        layout, columns = narrowed
+        layout, _, states = narrowed
         kwargs = self._prompt.enter(layout, kwargs)
-        self._run = Run(self._prompt.everything, checks.wants_flat_mask(module))
-        return kwargs | {"inputs_embeds": take(states, columns), "input_ids": None}
+        self._run = self._new_run(self._prompt)
+        return kwargs | {"inputs_embeds": states, "input_ids": None}
 
     def _go_on(self, kwargs: dict, past: int) -> dict:
         """Generation, or any tokens after the prefill: the caches of some layers are shorter."""
@@ -146,16 +155,17 @@ class Dropping:
         checks.uncut(lengths, prompt.cached(n_layers, past))
         checks.same_rows(kwargs, len(prompt.of))
         if prompt.segments:
-            self._run = Run(prompt.everything, checks.wants_flat_mask(self._parts.decoder), past)
+            self._run = self._new_run(prompt, past)
         return prompt.continued(kwargs, past)
 
     def _before_layer(self, layer: int, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         states = args[0] if args else kwargs["hidden_states"]
         run = self._run
         if run is not None and run.past:
-            run.follow(self._prompt.segments.get(layer), self._prompt.length, states.shape[1])
+            segment = self._prompt.segments.get(layer)
+            run.follow(segment, self._prompt.moved(segment)[1], self._prompt.length, states.shape[1])
         elif run is not None:
-            states = self._narrow(layer, states)
+            states = self._narrow(layer, states, kwargs)
         if not self._past:
             if layer == 0:
                 self._note_cache(kwargs.get("past_key_values"))  # made by the decoder, if the caller gave none
@@ -172,15 +182,20 @@ class Dropping:
             if self._prompt is not None and self._prompt.entry is not None:
                 _shortened.add(cache)
 
-    def _narrow(self, layer: int, states: Tensor) -> Tensor:
+    def _narrow(self, layer: int, states: Tensor, kwargs: dict) -> Tensor:
         """Drop at a layer of the schedule, in the prefill; note what the next layer's score will compare with."""
-        run, layers = self._run, self._method.schedule.left
-        if layer in layers and layer > 0:
-            narrowed = self._prompt.drop(layer, run.queries, states, self._previous, self._trace)
+        run, prompt, layers = self._run, self._prompt, self._method.schedule.left
+        if layer == 0:
+            prompt.start(states)
+        elif layer in layers:
+            angles = (kwargs if run.keys is None else run.cut(kwargs))["position_embeddings"]
+            beside = Beside(self._parts, self._watcher, self._placeholders, self._previous, angles)
+            narrowed = prompt.drop(layer, run.queries, states, beside, self._trace)
             if narrowed is not None:
-                self._prompt.segments[layer], columns = narrowed
-                run.narrow(narrowed[0])
-                states = take(states, columns)
+                layout, columns, states = narrowed
+                prompt.segments[layer] = layout
+                run.narrow(layout, prompt.moved(layout)[0])
+                self._watcher.narrow(columns)
         self._previous = states if self._method.needs_previous and layer + 1 in layers else None
         return states
 
@@ -189,6 +204,7 @@ class Dropping:
             return output  # of a call that was refused; the pass that runs goes on
         run = self._run
         self._forget()
+        self._watcher.forget()
         if output is None or run is None or run.past:  # None: the pass was broken off by an exception
             return output
         whole = output[0]

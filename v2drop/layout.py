@@ -66,6 +66,20 @@ class Layout:
         return Layout(torch.cat([self.index, new], 1), torch.cat([self.real, ones], 1), self.holes)
 
 
+def gone(
+    layout: Layout, present: Bool[Tensor, "batch length"]
+) -> tuple[Columns, Int[Tensor, "batch 1"]]:
+    """How many tokens are no longer there before each column, [batch, column], and in all, [batch, 1].
+
+    Args:
+        layout: what is left.
+        present: columns of the full sequence that are no padding, which is not counted.
+    """
+    there = layout.real & present.gather(1, layout.index)
+    before = present.cumsum(1).gather(1, layout.index) - there.cumsum(1)
+    return before, present.sum(1, keepdim=True) - there.sum(1, keepdim=True)
+
+
 def take(x: Tensor, columns: Columns) -> Tensor:
     """Columns of `x` [batch or 1, length, ...] for every row: [batch, columns, ...]."""
     rows = torch.arange(len(columns), device=x.device)[:, None] if len(x) > 1 else 0

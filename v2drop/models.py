@@ -21,15 +21,24 @@ class Family:
         receiver: to the module that is given `input_ids` with image placeholders; empty for text models, whose
             vision tokens the user names with `vision_mask`.
         placeholder: the attribute of the config that holds the placeholder's token id.
+        tower: to a CLIP vision tower with a class token; empty if there is none.
+        projector: to the module that turns the tower's features into the decoder's.
     """
 
     decoder: str
     receiver: str = ""
     placeholder: str = "image_token_id"
+    tower: str = ""
+    projector: str = ""
 
 
 FAMILIES: dict[str, Family] = {
-    "llava": Family("model.language_model", receiver="model"),
+    "llava": Family(
+        "model.language_model",
+        receiver="model",
+        tower="model.vision_tower",
+        projector="model.multi_modal_projector",
+    ),
     "llama": Family("model"),
     "qwen2": Family("model"),
 }
@@ -48,6 +57,8 @@ class Parts:
         receiver: is given `input_ids`; None for text models.
         image_token_id: of the image placeholder; None for text models.
         head: gives logits; None if the model has none.
+        tower, projector: of the pictures; None for text models.
+        feature_layer: which layer of the tower, from 0, gives the features.
     """
 
     decoder: nn.Module
@@ -55,6 +66,9 @@ class Parts:
     receiver: nn.Module | None
     image_token_id: int | None
     head: nn.Module | None
+    tower: nn.Module | None = None
+    projector: nn.Module | None = None
+    feature_layer: int = 0
 
 
 def locate(model: nn.Module) -> Parts:
@@ -84,7 +98,20 @@ def locate(model: nn.Module) -> Parts:
         ) from error
     _check_layers(decoder)
     token = getattr(model.config, family.placeholder) if family.receiver else None
-    return Parts(decoder, layers, receiver, token, model.get_output_embeddings())
+    return Parts(decoder, layers, receiver, token, model.get_output_embeddings(), *_pictures(model, family))
+
+
+def _pictures(model: nn.Module, family: Family) -> tuple[nn.Module | None, nn.Module | None, int]:
+    """The tower, the projector and the feature layer, if it is a CLIP tower that gives the features of one layer."""
+    tower = model.get_submodule(family.tower) if family.tower else None
+    number = getattr(model.config, "vision_feature_layer", None)
+    if getattr(tower, "config", None) is None or tower.config.model_type != "clip_vision_model":
+        return None, None, 0
+    if not isinstance(number, int) or model.config.vision_feature_select_strategy != "default":
+        return None, None, 0
+    # hidden_states[0] enters the first layer, hidden_states[i] is the output of layer i - 1.
+    layer = number - 1 if number > 0 else tower.config.num_hidden_layers + number
+    return tower, model.get_submodule(family.projector), layer
 
 
 def _check_layers(decoder: nn.Module) -> None:

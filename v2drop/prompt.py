@@ -9,14 +9,36 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from v2drop import checks
-from v2drop.candidates import Candidates, top
-from v2drop.layout import Layout, mask_for, take
+from v2drop.candidates import Candidates, Choice, Whole, flagged
+from v2drop.entry import Entry
+from v2drop.layout import Layout, gone, take
 from v2drop.trace import Drop, Trace
-from v2drop.types import Columns, Flags, Scores
+from v2drop.types import Columns, Flags, Ranks, Real, Scores, States
+from v2drop.watcher import Watcher
 
 if TYPE_CHECKING:
+    from v2drop.attention import Angles
     from v2drop.methods.base import Method
+    from v2drop.models import Parts
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a drop is told beside the states.
+
+    Attributes:
+        parts: of the model.
+        watcher: the method's.
+        placeholders: image placeholders of the caller's sequence, if they are known.
+        previous: input of the layer before, where the method compares.
+        angles: cosines and sines of the columns still there; None at layer 0.
+    """
+
+    parts: Parts
+    watcher: Watcher
+    placeholders: Tensor | None = None
+    previous: States | None = None
+    angles: Angles | None = None
 
 
 @dataclass
@@ -26,32 +48,34 @@ class Prompt:
     Attributes:
         vision: columns that may be dropped: vision tokens but for padding and a row's last token, whose output is
             the next token.
-        stays: columns that always stay: text, and the last column, which generation reads. Padding does not.
+        present: columns that are no padding.
+        stays: columns that always stay: text, and the last column, which generation reads.
+        closing: text behind the last vision token.
         rank: of a vision token among the prompt's.
         position: in the caller's sequence.
         of: vision tokens per row.
         texts: columns that always stay, per row.
         left: vision tokens still there, per row.
         tail: columns at the end that stay in every row; a cache may be cropped by these.
-        entry, entry_length, entry_mask, entry_end: what a drop at layer 0 left of the caller's sequence, how long that
-            was, the 2-D mask of what is left, and the position id that comes next.
+        entry: what a drop at layer 0 left of the caller's sequence.
         segments: what is left from each later drop layer on.
+        noted: what the method's `start` said.
     """
 
     method: Method
     vision: Flags
+    present: Flags
     stays: Flags
+    closing: Flags
     rank: Columns
     position: Columns
     of: list[int]
     texts: list[int]
     left: list[int]
     tail: int
-    entry: Layout | None = None
-    entry_length: int = 0
-    entry_mask: Tensor | None = None
-    entry_end: Tensor | None = None
+    entry: Entry | None = None
     segments: dict[int, Layout] = field(default_factory=dict)
+    noted: Flags | None = None
 
     @classmethod
     def of_call(cls, kwargs: dict, vision: Bool[Tensor, "batch length"], method: Method) -> Prompt | None:
@@ -68,7 +92,9 @@ class Prompt:
         of, texts, tails = torch.stack([vision.sum(1), stays.sum(1), ends]).tolist()
         if not any(of):
             return None
-        return cls(method, vision, stays, vision.cumsum(1) - 1, position, of, texts, list(of), min(tails))
+        rank = vision.cumsum(1) - 1
+        closing = present & ~vision & (rank == rank[:, -1:])
+        return cls(method, vision, present, stays, closing, rank, position, of, texts, list(of), min(tails))
 
     @property
     def length(self) -> int:
@@ -80,43 +106,89 @@ class Prompt:
         """The layout before any drop."""
         return Layout.full(*self.vision.shape, self.vision.device)
 
+    def start(self, states: States) -> None:
+        """Show the method the embeddings."""
+        self.noted = self.method.start(states, self.vision, self.closing)
+
     def drop(
-        self, layer: int, layout: Layout, states: Tensor, previous: Tensor | None, trace: Trace
-    ) -> tuple[Layout, Columns] | None:
-        """Score the candidates and choose; the new layout and its columns in the old one, None if all stay.
+        self, layer: int, layout: Layout, states: States, beside: Beside, trace: Trace
+    ) -> tuple[Layout, Tensor, Tensor] | None:
+        """Score the candidates and choose; None if all stay.
+
+        Returns:
+            The new layout, its columns in the old one, and their states.
 
         Raises:
             ValueError: the schedule's counts grow for this prompt, or the method's scores have a wrong shape.
         """
-        here = self.vision.gather(1, layout.index) & layout.real
-        columns = torch.sort((~here).int(), dim=1, stable=True).indices[:, : max(self.left)]
-        real = here.gather(1, columns)
-        left = [self.method.schedule.after(n)[layer] for n in self.of]
-        origin = layout.index.gather(1, columns)
-        rank, position = self.rank.gather(1, origin), self.position.gather(1, origin)
-        hidden, before = (None if x is None else take(x, columns) for x in (states, previous))
-        seen = Candidates(layer, hidden, before, rank, real, self.of, self.left, left)
-        score = self._scores(seen).to(real.device)
-        keep = top(score, real, left)
-        trace.add(layer, Drop(position, real, score, keep, left))
-        if left == self.left:
+        columns, real = flagged(self.vision.gather(1, layout.index) & layout.real, max(self.left))
+        seen = self._candidates(layer, layout, states, columns, real, beside)
+        if real.numel() == 0:
+            score, choice = real.float(), Choice(real, list(self.left))
+        else:
+            with torch.no_grad():
+                score = self._checked(self.method.score(seen).detach(), real)
+            choice = self.method.choose(seen, score)
+        trace.add(layer, Drop(seen.whole.position, real, score, choice))
+        if choice.left == self.left:
             return None
-        self.left = left
+        self.left = choice.left
         text = self.stays.gather(1, layout.index) & layout.real
-        kept = torch.zeros_like(text).scatter(1, columns, keep)
-        return layout.narrowed(text | kept, [t + k for t, k in zip(self.texts, left, strict=True)])
+        kept = torch.zeros_like(text).scatter(1, columns, choice.keep)
+        lengths = [t + k for t, k in zip(self.texts, choice.left, strict=True)]
+        new, old = layout.narrowed(text | kept, lengths)
+        states = take(states, old)
+        if choice.states is not None:
+            here = self.vision.gather(1, new.index) & new.real
+            made = take(choice.states, (here.cumsum(1) - 1).clamp(min=0)).to(states.dtype)
+            states = torch.where(here[..., None], made, states)
+        if choice.order is not None:
+            self._rename(choice, seen, layout.index.gather(1, columns))
+        return new, old, states
 
-    def _scores(self, seen: Candidates) -> Scores:
-        if seen.real.numel() == 0:
-            return seen.real.float()
-        with torch.no_grad():
-            score = self.method.score(seen).detach()
-        if score.shape != seen.real.shape:
+    def _candidates(
+        self, layer: int, layout: Layout, states: States, columns: Ranks, real: Real, beside: Beside
+    ) -> Candidates:
+        left = [self.method.schedule.after(n).get(layer, most) for n, most in zip(self.of, self.left, strict=True)]
+        origin = layout.index.gather(1, columns)
+        hidden, before = (None if x is None else take(x, columns) for x in (states, beside.previous))
+        visible = self.present.gather(1, layout.index) & layout.real
+        order = torch.arange(layout.width, device=visible.device)
+        whole = Whole(
+            states=states,
+            columns=columns,
+            visible=visible,
+            closing=self.closing.gather(1, layout.index) & layout.real,
+            last=torch.where(visible, order, -1).amax(1, keepdim=True),
+            noted=None if self.noted is None else self.noted.gather(1, layout.index),
+            angles=beside.angles,
+            position=self.position.gather(1, origin),
+            placeholders=beside.placeholders,
+            parts=beside.parts,
+            watcher=beside.watcher,
+        )
+        left = [min(k, most) for k, most in zip(left, self.left, strict=True)]
+        rank = self.rank.gather(1, origin)
+        return Candidates(layer, hidden, before, rank, real, self.of, list(self.left), left, whole)
+
+    def _rename(self, choice: Choice, seen: Candidates, origin: Ranks) -> None:
+        """Write down who stands at which place now."""
+        places, real = flagged(choice.keep, choice.order.shape[1])
+        # One column more, which takes what padding writes and is cut off again.
+        to = torch.where(real, origin.gather(1, places), self.length)
+        for name, values in (("position", seen.whole.position), ("rank", seen.rank)):
+            named = values.gather(1, choice.order.clamp(min=0)).masked_fill(choice.order < 0, -1)
+            old = getattr(self, name)
+            old = torch.cat([old, old[:, :1]], 1)
+            setattr(self, name, old.scatter(1, to, named)[:, :-1])
+
+    def _checked(self, score: Tensor, real: Real) -> Scores:
+        if score.shape != real.shape:
             raise ValueError(
-                f"{type(self.method).__name__}.score must give one score a candidate, {tuple(seen.real.shape)}; "
+                f"{type(self.method).__name__}.score must give one score a candidate, {tuple(real.shape)}; "
                 f"got {tuple(score.shape)}."
             )
-        return score
+        return score.to(real.device)
 
     def enter(self, layout: Layout, kwargs: dict) -> dict:
         """Make what a drop at layer 0 left the sequence that enters the model; the decoder's new arguments.
@@ -124,24 +196,19 @@ class Prompt:
         Raises:
             ValueError: position ids say that several sequences are packed into a row.
         """
-        self.entry, self.entry_length = layout, self.length
-        mask, positions = kwargs.get("attention_mask"), kwargs.get("position_ids")
-        self.entry_mask = layout.real.long()
-        if mask is not None and mask.ndim == 2:
-            self.entry_mask = mask.gather(1, layout.index) * layout.real
-        four = mask is not None and mask.ndim == 4
-        if mask is None and positions is not None and (positions.diff(dim=-1) != 1).any():
-            raise ValueError(
-                "position_ids without an attention_mask must ascend by one if tokens are dropped at layer 0."
-            )
-        # Always a mask: without one, transformers takes gaps in position ids for packed sequences.
-        mask = mask_for(mask, layout, layout, 0, flat=False) if four else self.entry_mask
-        positions = self.position[:1] if positions is None else positions
-        self.entry_end = positions[..., -1:] + 1
-        positions = take(positions, layout.index)
-        self.vision, self.stays = (x.gather(1, layout.index) & layout.real for x in (self.vision, self.stays))
+        repack = self.method.positions == "repack"
+        whole = torch.arange(self.length, device=self.vision.device).expand_as(self.vision)
+        self.entry, kwargs = Entry.made(layout, kwargs, whole, self.present, repack)
+        for name in ("vision", "present", "stays", "closing"):
+            setattr(self, name, getattr(self, name).gather(1, layout.index) & layout.real)
         self.rank, self.position = (x.gather(1, layout.index) for x in (self.rank, self.position))
-        return kwargs | {"attention_mask": mask, "position_ids": positions}
+        return kwargs
+
+    def moved(self, layout: Layout | None) -> tuple[Tensor | None, Tensor | None]:
+        """How far position ids move down before each column of a layout, and behind the prompt; None: kept."""
+        if layout is None or self.method.positions == "keep":
+            return None, None
+        return gone(layout, self.present)
 
     def cached(self, n_layers: int, past: int) -> list[int]:
         """How long every layer's cache must be when the first layer's is `past`.
@@ -162,36 +229,10 @@ class Prompt:
         return lengths
 
     def continued(self, kwargs: dict, past: int) -> dict:
-        """The decoder's arguments for tokens after a prefill that a drop at layer 0 shortened.
-
-        Raises:
-            ValueError: the caller's mask or position ids do not fit all tokens so far.
-        """
-        if self.entry is None:
-            return kwargs
-        mask, n_new = kwargs.get("attention_mask"), checks.tensor(kwargs).shape[1]
-        seen, rows = past - self.length, len(self.of)
-        width = self.entry_length + seen + n_new
-        if mask is None:
-            mask = self.entry_mask.new_ones(rows, width)
-        if mask.shape != (rows, width):
-            raise ValueError(
-                f"after a drop at layer 0 attention_mask must be None or [{rows}, {width}], all tokens so far; got "
-                f"{list(mask.shape)}. `generate` cannot go on with such a cache: drop at layer 1 or later."
-            )
-        start, positions = self.entry_end + seen, kwargs.get("position_ids")
-        if positions is None:
-            positions = start + torch.arange(n_new, device=start.device)
-        elif n_new > 1 and (positions[..., :1] != start).any():
-            raise ValueError(
-                "after a drop at layer 0 position_ids must go on where the tokens so far end, "
-                f"{start.flatten().tolist()}; got {positions[..., 0].flatten().tolist()}. `generate` cannot go on with "
-                "such a cache, whose length it takes for the number of tokens: drop at layer 1 or later."
-            )
-        mask = torch.cat([self.entry_mask.to(mask), mask[:, self.entry_length :]], 1)
-        return kwargs | {"attention_mask": mask, "position_ids": positions}
+        """The decoder's arguments for tokens after the prefill."""
+        return kwargs if self.entry is None else self.entry.continued(kwargs, past - self.length)
 
     def way_back(self) -> list[tuple[Layout, int]]:
         """Layouts to undo, last first, each with the length it was cut from."""
         steps = [(self.segments[max(self.segments)], self.length)] if self.segments else []
-        return steps + ([(self.entry, self.entry_length)] if self.entry is not None else [])
+        return steps + ([(self.entry.layout, self.entry.length)] if self.entry is not None else [])

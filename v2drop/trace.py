@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from v2drop.candidates import Choice, flagged
 from v2drop.types import Ranks, Real, Scores
 
 
@@ -19,15 +20,13 @@ class Drop:
         position: of every candidate in the original sequence.
         real: False in padding.
         score: what the method gave.
-        keep: who stayed.
-        left: how many stayed, per row.
+        choice: who stayed.
     """
 
     position: Ranks
     real: Real
     score: Scores
-    keep: Real
-    left: list[int]
+    choice: Choice
 
 
 @dataclass
@@ -45,7 +44,11 @@ class Trace:
 
     @property
     def kept(self) -> dict[int, Int[Tensor, "batch left"]]:
-        """Per drop layer: positions in the original sequence of the vision tokens left, ascending; -1 pads."""
+        """Per drop layer: positions in the original sequence of the vision tokens left, ascending; -1 pads.
+
+        A token that was made of several goes by the position of the one that its method names, in the order in which
+        the model reads them, and by -1 if there is none.
+        """
         return {layer: _kept(drop) for layer, drop in self._drops.items()}
 
     @property
@@ -82,5 +85,8 @@ class Trace:
 
 
 def _kept(drop: Drop) -> Int[Tensor, "batch left"]:
-    order = torch.sort((~drop.keep).int(), dim=1, stable=True).indices[:, : max(drop.left)]
-    return torch.where(drop.keep.gather(1, order), drop.position.gather(1, order), -1)
+    choice = drop.choice
+    order, there = flagged(choice.keep, max(choice.left))
+    if choice.order is not None:
+        order, there = choice.order.clamp(min=0), choice.order >= 0
+    return torch.where(there, drop.position.gather(1, order), -1)

@@ -9,3 +9,6 @@ Ranks = Int[Tensor, "batch vision"]  # how many vision tokens of the prompt come
 Real = Bool[Tensor, "batch vision"]  # False where a row is padded
 Columns = Int[Tensor, "batch column"]  # positions in the sequence
 Flags = Bool[Tensor, "batch column"]
+States = Float[Tensor, "batch column dim"]  # of every column, text too
+Attention = Float[Tensor, "batch heads queries vision"]  # weights of some queries on the candidates
+Queries = Int[Tensor, "batch queries"]  # columns that attend

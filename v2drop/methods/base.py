@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from v2drop.candidates import Candidates
+from v2drop.attention import AttentionWatcher
+from v2drop.candidates import Candidates, Choice, top
 from v2drop.dropping import Dropping
+from v2drop.models import Parts
 from v2drop.schedule import Schedule
-from v2drop.types import Scores
+from v2drop.types import Flags, Scores, States
+from v2drop.watcher import Watcher
 
 
 @dataclass(frozen=True)
@@ -22,27 +25,36 @@ class Method(ABC):
     the model. A method holds no state and can be used on any number of models, one at a time each.
 
     Class attributes:
-        needs_previous: `score` reads `candidates.previous`, the input of the layer before; layer 0 has none.
+        first_layer: tokens may be dropped from here on; 1 if the score is of what layer 0 does not have.
+        needs_previous: `score` reads `candidates.previous`, the input of the layer before.
+        needs_attention: `whole.watcher` is an `AttentionWatcher`, of the layer before.
+        uses_query: the score depends on text behind the vision tokens, so what is kept depends on the question.
         uses_position: a permutation of the tokens may change which are kept.
+        positions: "keep": survivors keep their position ids; "repack": the gaps are closed.
     """
 
     schedule: Schedule
 
+    first_layer: ClassVar[int] = 0
     needs_previous: ClassVar[bool] = False
+    needs_attention: ClassVar[bool] = False
+    uses_query: ClassVar[bool] = False
     uses_position: ClassVar[bool] = False
+    positions: ClassVar[Literal["keep", "repack"]] = "keep"
 
     def __post_init__(self) -> None:
         """Refuse a schedule the method cannot follow.
 
         Raises:
-            ValueError: `schedule` is no Schedule, or drops at layer 0 though the method compares with the layer before.
+            ValueError: `schedule` is no Schedule, or drops before the method has what it scores by.
         """
         if not isinstance(self.schedule, Schedule):
             raise ValueError(f"schedule must be a Schedule, as in Schedule({{3: 0.5}}); got {self.schedule!r}.")
-        if self.needs_previous and 0 in self.schedule.layers:
+        early = [layer for layer in self.schedule.layers if layer < self.first_layer]
+        if early:
             raise ValueError(
-                f"{type(self).__name__} compares a layer's input with the layer before, which layer 0 does not have; "
-                "allowed: layers from 1 on."
+                f"{type(self).__name__} scores by what layer 0 does not have; allowed: layers from {self.first_layer} "
+                f"on; got {early}."
             )
 
     @abstractmethod
@@ -50,6 +62,31 @@ class Method(ABC):
         """Importance of each candidate, [batch, vision], higher is kept; ties go to the earlier token.
 
         A row's scores may depend on that row only, and padding (`candidates.real` False) may hold any number.
+        """
+
+    def choose(self, candidates: Candidates, score: Scores) -> Choice:
+        """Who goes on: by default the highest scores. A method that makes new tokens says so here."""
+        return Choice(top(score, candidates.real, candidates.left), candidates.left)
+
+    def start(self, states: States, vision: Flags, closing: Flags) -> Flags | None:
+        """Note something of each column when the embeddings are there, for `whole.noted` at every drop.
+
+        Args:
+            states: what enters layer 0.
+            vision: columns that may be dropped.
+            closing: text behind a row's last vision token.
+        """
+        return None
+
+    def watcher(self) -> Watcher:
+        """What else is noted of the model's computation, for `whole.watcher`; a new one for each `with`."""
+        return AttentionWatcher() if self.needs_attention else Watcher()
+
+    def check_model(self, parts: Parts) -> None:
+        """Refuse a model that the method cannot work on.
+
+        Raises:
+            ValueError: it lacks what the method needs.
         """
 
     def __call__(self, model: nn.Module, vision_mask: Tensor | None = None) -> Dropping:

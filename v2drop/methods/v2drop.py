@@ -26,6 +26,7 @@ class V2Drop(Method):
 
     metric: str = "l2"
 
+    first_layer: ClassVar[int] = 1
     needs_previous: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

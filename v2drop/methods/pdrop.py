@@ -1,0 +1,38 @@
+"""PyramidDrop: in stages, drop what the last prompt token is about to attend to least (arXiv 2410.17247)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from v2drop.attention import Projected, on
+from v2drop.candidates import Candidates
+from v2drop.methods.base import Method
+from v2drop.types import Scores
+
+
+@dataclass(frozen=True)
+class PDrop(Method):
+    r"""At layer l, token i scores :math:`\operatorname{mean}_h A_h^l[\text{last}, i]`, attention in the layer to come.
+
+    Its queries and keys are computed from what enters it, before the drop, for the last prompt token alone. Position ids
+    are repacked, so that they are as far behind at generation as tokens are missing in that layer.
+
+    The released code computes values too, needs right padding and one picture a row, and fails in eager attention and
+    in generation from a padded batch.
+
+    Args:
+        schedule: from layer 1 on.
+
+    Raises:
+        ValueError: the schedule drops at layer 0.
+    """
+
+    first_layer: ClassVar[int] = 1  # a drop at layer 0 comes before there are position embeddings
+    uses_query: ClassVar[bool] = True
+    uses_position: ClassVar[bool] = True  # through the rotation of queries and keys
+    positions: ClassVar[Literal["keep", "repack"]] = "repack"
+
+    def score(self, candidates: Candidates) -> Scores:
+        """Mean over heads."""
+        whole = candidates.whole
+        projected = Projected.of_layer(whole.parts.layers[candidates.layer], whole.states, whole.angles)
+        return on(projected.weights(whole.last, whole.visible), whole.columns)[:, :, 0].mean(1)
