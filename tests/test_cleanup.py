@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from fitting import fitted
 from toys import IMAGE_TOKENS, batch, toy
 
 from v2drop import METHODS, Random, Schedule, Uniform, V2Drop
@@ -73,12 +74,12 @@ def test_an_exception_inside_a_layer_does_not_spoil_the_next_run(prompt):
 
 
 def test_repeated_use_gives_the_same(prompt):
-    for name, method in METHODS.items():
+    for name in METHODS:
         kept = []
         for _ in range(2):
-            with method(HALF)(toy("llava")) as trace:
+            with fitted(name, {1: 0.5, 3: 0.25})(toy("llava")) as trace:
                 toy("llava")(**prompt.inputs)
-            kept.append(trace.kept[3])
+            kept.append(trace.kept[max(trace.kept)])
         assert torch.equal(*kept), name
 
 

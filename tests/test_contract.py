@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from fitting import fitted, skip_unless_possible
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -24,6 +25,8 @@ def rows_for(family):
 
 
 def schedules(method):
+    if method.before_llm:
+        return st.one_of(st.integers(0, 12), st.floats(0, 1)).map(lambda left: Schedule({0: left}))
     layers = st.lists(st.integers(method.first_layer, LAYERS - 1), min_size=1, max_size=3, unique=True).map(sorted)
 
     def falling(layers):
@@ -59,6 +62,7 @@ def run_with_cache(model, data, tokens):
 @hypothesis_settings(max_examples=12)
 @given(draw=st.data())
 def test_dropping_is_masking(name, family, operator, draw):
+    skip_unless_possible(name, family, makes_tokens=False)
     method = METHODS[name](draw.draw(schedules(METHODS[name])))
     rows, side = draw.draw(rows_for(family)), draw.draw(st.sampled_from(["left", "right"]))
     data = batch(family, rows, side, seed=draw.draw(st.integers(0, 9)))
@@ -77,15 +81,16 @@ def test_dropping_is_masking(name, family, operator, draw):
 @EVERY_FAMILY
 @EVERY_METHOD
 def test_survivors_keep_their_logits_and_the_dropped_have_none(name, family, operator):
+    skip_unless_possible(name, family, makes_tokens=False)
     data = batch(family, ["titttt", "tit"] if family == "llava" else TEXT_ROWS[:2], "right")
-    model, method = toy(family, operator), METHODS[name](Schedule({1: 5, 3: 2}))
+    model, method = toy(family, operator), fitted(name, {1: 5, 3: 2})
     with method(model, **data.options) as trace:
         got = model(**data.inputs, position_ids=data.positions).logits
     none = torch.zeros(len(data.vision), 0, dtype=torch.long)
     expected = oracle_run(model, data, trace.kept, none, LAYERS, METHODS[name].positions)
     for row in range(len(got)):
         there = (data.present[row] & ~data.vision[row]).nonzero().flatten().tolist()
-        there += trace.kept[3][row].tolist()
+        there += trace.kept[max(trace.kept)][row].tolist()
         torch.testing.assert_close(got[row, there], expected[row, there], atol=1e-5, rtol=1e-5)
         gone = set(data.vision[row].nonzero().flatten().tolist()) - set(there)
         assert gone and got[row, sorted(gone)].isnan().all()
@@ -96,20 +101,22 @@ def test_survivors_keep_their_logits_and_the_dropped_have_none(name, family, ope
 @EVERY_METHOD
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_keeping_everything_is_the_plain_model_bit_for_bit(name, family, operator, side):
+    skip_unless_possible(name, family)
     data = batch(family, ["titttt", "ttt"] if family == "llava" else TEXT_ROWS[:3], side)
-    model, method = toy(family, operator), METHODS[name](Schedule({1: 1.0, 3: 1000}))
+    model, method = toy(family, operator), fitted(name, {1: 1.0, 3: 1000})
     plain = model(**data.inputs)
     with method(model, **data.options) as trace:
         kept = model(**data.inputs)
     assert torch.equal(plain.logits, kept.logits)
-    assert trace.kept[3].shape[1] == max(data.vision.sum(1))
+    assert trace.kept[max(trace.kept)].shape[1] == max(data.vision.sum(1))
 
 
 @EVERY_FAMILY
 @EVERY_METHOD
 def test_a_batch_equals_its_rows_alone(name, family):
+    skip_unless_possible(name, family)
     rows = LLAVA_ROWS[:4] if family == "llava" else TEXT_ROWS[:4]
-    model, method = toy(family), METHODS[name](Schedule({1: 0.5, 3: 0.2}))
+    model, method = toy(family), fitted(name, {1: 0.5, 3: 0.2})
     data = batch(family, rows)
     with method(model, **data.options) as trace:
         together = model(**data.inputs, position_ids=data.positions).logits[:, -1]
@@ -127,7 +134,8 @@ def test_a_batch_equals_its_rows_alone(name, family):
         torch.testing.assert_close(logits[0], together[row], atol=1e-5, rtol=1e-5)
         shift = len(there) - int(there.sum())
         for layer, left in alone.kept.items():
-            assert (left[0] + shift).tolist() == [p for p in kept[layer][row] if p >= 0]
+            found = [p - shift if p >= 0 else p for p in kept[layer][row]]
+            assert left[0].tolist() == found[: left.shape[1]] and set(found[left.shape[1] :]) <= {-1}
 
 
 def candidates(n=12, seed=0):
@@ -139,7 +147,7 @@ def candidates(n=12, seed=0):
 
 @EVERY_METHOD
 def test_scores_follow_a_permutation_of_the_tokens(name):
-    method = METHODS[name](Schedule({2: 4}))
+    method = fitted(name, {2: 4})
     if method.uses_position:
         pytest.skip(f"{name} declares that it uses position")
     seen, order = candidates(), torch.randperm(12)
@@ -155,8 +163,9 @@ def test_scores_follow_a_permutation_of_the_tokens(name):
 @EVERY_FAMILY
 @EVERY_METHOD
 def test_the_same_prompt_scores_the_same_again(name, family):
+    skip_unless_possible(name, family)
     data = batch(family, ["titttt", "tit"] if family == "llava" else TEXT_ROWS[:2])
-    method, found = METHODS[name](Schedule({1: 5, 3: 2})), []
+    method, found = fitted(name, {1: 5, 3: 2}), []
     for _ in range(2):
         with method(toy(family), **data.options) as trace:
             toy(family)(**data.inputs)
@@ -176,13 +185,26 @@ def test_permuting_vision_tokens_of_a_tokenwise_model_permutes_what_is_kept(name
     data, order = batch("llama", ["ttvvvvvvvvvvvtt"]), torch.randperm(11)
     moved = data.inputs["input_ids"].clone()
     moved[0, 2:13] = moved[0, 2:13][order]
-    method = METHODS[name](Schedule({1: 6, 3: 3}))
+    method = fitted(name, {1: 6, 3: 3})
     with method(model, **data.options) as trace:
         model(**data.inputs)
         kept = {layer: left[0] for layer, left in trace.kept.items()}
         model(**data.inputs | {"input_ids": moved})
     for layer, left in kept.items():
         assert sorted(order[trace.kept[layer][0] - 2].tolist()) == (left - 2).tolist()
+
+
+@EVERY_FAMILY
+@EVERY_METHOD
+def test_as_many_are_left_as_the_schedule_says(name, family):
+    skip_unless_possible(name, family)
+    data = batch(family, ["titttt", "tittit", "ttt"] if family == "llava" else TEXT_ROWS[:3])
+    for left in ({1: 0.4, 3: 0.2}, {1: 7, 2: 3}, {2: 1}, {1: 0}):
+        method = fitted(name, left)
+        with method(toy(family), **data.options) as trace:
+            toy(family)(**data.inputs)
+        for row, n in enumerate(data.vision.sum(1).tolist()):
+            assert [counts[row] for counts in trace.vision_tokens] == method.schedule.counts(n, LAYERS)
 
 
 @EVERY_METHOD

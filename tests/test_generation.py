@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from fitting import fitted, skip_unless_possible
 from oracle import oracle_run
 from toys import IMAGE_ID, IMAGE_TOKENS, LAYERS, batch, toy
 
@@ -35,7 +36,7 @@ def test_generation_with_and_without_cache_agree(name, operator, options):
         pytest.skip(f"{name} declares that it uses the query: without a cache every token is the last of its prompt")
     data, model = batch("llava", ["titttt", "tit", "tttt"]), toy("llava", operator)
     results = []
-    with METHODS[name](HALF)(model):
+    with fitted(name, {1: 0.5, 3: 0.25})(model):
         for use_cache in (True, False):
             out = model.generate(**data.inputs, max_new_tokens=6, use_cache=use_cache, do_sample=False, **options)
             results.append(out)
@@ -124,6 +125,7 @@ def test_a_loss_over_the_answer_is_finite_and_the_oracles(prompt):
 @pytest.mark.parametrize("layer", [0, 1])
 def test_prompts_may_take_turns(name, layer):
     """Two caches alive in one `with`, as in classifier-free guidance."""
+    skip_unless_possible(name, "llama", makes_tokens=False)
     if layer < METHODS[name].first_layer:
         pytest.skip(f"{name} declares that it drops from layer {METHODS[name].first_layer} on")
     model = toy("llama")
@@ -131,7 +133,7 @@ def test_prompts_may_take_turns(name, layer):
     tokens = torch.randint(4, 64, (1, 3))
     mask = turns[0].vision & turns[1].vision
     got, kept, caches = [], [], []
-    with METHODS[name](Schedule({layer: 4, 3: 1}))(model, vision_mask=mask) as trace:
+    with fitted(name, {layer: 4, 3: 1})(model, vision_mask=mask) as trace:
         for turn in turns:
             turn.vision = mask
             caches.append(model(**turn.inputs).past_key_values)

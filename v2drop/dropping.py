@@ -83,7 +83,7 @@ class Dropping:
             self._handles.pop().remove()
         _active.discard(self._parts.decoder)
         self._forget()
-        self._watcher.forget()
+        self._watcher = self._method.watcher()  # and its notes are let go
         self._prompt, self._mask_fitted = None, False
         self._prompts.clear()
 

@@ -25,6 +25,9 @@ class Method(ABC):
     the model. A method holds no state and can be used on any number of models, one at a time each.
 
     Class attributes:
+        before_llm: tokens are dropped at layer 0 alone, before the language model sees them.
+        makes_tokens: some of those that go on are made of several.
+        needs_tower: the method reads the vision tower.
         first_layer: tokens may be dropped from here on; 1 if the score is of what layer 0 does not have.
         needs_previous: `score` reads `candidates.previous`, the input of the layer before.
         needs_attention: `whole.watcher` is an `AttentionWatcher`, of the layer before.
@@ -35,6 +38,9 @@ class Method(ABC):
 
     schedule: Schedule
 
+    before_llm: ClassVar[bool] = False
+    makes_tokens: ClassVar[bool] = False
+    needs_tower: ClassVar[bool] = False
     first_layer: ClassVar[int] = 0
     needs_previous: ClassVar[bool] = False
     needs_attention: ClassVar[bool] = False

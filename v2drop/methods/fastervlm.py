@@ -1,0 +1,22 @@
+"""FasterVLM: keep the patches that the vision tower's class token attends to most (arXiv 2412.01818)."""
+
+from dataclasses import dataclass
+
+from v2drop.candidates import Candidates
+from v2drop.methods.before import BeforeLLM
+from v2drop.types import Scores
+
+
+@dataclass(frozen=True)
+class FasterVLM(BeforeLLM):
+    r"""Patch i scores :math:`\operatorname{mean}_h A_h[\text{CLS}, i]` in the layer whose features the model takes.
+
+    The released code needs eager attention in the tower, replaces `generate` by one that returns three things, and
+    stacks a batch only if all rows are of one length; here one row of weights is computed beside any operator.
+    """
+
+    def score(self, candidates: Candidates) -> Scores:
+        """Mean over heads."""
+        tower = candidates.whole.watcher
+        tower.check(candidates)
+        return tower.of(tower.attention.mean(1), candidates)
