@@ -71,9 +71,7 @@ def grown(tensor: Tensor, columns: Tensor) -> Tensor:
     return torch.cat([tensor, columns.to(tensor.dtype)], 1)
 
 
-def oracle_run(
-    model, data, kept: dict[int, Tensor], tokens: Tensor, n_layers: int, positions: str = "keep"
-) -> Tensor:
+def oracle_run(model, data, kept: dict[int, Tensor], tokens: Tensor, n_layers: int, positions: str = "keep") -> Tensor:
     """Logits of the prompt followed by `tokens` [batch, steps], [batch, length + steps, vocabulary].
 
     The tokens follow the prompt's last column, at the positions after the row's last one, as in generation.

@@ -32,7 +32,12 @@ class Entry:
 
     @classmethod
     def made(
-        cls, layout: Layout, kwargs: dict, position: Int[Tensor, "batch length"], present: Bool[Tensor, "batch length"], repack: bool
+        cls,
+        layout: Layout,
+        kwargs: dict,
+        position: Int[Tensor, "batch length"],
+        present: Bool[Tensor, "batch length"],
+        repack: bool,
     ) -> tuple[Entry, dict]:
         """The entry, and the decoder's arguments for it but for the embeddings.
 

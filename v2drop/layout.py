@@ -66,9 +66,7 @@ class Layout:
         return Layout(torch.cat([self.index, new], 1), torch.cat([self.real, ones], 1), self.holes)
 
 
-def gone(
-    layout: Layout, present: Bool[Tensor, "batch length"]
-) -> tuple[Columns, Int[Tensor, "batch 1"]]:
+def gone(layout: Layout, present: Bool[Tensor, "batch length"]) -> tuple[Columns, Int[Tensor, "batch 1"]]:
     """How many tokens are no longer there before each column, [batch, column], and in all, [batch, 1].
 
     Args:
