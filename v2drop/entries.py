@@ -1,5 +1,6 @@
 """What may stand in a schedule."""
 
+import math
 from numbers import Integral, Real
 
 
@@ -34,3 +35,14 @@ def check_falling(left: dict[int, int | float]) -> None:
                 f"counts may not grow with depth: layer {above} keeps {before} and layer {layer} {after}; "
                 f"allowed at layer {layer}: 0 to {before}."
             )
+
+
+def share_of(share: float, n_tokens: int) -> int:
+    """The rounding rule: a share of `n_tokens` is rounded down, as the released codes do.
+
+    A product less than a millionth below a whole number is that number, for 0.29 * 100 is 28.999999999999996.
+
+    >>> share_of(0.9, 100), share_of(0.7, 10), share_of(0.29, 100), share_of(0.5, 577)
+    (90, 7, 29, 288)
+    """
+    return math.floor(share * n_tokens + 1e-6)

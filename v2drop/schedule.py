@@ -1,25 +1,14 @@
-"""How many vision tokens are left from which decoder layer on; the only place where counts are rounded."""
+"""How many vision tokens are left from which decoder layer on; counts are rounded by `share_of` alone."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Integral
 from types import MappingProxyType
 
-from v2drop.entries import check_entry, check_falling
-
-
-def share_of(share: float, n_tokens: int) -> int:
-    """The rounding rule: a share of `n_tokens` is rounded down, as the released codes do.
-
-    A product less than a millionth below a whole number is that number, for 0.29 * 100 is 28.999999999999996.
-
-    >>> share_of(0.9, 100), share_of(0.7, 10), share_of(0.29, 100), share_of(0.5, 577)
-    (90, 7, 29, 288)
-    """
-    return math.floor(share * n_tokens + 1e-6)
+from v2drop.budgets import for_average, for_final
+from v2drop.entries import check_entry, check_falling, share_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,26 +141,20 @@ class Schedule:
         >>> schedule, schedule.average(576, 32)
         (Schedule({3: 246, 17: 105, 22: 45}), 192.09375)
         """
-        if not isinstance(average, Real):
-            raise ValueError(f"average must be a number of tokens; got {average!r}.")
-        layers = tuple(sorted(layers)) if isinstance(layers, Iterable) else ()
-        if not layers or len(set(layers)) != len(layers):
-            raise ValueError(f"layers must be different ints, at least one, as in (3, 17); got {layers}.")
-        least = cls(dict.fromkeys(layers, 0)).average(n_tokens, n_layers)
-        if not least <= average <= n_tokens:
-            raise ValueError(
-                f"an average of {average} cannot be reached by dropping at layers {layers} of {n_layers}: "
-                f"allowed: {least:g} (nothing left after layer {layers[0]}) to {n_tokens} (nothing dropped). "
-                "Drop at an earlier layer to go lower."
-            )
-        low, high = 0.0, 1.0
-        for _ in range(60):  # 2^-60 is far below the resolution of a count
-            middle = (low + high) / 2
-            short = _geometric(layers, middle, n_tokens).average(n_tokens, n_layers) < average
-            low, high = (middle, high) if short else (low, middle)
-        around = [_geometric(layers, ratio, n_tokens) for ratio in (low, high)]
-        found = min(around, key=lambda schedule: abs(schedule.average(n_tokens, n_layers) - average))
-        return cls(found.left, label=f"layer average {found.average(n_tokens, n_layers):.1f} of {n_tokens}")
+        return for_average(cls, average, layers, n_tokens, n_layers)
+
+    @classmethod
+    def for_final(cls, final: int, layers: tuple[int, ...], n_tokens: int, n_layers: int) -> Schedule:
+        """The schedule that leaves `final` tokens after its last layer, each drop the same share of those before it.
+
+        Raises:
+            ValueError: `layers` is empty, repeats a layer or leaves the model; `final` is no count of these tokens.
+
+        >>> schedule = Schedule.for_final(72, layers=(8, 16, 24), n_tokens=576, n_layers=32)
+        >>> schedule, schedule.average(576, 32)
+        (Schedule({8: 288, 16: 144, 24: 72}), 270.0)
+        """
+        return for_final(cls, final, layers, n_tokens, n_layers)
 
     @classmethod
     def preset(cls, model: str, budget: int) -> Schedule:
@@ -194,7 +177,3 @@ class Schedule:
                 "For any other budget use Schedule.for_average."
             )
         return PRESETS[model, budget]
-
-
-def _geometric(layers: tuple[int, ...], ratio: float, n_tokens: int) -> Schedule:
-    return Schedule({layer: share_of(ratio**i, n_tokens) for i, layer in enumerate(layers, start=1)})

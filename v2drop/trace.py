@@ -68,10 +68,23 @@ class Trace:
         Raises:
             ValueError: nothing has run yet.
         """
+        rows = self._rows()
+        return sum(sum(row) / len(row) for row in rows) / len(rows) if rows else 0.0
+
+    @property
+    def final_tokens(self) -> float:
+        """Vision tokens that the last layer ran on, mean over the rows that have any (0 if none has).
+
+        Raises:
+            ValueError: nothing has run yet.
+        """
+        rows = self._rows()
+        return sum(row[-1] for row in rows) / len(rows) if rows else 0.0
+
+    def _rows(self) -> list[tuple[int, ...]]:
         if not self.vision_tokens:
             raise ValueError("the trace is empty: run the model inside the `with` first.")
-        rows = [row for row in zip(*self.vision_tokens, strict=True) if any(row)]
-        return sum(sum(row) / len(row) for row in rows) / len(rows) if rows else 0.0
+        return [row for row in zip(*self.vision_tokens, strict=True) if any(row)]
 
     def add(self, layer: int, drop: Drop) -> None:
         """Note what a drop did."""

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from v2drop.attention import AttentionWatcher
+from v2drop.budgeted import Budgeted
 from v2drop.candidates import Candidates, Choice, top
 from v2drop.dropping import Dropping
 from v2drop.models import Parts
@@ -18,13 +19,14 @@ from v2drop.watcher import Watcher
 
 
 @dataclass(frozen=True)
-class Method(ABC):
+class Method(Budgeted, ABC):
     """A way to choose vision tokens. The base owns the model; a method owns `score`.
 
     Calling a method on a model gives a context manager; inside it the model drops tokens, after it nothing is left on
     the model. A method holds no state and can be used on any number of models, one at a time each.
 
     Class attributes:
+        released: the schedule of the released code on LLaVA-1.5-7B (`Budgeted`).
         before_llm: tokens are dropped at layer 0 alone, before the language model sees them.
         makes_tokens: some of those that go on are made of several.
         needs_tower: the method reads the vision tower.
@@ -94,6 +96,11 @@ class Method(ABC):
         Raises:
             ValueError: it lacks what the method needs.
         """
+        if self.needs_tower and parts.tower is None:
+            raise ValueError(
+                f"{type(self).__name__} reads the vision tower; allowed: models with a CLIP tower, one "
+                "vision_feature_layer and vision_feature_select_strategy='default'."
+            )
 
     def __call__(self, model: nn.Module, vision_mask: Tensor | None = None) -> Dropping:
         """Use the method on a model: `with method(model) as trace: model.generate(...)`.

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from v2drop.candidates import Candidates, Choice
 from v2drop.methods.base import Method
-from v2drop.models import Parts
 from v2drop.tower import TowerWatcher, patches
 from v2drop.types import Ranks, Scores
 from v2drop.watcher import Watcher
@@ -40,18 +39,6 @@ class BeforeLLM(Method):
             raise ValueError(
                 f"{type(self).__name__} acts before the language model; allowed: layer 0 alone, as in "
                 f"Schedule({{0: 64}}); got layers {self.schedule.layers}."
-            )
-
-    def check_model(self, parts: Parts) -> None:
-        """Refuse a model without a tower.
-
-        Raises:
-            ValueError: it has none, or one without a class token or with several feature layers.
-        """
-        if self.needs_tower and parts.tower is None:
-            raise ValueError(
-                f"{type(self).__name__} reads the vision tower; allowed: models with a CLIP tower, one "
-                "vision_feature_layer and vision_feature_select_strategy='default'."
             )
 
     def watcher(self) -> Watcher:

@@ -1,9 +1,11 @@
 """FasterVLM: keep the patches that the vision tower's class token attends to most (arXiv 2412.01818)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from v2drop.candidates import Candidates
 from v2drop.methods.before import BeforeLLM
+from v2drop.schedule import Schedule
 from v2drop.types import Scores
 
 
@@ -14,6 +16,8 @@ class FasterVLM(BeforeLLM):
     The released code needs eager attention in the tower, replaces `generate` by one that returns three things, and
     stacks a batch only if all rows are of one length; here one row of weights is computed beside any operator.
     """
+
+    released: ClassVar[Schedule] = Schedule({0: 0.25}, label="FasterVLM, README example: 144 of 576")
 
     def score(self, candidates: Candidates) -> Scores:
         """Mean over heads."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 from v2drop.attention import on
 from v2drop.candidates import Candidates
 from v2drop.methods.base import Method
+from v2drop.schedule import Schedule
 from v2drop.types import Scores
 
 
@@ -24,6 +25,7 @@ class FastV(Method):
         ValueError: the schedule drops at layer 0.
     """
 
+    released: ClassVar[Schedule] = Schedule({2: 0.5}, label="FastV, paper: K = 2, R = 50 %")
     first_layer: ClassVar[int] = 1
     needs_attention: ClassVar[bool] = True
     uses_query: ClassVar[bool] = True

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from v2drop.attention import Projected, on
 from v2drop.candidates import Candidates
 from v2drop.methods.base import Method
+from v2drop.schedule import Schedule
 from v2drop.types import Scores
 
 
@@ -13,8 +14,8 @@ from v2drop.types import Scores
 class PDrop(Method):
     r"""At layer l, token i scores :math:`\operatorname{mean}_h A_h^l[\text{last}, i]`, attention in the layer to come.
 
-    Its queries and keys are computed from what enters it, before the drop, for the last prompt token alone. Position ids
-    are repacked, so that they are as far behind at generation as tokens are missing in that layer.
+    Its queries and keys are computed from what enters it, before the drop, for the last prompt token alone. Position
+    ids are repacked, so that they are as far behind at generation as tokens are missing in that layer.
 
     The released code computes values too, needs right padding and one picture a row, and fails in eager attention and
     in generation from a padded batch.
@@ -26,6 +27,7 @@ class PDrop(Method):
         ValueError: the schedule drops at layer 0.
     """
 
+    released: ClassVar[Schedule] = Schedule({8: 0.5, 16: 0.25, 24: 0.125}, label="PyramidDrop, released code")
     first_layer: ClassVar[int] = 1  # a drop at layer 0 comes before there are position embeddings
     uses_query: ClassVar[bool] = True
     uses_position: ClassVar[bool] = True  # through the rotation of queries and keys

@@ -8,6 +8,8 @@ import torch
 
 from v2drop.candidates import Candidates
 from v2drop.methods.base import Method
+from v2drop.methods.v2drop import V2Drop
+from v2drop.schedule import Schedule
 from v2drop.types import Scores
 
 
@@ -28,6 +30,7 @@ class Random(Method):
 
     seed: int = 0
 
+    released: ClassVar[Schedule] = V2Drop.released  # as the method it is the baseline of
     uses_position: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

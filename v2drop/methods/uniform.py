@@ -7,6 +7,8 @@ import torch
 
 from v2drop.candidates import Candidates
 from v2drop.methods.base import Method
+from v2drop.methods.v2drop import V2Drop
+from v2drop.schedule import Schedule
 from v2drop.types import Scores
 
 
@@ -14,6 +16,7 @@ from v2drop.types import Scores
 class Uniform(Method):
     """Of n tokens, k evenly spaced ones stay: those at floor((i + 1/2) n / k), i = 0 .. k-1."""
 
+    released: ClassVar[Schedule] = V2Drop.released  # as the method it is the baseline of
     uses_position: ClassVar[bool] = True
 
     def score(self, candidates: Candidates) -> Scores:

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from v2drop.candidates import Candidates
 from v2drop.methods.base import Method
+from v2drop.schedule import Schedule
 from v2drop.types import Scores
 from v2drop.variation import METRICS
 
@@ -26,6 +27,7 @@ class V2Drop(Method):
 
     metric: str = "l2"
 
+    released: ClassVar[Schedule] = Schedule({3: 0.5, 17: 0.25, 22: 1 / 576}, label="V2Drop, released LLaVA code")
     first_layer: ClassVar[int] = 1
     needs_previous: ClassVar[bool] = True
 
