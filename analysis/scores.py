@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -18,6 +18,7 @@ from analysis.loading import Loaded
 from analysis.network import Network, own_attention
 from analysis.prompts import Tokens, check_layers, prompts
 from analysis.stream import Stream
+from v2drop.debias import divide_trend
 from v2drop.models import locate
 from v2drop.variation import METRICS
 
@@ -41,7 +42,7 @@ def scores(
       the last is TransPrune's score of one layer (arXiv 2507.20630).
     - attention_last: attention of the last prompt token to the token in layer l, mean over heads (FastV).
     - attention_text: the same, mean over all positions behind the last picture (SparseVLM's raters, unselected).
-    - attention_debiased: attention_last by its fitted position trend (`divide_trend`).
+    - attention_debiased: attention_last by its fitted position trend (`v2drop.debias.divide_trend`).
     - key_norm: L2 norm of the token's keys in layer l, all heads together, which no rotation changes. DART picks pivots
       by large ones (L1); kvpress' Knorm keeps the small ones, which is this column's negative.
     - token_norm: :math:`\|x^{(l+1)}\|_2`. random: uniform draws.
@@ -105,25 +106,6 @@ def scored(
     return frame.assign(kind=frame["sample"].map({i: question.kind for i, (_, question) in enumerate(asked)}))
 
 
-def divide_trend(attention: Float[Tensor, " tokens"]) -> Float[Tensor, " tokens"]:
-    r"""Attention divided by its position trend, after arXiv 2508.17807 (which fits an exponential over positions).
-
-    The trend is :math:`e^{\alpha + \beta j}` with j the token's rank and :math:`\alpha, \beta` by least squares of the
-    logarithm over the prompt's own tokens, so nothing is calibrated beforehand; a content that happens to lie at one
-    end counts as trend. Zero attention stays zero and does not enter the fit.
-
-    >>> divide_trend(torch.tensor([1.0, 2.0, 4.0, 8.0])).round(decimals=4)
-    tensor([1., 1., 1., 1.])
-    """
-    rank = torch.arange(len(attention), dtype=attention.dtype, device=attention.device)
-    seen = attention > 0
-    if seen.sum() < 2:
-        return attention
-    logarithm, centred = attention[seen].log(), rank[seen] - rank[seen].mean()
-    slope = (centred * logarithm).sum() / centred.square().sum()
-    return attention / torch.exp(logarithm.mean() + slope * (rank - rank[seen].mean()))
-
-
 def _pictured(
     network: Network, inputs: Mapping[str, Any], sample: int, stream: Stream, places: Int[Tensor, " n"]
 ) -> Int[Tensor, " whole"]:
@@ -145,5 +127,7 @@ def _columns(stream: Stream, layer: int, tokens: Int[Tensor, " n"], whole: Int[T
     attention = stream.attention(layer, rows=stream.length - 1 - int(whole[-1]))[:, whole]
     last, text = attention[-1], attention.mean(0)
     there = torch.searchsorted(whole, tokens)
-    found |= {name: x[there] for name, x in zip(ATTENTIONS, (last, text, divide_trend(last)), strict=True)}
+    order = torch.arange(len(last), device=last.device)[None]
+    debiased = divide_trend(last[None], order, torch.ones_like(order, dtype=torch.bool))[0]
+    found |= {name: x[there] for name, x in zip(ATTENTIONS, (last, text, debiased), strict=True)}
     return found | {"key_norm": stream.keys(layer)[tokens].norm(dim=-1), "token_norm": after.norm(dim=-1)}

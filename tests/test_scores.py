@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from dense import alone
 from pure import decoder, prompt
 from test_measuring import assert_unchanged, everything, used
@@ -12,7 +11,7 @@ from toys import FAMILIES, LAYERS, batch, toy
 from analysis import load
 from analysis.loading import EMBEDDED
 from analysis.mosaic import question, scene
-from analysis.scores import ATTENTIONS, CRITERIA, VARIATIONS, divide_trend, scored, scores
+from analysis.scores import ATTENTIONS, CRITERIA, VARIATIONS, scored, scores
 from v2drop.variation import METRICS
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
@@ -85,22 +84,6 @@ def test_nothing_is_left_on_the_model():
 def test_layers_outside_the_model_are_refused():
     with pytest.raises(ValueError, match=rf"layers must lie in \[0, {LAYERS - 1}\]"):
         measured("llava", layers=[LAYERS])
-
-
-def test_a_planted_trend_is_divided_out_and_what_is_left_is_the_content():
-    content = torch.tensor([1.0, 3.0, 3.0, 1.0])  # has no trend of its own
-    trend = torch.exp(0.7 * torch.arange(4.0) - 5)
-    torch.testing.assert_close(divide_trend(content * trend), content / content.log().mean().exp())
-
-
-@pytest.mark.parametrize("attention", [[0.0, 0.0], [0.3], [0.0, 0.2]])
-def test_without_two_weights_there_is_no_trend(attention):
-    assert divide_trend(torch.tensor(attention)).tolist() == torch.tensor(attention).tolist()
-
-
-def test_zero_attention_stays_zero_and_does_not_enter_the_fit():
-    got = divide_trend(torch.tensor([1.0, 0.0, 4.0, 8.0]))
-    torch.testing.assert_close(got, torch.tensor([1.0, 0.0, 1.0, 1.0]))
 
 
 @pytest.fixture(scope="module")

@@ -58,8 +58,8 @@ class Budgeted:
         """The method at a true layer average, dropping at the released depths (`Schedule.for_average`).
 
         >>> from v2drop import FastV
-        >>> FastV.for_average(192, n_tokens=576, n_layers=32)
-        FastV(schedule=Schedule({2: 166}))
+        >>> FastV.for_average(192, n_tokens=576, n_layers=32).schedule
+        Schedule({2: 166})
         """
         return cls(Schedule.for_average(average, cls.drop_layers(n_layers), n_tokens, n_layers), **options)
 

@@ -3,8 +3,7 @@
 A pre-hook on every decoder layer narrows the hidden states at the layers of the schedule and, from there on, cuts the
 mask and the position ids that the model's own loop hands to each layer. The KV cache follows by itself: a layer caches
 what it is given. A hook on the decoder puts the result back to full length. A drop at layer 0 shortens the embeddings
-before the model makes its masks. Positions are those of the caller's sequence in the trace, and of the sequence that
-enters layer 0 elsewhere.
+before the model makes its masks. Positions are the caller's in the trace, those of what enters layer 0 elsewhere.
 """
 
 from __future__ import annotations
@@ -12,26 +11,24 @@ from __future__ import annotations
 from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 from jaxtyping import Bool
 from torch import Tensor, nn
-from transformers import Cache
 
 from v2drop import checks
 from v2drop.head import finite_gradients
-from v2drop.layout import restore
+from v2drop.memory import Memory
 from v2drop.models import locate
-from v2drop.prompt import Beside, Prompt
+from v2drop.prompt import Prompt
 from v2drop.run import Run
+from v2drop.sight import Beside
 from v2drop.trace import Trace
 
 if TYPE_CHECKING:
     from v2drop.methods.base import Method
 
-# Nothing is written on a model or a cache to remember these.
-_active: WeakSet[nn.Module] = WeakSet()  # decoders inside a `with`
-_shortened: WeakSet[Cache] = WeakSet()  # caches whose every layer is short: a drop at layer 0 made them
+_active: WeakSet[nn.Module] = WeakSet()  # decoders inside a `with`; nothing is written on a model to remember them
 
 
 class Dropping:
@@ -49,13 +46,12 @@ class Dropping:
         method.check_model(self._parts)
         checks.vision_mask(vision_mask, needed=self._parts.receiver is None)
         self._vision_mask = vision_mask
-        self._trace = Trace()
+        self._trace, self._memory = Trace(), Memory()
         self._handles: list[Any] = []
         self._placeholders: Tensor | None = None  # where the receiver saw image placeholders, in this forward pass
         self._previous: Tensor | None = None  # input of the layer before, where the method compares
         self._watcher = method.watcher()
         self._prompt: Prompt | None = None  # the prefill that this forward pass is, or goes on from
-        self._prompts: WeakKeyDictionary[Cache, Prompt | None] = WeakKeyDictionary()  # by the cache they filled
         self._run: Run | None = None  # this forward pass, if anything is dropped from it or was from its cache
         self._past = 0  # tokens cached before this forward pass
         self._thread: int | None = None  # which runs a forward pass
@@ -85,7 +81,7 @@ class Dropping:
         self._forget()
         self._watcher = self._method.watcher()  # and its notes are let go
         self._prompt, self._mask_fitted = None, False
-        self._prompts.clear()
+        self._memory.clear()
 
     def __deepcopy__(self, memo: dict) -> Dropping:
         """A copy of a hooked model keeps hooks that lead here, where it is refused."""
@@ -120,47 +116,41 @@ class Dropping:
         return (), kwargs
 
     def _new_run(self, prompt: Prompt, past: int = 0) -> Run:
-        decoder = self._parts.decoder
-        return Run(prompt.everything, decoder.rotary_emb, checks.wants_flat_mask(decoder), past)
+        rotary, flat = self._parts.decoder.rotary_emb, checks.wants_flat_mask(self._parts.decoder)
+        return Run(prompt.everything, rotary, flat, past)
 
     def _vision(self, kwargs: dict, placeholders: Tensor | None) -> Bool[Tensor, "batch length"]:
-        if self._vision_mask is not None:
-            mask = checks.fitted(self._vision_mask, self._parts.decoder, kwargs, may_grow=self._mask_fitted)
-            self._mask_fitted = True
-            return mask
-        return checks.seen(placeholders)
+        if self._vision_mask is None:
+            return checks.seen(placeholders)
+        mask = checks.fitted(self._vision_mask, self._parts.decoder, kwargs, may_grow=self._mask_fitted)
+        self._mask_fitted = True
+        return mask
 
     def _drop_embeddings(self, module: nn.Module, kwargs: dict) -> dict:
         """A drop at layer 0: the model is called on the shorter sequence; masks and cache follow."""
-        states = kwargs.get("inputs_embeds")
-        states = module.get_input_embeddings()(kwargs["input_ids"]) if states is None else states
+        states = checks.tensor(kwargs)
+        states = states if kwargs.get("input_ids") is None else module.get_input_embeddings()(states)
         beside = Beside(self._parts, self._watcher, self._placeholders)
         narrowed = self._prompt.drop(0, self._run.queries, states, beside, self._trace)
         if narrowed is None:
             return kwargs
-        layout, _, states = narrowed
-        kwargs = self._prompt.enter(layout, kwargs)
-        self._run = self._new_run(self._prompt)
+        kwargs = self._prompt.enter(narrowed[0], kwargs)
+        self._run, states = self._new_run(self._prompt), narrowed[2]
         return kwargs | {"inputs_embeds": states, "input_ids": None}
 
     def _go_on(self, kwargs: dict, past: int) -> dict:
         """Generation, or any tokens after the prefill: the caches of some layers are shorter."""
-        cache, n_layers = kwargs["past_key_values"], len(self._parts.layers)
-        lengths = [cache.get_seq_length(layer) for layer in range(n_layers)]
-        if cache not in self._prompts:
-            checks.undropped(lengths, past, cache in _shortened, self._vision_mask is not None)
-        prompt = self._prompt = self._prompts.get(cache)
+        masked = self._vision_mask is not None
+        prompt = self._prompt = self._memory.of(kwargs["past_key_values"], len(self._parts.layers), masked)
         if prompt is None:
             return kwargs
-        checks.uncut(lengths, prompt.cached(n_layers, past))
         checks.same_rows(kwargs, len(prompt.of))
         if prompt.segments:
             self._run = self._new_run(prompt, past)
         return prompt.continued(kwargs, past)
 
     def _before_layer(self, layer: int, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        states = args[0] if args else kwargs["hidden_states"]
-        run = self._run
+        states, run = args[0] if args else kwargs["hidden_states"], self._run
         if run is not None and run.past:
             segment = self._prompt.segments.get(layer)
             run.follow(segment, self._prompt.moved(segment)[1], self._prompt.length, states.shape[1])
@@ -168,19 +158,15 @@ class Dropping:
             states = self._narrow(layer, states, kwargs)
         if not self._past:
             if layer == 0:
-                self._note_cache(kwargs.get("past_key_values"))  # made by the decoder, if the caller gave none
+                self._memory.note(
+                    kwargs.get("past_key_values"), self._prompt
+                )  # made by the decoder, if the caller gave none
             self._trace.lengths.append(states.shape[1])
             self._trace.vision_tokens.append([0] * len(states) if run is None else list(self._prompt.left))
         if run is None or run.keys is None:
             return None
         kwargs = run.cut(kwargs)
         return ((states, *args[1:]), kwargs) if args else ((), kwargs | {"hidden_states": states})
-
-    def _note_cache(self, cache: Cache | None) -> None:
-        if cache is not None:
-            self._prompts[cache] = self._prompt
-            if self._prompt is not None and self._prompt.entry is not None:
-                _shortened.add(cache)
 
     def _narrow(self, layer: int, states: Tensor, kwargs: dict) -> Tensor:
         """Drop at a layer of the schedule, in the prefill; note what the next layer's score will compare with."""
@@ -205,11 +191,9 @@ class Dropping:
         run = self._run
         self._forget()
         self._watcher.forget()
-        if output is None or run is None or run.past:  # None: the pass was broken off by an exception
+        if output is None or run is None or run.past:  # None: an exception broke the pass off
             return output
-        whole = output[0]
-        for layout, length in self._prompt.way_back():
-            whole = restore(whole, layout, length)
+        whole = self._prompt.restored(output[0])
         if isinstance(output, tuple):
             return (whole, *output[1:])
         output.last_hidden_state = whole

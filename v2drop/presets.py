@@ -1,7 +1,9 @@
-"""Schedules of the V2Drop paper and of its released codes, under the budget the sources label them with.
+"""Schedules of papers and released codes, under the budget the sources label them with.
 
-No two sources agree (arXiv 2509.01552; github.com/xuyang-liu16/V2Drop at 219e03e), and no label is the true layer
-average, so each preset says whose it is and what it really comes to. Budgets that no source spells out are not here.
+No two sources agree, and few labels are the true layer average, so each preset says whose it is and what it really
+comes to. Budgets that no source spells out are not here. Sources: V2Drop arXiv 2509.01552 and its code at 219e03e;
+FastV arXiv 2403.06764 and LLMC's port at 05eedff ("rate .778"); SparseVLM's code at 26a5f48, whose counts are of the
+tokens kept and whose recycled ones come on top; PyramidDrop's at 6444f30; DART's README, example "0.778 128".
 """
 
 from v2drop.schedule import Schedule
@@ -13,11 +15,25 @@ def _labelled(schedule: Schedule, source: str, n_tokens: int, n_layers: int) -> 
     return Schedule(schedule.left, label=text)
 
 
+def _llava(left: dict[int, int | float], source: str) -> Schedule:
+    return _labelled(Schedule(left), source, 576, 32)
+
+
 PRESETS: dict[tuple[str, int], Schedule] = {
-    ("llava-1.5-7b", 192): _labelled(Schedule({3: 288, 17: 144, 22: 1}), "V2Drop, released LLaVA code", 576, 32),
-    ("llava-1.5-7b-paper", 192): _labelled(
-        Schedule({3: 0.5, 17: 0.3, 22: 0.0}), "V2Drop, paper ('drops 50 % / 70 % / 100 %')", 576, 32
-    ),
+    ("llava-1.5-7b", 192): _llava({3: 288, 17: 144, 22: 1}, "V2Drop, released LLaVA code"),
+    ("llava-1.5-7b-paper", 192): _llava({3: 0.5, 17: 0.3, 22: 0.0}, "V2Drop, paper ('drops 50 % / 70 % / 100 %')"),
     # Its Qwen2-VL code keeps a quarter, a twentieth of that, then one token, of however many the picture has.
     ("qwen2-vl-7b", 256): _labelled(Schedule({3: 0.25, 16: 0.0125, 22: 1}), "V2Drop, released Qwen2-VL code", 1024, 28),
+    ("llava-1.5-7b-fastv", 288): _llava({2: 288}, "FastV, paper: K = 2, R = 50 %"),
+    ("llava-1.5-7b-fastv", 128): _llava({3: 128}, "FastV, LLMC's port: K = 3, 128 in the end"),
+    ("llava-1.5-7b-pdrop", 270): _llava({8: 288, 16: 144, 24: 72}, "PyramidDrop, released code"),
+    ("llava-1.5-7b-sparsevlm", 192): _llava({3: 309, 7: 204, 16: 113}, "SparseVLM v1.5, with recycled tokens"),
+    ("llava-1.5-7b-sparsevlm", 128): _llava({3: 312, 7: 117, 16: 39}, "SparseVLM v1.5, with recycled tokens"),
+    ("llava-1.5-7b-sparsevlm", 96): _llava({3: 249, 7: 55, 16: 27}, "SparseVLM v1.5, with recycled tokens"),
+    ("llava-1.5-7b-sparsevlm", 64): _llava({3: 82, 7: 32, 16: 18}, "SparseVLM v1.5, with recycled tokens"),
+    ("llava-1.5-7b-sparsevlm_plus", 192): _llava({3: 300, 7: 200, 16: 118}, "SparseVLM+"),
+    ("llava-1.5-7b-sparsevlm_plus", 128): _llava({3: 238, 7: 108, 16: 60}, "SparseVLM+"),
+    ("llava-1.5-7b-sparsevlm_plus", 96): _llava({3: 246, 7: 54, 16: 28}, "SparseVLM+"),
+    ("llava-1.5-7b-sparsevlm_plus", 64): _llava({3: 66, 7: 34, 16: 20}, "SparseVLM+"),
+    ("llava-1.5-7b-dart", 128): _llava({2: 132}, "DART, README: 4 image pivots and 8 x 16"),
 }

@@ -9,36 +9,15 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from v2drop.candidates import Candidates, Choice, Whole, flagged
+from v2drop.candidates import Candidates, Choice, flagged
 from v2drop.entry import Entry
-from v2drop.layout import Layout, gone, take
+from v2drop.layout import Layout, gone, restore, take
+from v2drop.sight import Beside, candidates
 from v2drop.trace import Drop, Trace
 from v2drop.types import Columns, Flags, Ranks, Real, Scores, States
-from v2drop.watcher import Watcher
 
 if TYPE_CHECKING:
-    from v2drop.attention import Angles
     from v2drop.methods.base import Method
-    from v2drop.models import Parts
-
-
-@dataclass(frozen=True)
-class Beside:
-    """What a drop is told beside the states.
-
-    Attributes:
-        parts: of the model.
-        watcher: the method's.
-        placeholders: image placeholders of the caller's sequence, if they are known.
-        previous: input of the layer before, where the method compares.
-        angles: cosines and sines of the columns still there; None at layer 0.
-    """
-
-    parts: Parts
-    watcher: Watcher
-    placeholders: Tensor | None = None
-    previous: States | None = None
-    angles: Angles | None = None
 
 
 @dataclass
@@ -122,7 +101,7 @@ class Prompt:
             ValueError: the schedule's counts grow for this prompt, or the method's scores have a wrong shape.
         """
         columns, real = flagged(self.vision.gather(1, layout.index) & layout.real, max(self.left))
-        seen = self._candidates(layer, layout, states, columns, real, beside)
+        seen = candidates(self, layer, layout, states, columns, real, beside)
         if real.numel() == 0:
             score, choice = real.float(), Choice(real, list(self.left))
         else:
@@ -145,31 +124,6 @@ class Prompt:
         if choice.order is not None:
             self._rename(choice, seen, layout.index.gather(1, columns))
         return new, old, states
-
-    def _candidates(
-        self, layer: int, layout: Layout, states: States, columns: Ranks, real: Real, beside: Beside
-    ) -> Candidates:
-        left = [self.method.schedule.after(n).get(layer, most) for n, most in zip(self.of, self.left, strict=True)]
-        origin = layout.index.gather(1, columns)
-        hidden, before = (None if x is None else take(x, columns) for x in (states, beside.previous))
-        visible = self.present.gather(1, layout.index) & layout.real
-        order = torch.arange(layout.width, device=visible.device)
-        whole = Whole(
-            states=states,
-            columns=columns,
-            visible=visible,
-            closing=self.closing.gather(1, layout.index) & layout.real,
-            last=torch.where(visible, order, -1).amax(1, keepdim=True),
-            noted=None if self.noted is None else self.noted.gather(1, layout.index),
-            angles=beside.angles,
-            position=self.position.gather(1, origin),
-            placeholders=beside.placeholders,
-            parts=beside.parts,
-            watcher=beside.watcher,
-        )
-        left = [min(k, most) for k, most in zip(left, self.left, strict=True)]
-        rank = self.rank.gather(1, origin)
-        return Candidates(layer, hidden, before, rank, real, self.of, list(self.left), left, whole)
 
     def _rename(self, choice: Choice, seen: Candidates, origin: Ranks) -> None:
         """Write down who stands at which place now."""
@@ -232,7 +186,8 @@ class Prompt:
         """The decoder's arguments for tokens after the prefill."""
         return kwargs if self.entry is None else self.entry.continued(kwargs, past - self.length)
 
-    def way_back(self) -> list[tuple[Layout, int]]:
-        """Layouts to undo, last first, each with the length it was cut from."""
-        steps = [(self.segments[max(self.segments)], self.length)] if self.segments else []
-        return steps + ([(self.entry.layout, self.entry.length)] if self.entry is not None else [])
+    def restored(self, whole: Tensor) -> Tensor:
+        """The decoder's output at the caller's length, NaN where a token was dropped."""
+        if self.segments:
+            whole = restore(whole, self.segments[max(self.segments)], self.length)
+        return whole if self.entry is None else restore(whole, self.entry.layout, self.entry.length)

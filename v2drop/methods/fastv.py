@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from v2drop.attention import on
 from v2drop.candidates import Candidates
+from v2drop.debias import divide_trend
 from v2drop.methods.base import Method
 from v2drop.schedule import Schedule
 from v2drop.types import Scores
@@ -20,10 +21,15 @@ class FastV(Method):
 
     Args:
         schedule: from layer 1 on; several drops are allowed.
+        debias: divide the scores by their position trend (arXiv 2508.17807).
+        official_cost: compute the full map, as the released code does; the same tokens are kept.
 
     Raises:
         ValueError: the schedule drops at layer 0.
     """
+
+    debias: bool = False
+    official_cost: bool = False
 
     released: ClassVar[Schedule] = Schedule({2: 0.5}, label="FastV, paper: K = 2, R = 50 %")
     first_layer: ClassVar[int] = 1
@@ -34,5 +40,6 @@ class FastV(Method):
     def score(self, candidates: Candidates) -> Scores:
         """Mean over heads."""
         whole = candidates.whole
-        weights = whole.watcher.projected.weights(whole.last, whole.visible)
-        return on(weights, whole.columns)[:, :, 0].mean(1)
+        weights = whole.watcher.projected.weights(whole.last, whole.visible, self.official_cost)
+        score = on(weights, whole.columns)[:, :, 0].mean(1)
+        return divide_trend(score, candidates.rank, candidates.real) if self.debias else score

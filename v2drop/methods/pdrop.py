@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from v2drop.attention import Projected, on
 from v2drop.candidates import Candidates
+from v2drop.debias import divide_trend
 from v2drop.methods.base import Method
 from v2drop.schedule import Schedule
 from v2drop.types import Scores
@@ -18,14 +19,17 @@ class PDrop(Method):
     ids are repacked, so that they are as far behind at generation as tokens are missing in that layer.
 
     The released code computes values too, needs right padding and one picture a row, and fails in eager attention and
-    in generation from a padded batch.
+    in generation from a padded batch. It computes one row only, so there is no `official_cost`.
 
     Args:
         schedule: from layer 1 on.
+        debias: divide the scores by their position trend (arXiv 2508.17807).
 
     Raises:
         ValueError: the schedule drops at layer 0.
     """
+
+    debias: bool = False
 
     released: ClassVar[Schedule] = Schedule({8: 0.5, 16: 0.25, 24: 0.125}, label="PyramidDrop, released code")
     first_layer: ClassVar[int] = 1  # a drop at layer 0 comes before there are position embeddings
@@ -37,4 +41,5 @@ class PDrop(Method):
         """Mean over heads."""
         whole = candidates.whole
         projected = Projected.of_layer(whole.parts.layers[candidates.layer], whole.states, whole.angles)
-        return on(projected.weights(whole.last, whole.visible), whole.columns)[:, :, 0].mean(1)
+        score = on(projected.weights(whole.last, whole.visible), whole.columns)[:, :, 0].mean(1)
+        return divide_trend(score, candidates.rank, candidates.real) if self.debias else score

@@ -1,0 +1,45 @@
+"""Which prompt filled which cache, for everything that comes after a prefill."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary, WeakSet
+
+from transformers import Cache
+
+from v2drop import checks
+from v2drop.prompt import Prompt
+
+_shortened: WeakSet[Cache] = WeakSet()  # caches whose every layer is short: a drop at layer 0 made them
+
+
+class Memory:
+    """The prompts of one `with`, by the cache they filled; nothing is written on a cache."""
+
+    def __init__(self) -> None:
+        """Know no cache."""
+        self._prompts: WeakKeyDictionary[Cache, Prompt | None] = WeakKeyDictionary()
+
+    def note(self, cache: Cache | None, prompt: Prompt | None) -> None:
+        """The cache is being filled by this prompt; None: by one without vision tokens."""
+        if cache is not None:
+            self._prompts[cache] = prompt
+            if prompt is not None and prompt.entry is not None:
+                _shortened.add(cache)
+
+    def of(self, cache: Cache, n_layers: int, masked: bool) -> Prompt | None:
+        """The prompt that filled a cache; None if nothing was dropped from it.
+
+        Raises:
+            ValueError: the cache is of another `with`, or was changed since (`v2drop.checks`).
+        """
+        lengths = [cache.get_seq_length(layer) for layer in range(n_layers)]
+        if cache not in self._prompts:
+            checks.undropped(lengths, lengths[0], cache in _shortened, masked)
+        prompt = self._prompts.get(cache)
+        if prompt is not None:
+            checks.uncut(lengths, prompt.cached(n_layers, lengths[0]))
+        return prompt
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._prompts.clear()
