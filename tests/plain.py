@@ -38,19 +38,20 @@ def queries_keys(layer, x: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     return tuple(rotated(linear(normed, p).unflatten(-1, (-1, dim)), ids) for p in (attention.q_proj, attention.k_proj))
 
 
-def attention_map(queries: Tensor, keys: Tensor) -> Tensor:
-    """Causal attention weights [heads, n, n]."""
+def attention_map(queries: Tensor, keys: Tensor, unseen: Tensor | bool = False) -> Tensor:
+    """Causal attention weights [heads, n, n]; `unseen` [query, key] flags pairs that do not attend either."""
     heads, dim = queries.shape[1:]
     keys = keys.repeat_interleave(heads // keys.shape[1], 1)
     logits = torch.einsum("qhd,khd->hqk", queries, keys) / dim**0.5
     n = logits.shape[-1]
-    return logits.masked_fill(~torch.ones(n, n, dtype=torch.bool).tril(), -torch.inf).softmax(-1)
+    future = ~torch.ones(n, n, dtype=torch.bool).tril()
+    return logits.masked_fill(future | unseen, -torch.inf).softmax(-1)
 
 
-def decoder_layer(layer, x: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def decoder_layer(layer, x: Tensor, ids: Tensor, unseen: Tensor | bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Output [n, width], attention map [heads, n, n] and rotated keys [n, heads, dim] of one decoder layer."""
     queries, keys = queries_keys(layer, x, ids)
-    weights, attention = attention_map(queries, keys), layer.self_attn
+    weights, attention = attention_map(queries, keys, unseen), layer.self_attn
     values = linear(rms(x, layer.input_layernorm), attention.v_proj).unflatten(-1, (-1, attention.head_dim))
     values = values.repeat_interleave(queries.shape[1] // values.shape[1], 1)
     x = x + linear(torch.einsum("hqk,khd->qhd", weights, values).flatten(1), attention.o_proj)

@@ -93,7 +93,8 @@ def test_survivors_keep_their_logits_and_the_dropped_have_none(name, family, ope
         there += trace.kept[max(trace.kept)][row].tolist()
         torch.testing.assert_close(got[row, there], expected[row, there], atol=1e-5, rtol=1e-5)
         gone = set(data.vision[row].nonzero().flatten().tolist()) - set(there)
-        assert gone and got[row, sorted(gone)].isnan().all()
+        assert gone or not METHODS[name].exact_count
+        assert got[row, sorted(gone)].isnan().all()
 
 
 @EVERY_OPERATOR
@@ -198,6 +199,8 @@ def test_permuting_vision_tokens_of_a_tokenwise_model_permutes_what_is_kept(name
 @EVERY_METHOD
 def test_as_many_are_left_as_the_schedule_says(name, family):
     skip_unless_possible(name, family)
+    if not METHODS[name].exact_count:
+        pytest.skip(f"{name} declares that it cannot leave just any number")
     data = batch(family, ["titttt", "tittit", "ttt"] if family == "llava" else TEXT_ROWS[:3])
     for left in ({1: 0.4, 3: 0.2}, {1: 7, 2: 3}, {2: 1}, {1: 0}):
         method = fitted(name, left)

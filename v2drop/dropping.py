@@ -172,7 +172,7 @@ class Dropping:
         """Drop at a layer of the schedule, in the prefill; note what the next layer's score will compare with."""
         run, prompt, layers = self._run, self._prompt, self._method.schedule.left
         if layer == 0:
-            prompt.start(states)
+            prompt.start(states, self._watcher)
         elif layer in layers:
             angles = (kwargs if run.keys is None else run.cut(kwargs))["position_embeddings"]
             beside = Beside(self._parts, self._watcher, self._placeholders, self._previous, angles)

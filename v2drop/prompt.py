@@ -15,6 +15,7 @@ from v2drop.layout import Layout, gone, restore, take
 from v2drop.sight import Beside, candidates
 from v2drop.trace import Drop, Trace
 from v2drop.types import Columns, Flags, Ranks, Real, Scores, States
+from v2drop.watcher import Watcher
 
 if TYPE_CHECKING:
     from v2drop.methods.base import Method
@@ -85,8 +86,9 @@ class Prompt:
         """The layout before any drop."""
         return Layout.full(*self.vision.shape, self.vision.device)
 
-    def start(self, states: States) -> None:
+    def start(self, states: States, watcher: Watcher) -> None:
         """Show the method the embeddings."""
+        watcher.enter(self.vision, self.present)
         self.noted = self.method.start(states, self.vision, self.closing)
 
     def drop(

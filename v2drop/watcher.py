@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from v2drop.models import Parts
-from v2drop.types import Columns
+from v2drop.types import Columns, Flags
 
 
 class Watcher:
@@ -22,6 +22,9 @@ class Watcher:
             The handles, which are removed when the `with` ends.
         """
         return []
+
+    def enter(self, vision: Flags, present: Flags) -> None:
+        """A prompt enters layer 0: which columns are vision tokens, which are no padding."""
 
     def narrow(self, columns: Columns) -> None:
         """Only these columns of the sequence go on."""

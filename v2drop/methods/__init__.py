@@ -1,6 +1,7 @@
 """Every method, by the name it goes by in tables, tests and notebooks; one line each, in README order."""
 
 from v2drop.methods.base import Method
+from v2drop.methods.dycoke import DyCoke
 from v2drop.methods.fastervlm import FasterVLM
 from v2drop.methods.fastv import FastV
 from v2drop.methods.pdrop import PDrop
@@ -13,6 +14,7 @@ METHODS: dict[str, type[Method]] = {
     "fastv": FastV,
     "pdrop": PDrop,
     "fastervlm": FasterVLM,
+    "dycoke": DyCoke,
     "random": Random,
     "uniform": Uniform,
 }

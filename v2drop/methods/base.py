@@ -28,6 +28,7 @@ class Method(Budgeted, ABC):
     Class attributes:
         released: the schedule of the released code on LLaVA-1.5-7B (`Budgeted`).
         before_llm: tokens are dropped at layer 0 alone, before the language model sees them.
+        exact_count: as many are left as the schedule says; else the docstring tells why not.
         makes_tokens: some of those that go on are made of several.
         needs_tower: the method reads the vision tower.
         first_layer: tokens may be dropped from here on; 1 if the score is of what layer 0 does not have.
@@ -41,6 +42,7 @@ class Method(Budgeted, ABC):
     schedule: Schedule
 
     before_llm: ClassVar[bool] = False
+    exact_count: ClassVar[bool] = True
     makes_tokens: ClassVar[bool] = False
     needs_tower: ClassVar[bool] = False
     first_layer: ClassVar[int] = 0

@@ -1,0 +1,171 @@
+"""DyCoke against plain loops, frame by frame and token by token."""
+
+import pytest
+import torch
+from plain import decoder_layer, logits
+from toys import LAYERS, batch, toy
+
+from v2drop import METHODS, Schedule
+from v2drop.candidates import Candidates
+from v2drop.methods.dycoke import DyCoke, compared
+
+SIZE = 4
+
+
+def frames(n, size=SIZE, dim=6, seed=0):
+    torch.manual_seed(seed)
+    return torch.randn(1, n * size, dim)
+
+
+def kept(hidden, left, size=SIZE):
+    n = hidden.shape[1]
+    real = torch.ones(1, n, dtype=torch.bool)
+    seen = Candidates(0, hidden, None, torch.arange(n)[None], real, [n], [n], [left])
+    method = DyCoke(Schedule({0: left}), frame_tokens=size)
+    choice = method.choose(seen, method.score(seen))
+    assert choice.left == [int(choice.keep.sum())]
+    return choice.keep[0].nonzero().flatten().tolist()
+
+
+def released(hidden, k, size=SIZE):
+    """The released code's two passes, in loops; a frame without a partner stays, in order of the picture."""
+    x, n = hidden[0].double().unflatten(0, (-1, size)), hidden.shape[1] // size
+    q, chosen = int((1 - k) * size + 1e-9), {frame: list(range(size)) for frame in range(n)}
+
+    def least_alike(frame, other):
+        alike = [float(a @ b / (a.norm() * b.norm())) for a, b in zip(x[frame], x[other], strict=True)]
+        return sorted(sorted(range(size), key=lambda p: alike[p])[:q])
+
+    for frame in range(0, n - 1, 2):
+        chosen[frame + 1] = least_alike(frame + 1, frame)
+    for frame in range(0, n - 4, 4):
+        chosen[frame + 2] = least_alike(frame + 2, frame)
+    return [frame * size + p for frame in range(n) for p in chosen[frame]]
+
+
+@pytest.mark.parametrize("n", range(1, 12))
+@pytest.mark.parametrize("k", [0.25, 0.5, 1.0])
+def test_stage_one_is_the_two_passes_and_few_or_odd_frames_are_not_lost(n, k):
+    hidden = frames(n, seed=n)
+    expected = released(hidden, k)
+    assert kept(hidden, len(expected)) == expected
+
+
+def test_the_released_ratio_on_32_frames_of_196():
+    hidden = frames(32, 196, dim=3)
+    got = kept(hidden, 3098, size=196)
+    assert len(got) == 3098 and got == released(hidden, 0.7, size=196)
+    assert DyCoke.released.after(6272) == {0: 3098}
+
+
+def test_what_is_left_is_shared_out_and_whole_frames_stay():
+    assert len(kept(frames(6), 17)) == 17 and len(kept(frames(6), 2)) == 2 * SIZE
+    assert kept(frames(1), 2) == list(range(SIZE)) and compared(1) == compared(0) == {}
+    assert compared(6) == {1: 0, 3: 2, 5: 4, 2: 0}
+
+
+def test_by_hand():
+    one = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    two = torch.tensor([[2.0, 0.0], [1.0, -1.0]])  # the first patch is alike, the second at right angles
+    hidden = torch.cat([one, two])[None]
+    seen = Candidates(0, hidden, None, torch.arange(4)[None], torch.ones(1, 4, dtype=torch.bool), [4], [4], [3])
+    score = DyCoke(Schedule({0: 3}), frame_tokens=2).score(seen)
+    torch.testing.assert_close(score, torch.tensor([[2.0, 2.0, -1.0, 0.0]]))
+    assert kept(hidden, 3, size=2) == [0, 1, 3]
+
+
+def test_pictures_are_frames_where_nothing_is_said():
+    data, model = batch("llava", ["tiiitt"]), toy("llava")
+    with DyCoke(Schedule({0: 0.8}))(model) as trace:
+        model(**data.inputs)
+    features = torch.stack(list(model.get_image_features(data.inputs["pixel_values"]).pooler_output))
+    expected = released(features.flatten(0, 1)[None], k=0.375 + 0.25, size=16)  # 48 * 0.8 = 38 = 16 + 6 + 16
+    assert [p - 1 for p in trace.kept[0][0].tolist()] == expected
+
+
+def second_stage(model, ids, vision, share, deep):
+    """Logits of the whole sequence: row t of deep layers does not see what was hidden at step t. In loops, float64."""
+    x, n_prompt, unseen = model.model.embed_tokens(ids).double(), len(vision), False
+    for number, layer in enumerate(model.model.layers):
+        x, weights, _ = decoder_layer(layer, x, torch.arange(len(x)), unseen if number >= deep else False)
+        if number == deep - 1:
+            unseen, before = torch.zeros(len(ids), len(ids), dtype=torch.bool), None
+            columns = [column for column in range(n_prompt) if vision[column]]
+            for t in range(n_prompt, len(ids)):
+                looked = weights[:, t, columns].mean(0)
+                if before is None or looked @ before / (looked.norm() * before.norm()) < 0.9:
+                    order = sorted(range(len(columns)), key=lambda i: -float(looked[i]))
+                    for i in order[int(share * len(columns)) :]:
+                        unseen[t, columns[i]] = True
+                before = looked
+    return logits(model, x), unseen
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("operator", ["eager", "sdpa"])
+@pytest.mark.parametrize("deep", [1, 3])
+def test_stage_two_hides_what_is_not_looked_at(seed, operator, deep):
+    data, model = batch("llama", ["tvvvvvvvvttt"], seed=seed), toy("llama", operator)
+    tokens = torch.randint(4, 64, (1, 6))
+    ids = torch.cat([data.inputs["input_ids"], tokens], 1)[0]
+    expected, unseen = second_stage(model, ids, data.vision[0], 0.5, deep)
+    got = []
+    with DyCoke(Schedule({0: 1.0}), seen=0.5, deep=deep)(model, **data.options):
+        cache = model(**data.inputs).past_key_values
+        for i in range(6):
+            got.append(model(input_ids=tokens[:, i : i + 1], past_key_values=cache).logits[0, -1])
+    assert unseen.any()
+    torch.testing.assert_close(torch.stack(got), expected[-6:].float(), atol=1e-4, rtol=1e-4)
+    plain = model(ids[None]).logits[0, -6:]
+    assert (plain - torch.stack(got)).abs().max() > 1e-3
+
+
+def test_stage_two_in_a_ragged_batch_equals_its_rows():
+    rows, model = ["tvvvvvvvvttt", "ttvvvvtt", "ttttt"], toy("llama")
+    data, tokens = batch("llama", rows), torch.randint(4, 64, (3, 5))
+
+    def run(inputs, options, tokens):
+        with DyCoke(Schedule({0: 0.9}), seen=0.4, frame_tokens=2)(model, **options):
+            out = model(**inputs, position_ids=(inputs["attention_mask"].cumsum(1) - 1).clamp(min=0))
+            cache, mask, steps = out.past_key_values, inputs["attention_mask"], []
+            for i in range(tokens.shape[1]):
+                mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
+                ids = mask.sum(1, keepdim=True) - 1
+                out = model(
+                    input_ids=tokens[:, i : i + 1], attention_mask=mask, position_ids=ids, past_key_values=cache
+                )
+                steps.append(out.logits[:, -1])
+        return torch.stack(steps, 1)
+
+    together = run(data.inputs, data.options, tokens)
+    for row in range(3):
+        there = data.present[row]
+        inputs = {key: x[row : row + 1, there] for key, x in data.inputs.items()}
+        options = {key: x[row : row + 1, there] for key, x in data.options.items()}
+        torch.testing.assert_close(run(inputs, options, tokens[row : row + 1])[0], together[row], atol=1e-5, rtol=1e-5)
+
+
+def test_stage_two_generates():
+    data, model = batch("llava", ["tiitttt"]), toy("llava")
+    with METHODS["dycoke"](Schedule({0: 0.75}), seen=0.3, deep=2)(model):
+        out = model.generate(**data.inputs, max_new_tokens=5, do_sample=False)
+        again = model.generate(**data.inputs, max_new_tokens=5, do_sample=False)
+    assert torch.equal(out, again) and out.shape[1] == data.present.shape[1] + 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frame_tokens": 0}, "frame_tokens must be an int of 1 or more, or None; got 0"),
+        ({"seen": 1.5}, r"seen must be a share in \[0, 1\], or None; got 1.5"),
+        ({"seen": 0.5, "deep": 0}, "deep must be a layer from 1 on; got 0"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        DyCoke(Schedule({0: 0.5}), **options)
+
+
+def test_a_layer_the_model_does_not_have_is_refused():
+    with pytest.raises(ValueError, match=f"one of the {LAYERS} layers, from 1 on; got {LAYERS}"):
+        DyCoke(Schedule({0: 0.5}), seen=0.5, deep=LAYERS)(toy("llava"))

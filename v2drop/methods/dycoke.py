@@ -1,0 +1,121 @@
+"""DyCoke: of a video's neighbouring frames keep what differs; while generating, see what is looked at (2411.15024)."""
+
+from dataclasses import dataclass
+from numbers import Integral
+from typing import ClassVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from v2drop.candidates import Candidates, Choice
+from v2drop.dynamic import DynamicWatcher
+from v2drop.methods.before import BeforeLLM, pictures
+from v2drop.models import Parts
+from v2drop.schedule import Schedule
+from v2drop.types import Scores
+from v2drop.watcher import Watcher
+
+WHOLE = 2.0  # above every dissimilarity, 1 at most
+
+
+@dataclass(frozen=True)
+class DyCoke(BeforeLLM):
+    r"""Patch p of a pruned frame scores :math:`-\cos(x_p, y_p)` against the same patch of an earlier, whole frame.
+
+    Of each four frames, the second is compared with the first, the fourth with the third, and the third with the first,
+    but for the last group's third, as in the released code. The others stay whole. What the schedule leaves beside them
+    is shared out among the pruned ones; fewer than the whole frames cannot be left, and a single picture loses nothing.
+    Embeddings are compared, after the projector. The released code emits tokens in order of similarity (here: of the
+    picture), loses the last of an odd number of frames and crashes on four or fewer (here they stay).
+
+    The second stage hides vision tokens from deep layers during generation (`DynamicWatcher`); with beams a row is
+    compared with what stood in its place at the step before.
+
+    Args:
+        schedule: of layer 0 alone; the released k = 0.7 is 3098 of 32 frames of 196.
+        frame_tokens: tokens of a frame, in prompt order; None: every picture is a frame.
+        seen: share of the vision tokens that deep layers see while generating (the released p is 1 - seen); None: all,
+            without the second stage.
+        deep: the first layer that sees no more than those.
+
+    Raises:
+        ValueError: frame_tokens, seen or deep is none of these, or `deep` is no layer of the model.
+    """
+
+    frame_tokens: int | None = None
+    seen: float | None = None
+    deep: int = 3
+
+    released: ClassVar[Schedule] = Schedule({0: 3098 / 6272}, label="DyCoke, README: k = 0.7, 32 frames of 196")
+    needs_tower: ClassVar[bool] = False
+    exact_count: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check the second stage too."""
+        super().__post_init__()
+        if self.frame_tokens is not None and not (isinstance(self.frame_tokens, Integral) and self.frame_tokens > 0):
+            raise ValueError(f"frame_tokens must be an int of 1 or more, or None; got {self.frame_tokens!r}.")
+        if self.seen is not None and not 0 <= self.seen <= 1:
+            raise ValueError(f"seen must be a share in [0, 1], or None; got {self.seen!r}.")
+        if not isinstance(self.deep, Integral) or self.deep < 1:
+            raise ValueError(f"deep must be a layer from 1 on; got {self.deep!r}.")
+
+    def check_model(self, parts: Parts) -> None:
+        """Refuse a model without the layer `deep`, if it matters.
+
+        Raises:
+            ValueError: it has too few layers.
+        """
+        super().check_model(parts)
+        if self.seen is not None and self.deep >= len(parts.layers):
+            raise ValueError(f"deep must be one of the {len(parts.layers)} layers, from 1 on; got {self.deep}.")
+
+    def watcher(self) -> Watcher:
+        """The second stage."""
+        return Watcher() if self.seen is None else DynamicWatcher(self.deep, self.seen)
+
+    def score(self, candidates: Candidates) -> Scores:
+        """Dissimilarity to the frame compared with; more than any for whole frames, and patches it does not have."""
+        score = candidates.hidden.new_full(candidates.real.shape, WHOLE, dtype=torch.float32)
+        for row, frames in enumerate(self._frames(candidates)):
+            for frame, against in compared(len(frames)).items():
+                these, those = frames[frame], frames[against]
+                both = min(len(these), len(those))
+                a, b = (candidates.hidden[row, x[:both]].float() for x in (these, those))
+                score[row, these[:both]] = -torch.cosine_similarity(a, b, dim=-1)
+        return score
+
+    def choose(self, candidates: Candidates, score: Scores) -> Choice:
+        """Whole frames, and of each pruned one its share of what the schedule leaves beside them."""
+        keep = candidates.real.clone()
+        for row, frames in enumerate(self._frames(candidates)):
+            pruned = [frames[frame] for frame in sorted(compared(len(frames)))]
+            n = sum(map(len, pruned))
+            left, start = max(0, candidates.left[row] - (candidates.present[row] - n)), 0
+            for frame in pruned:
+                quota = left * (start + len(frame)) // n - left * start // n
+                start += len(frame)
+                lost = score[row, frame].argsort(descending=True, stable=True)[quota:]
+                keep[row, frame[lost]] = False
+        return Choice(keep, keep.sum(1).tolist())
+
+    def _frames(self, candidates: Candidates) -> list[list[Int[Tensor, " _frame"]]]:
+        """Per row, the candidates of each frame."""
+        size = self.frame_tokens
+        number = pictures(candidates) if size is None else candidates.rank // size
+        result = []
+        for row, n in enumerate(candidates.present):
+            sizes = torch.unique_consecutive(number[row, :n], return_counts=True)[1].tolist() if n else []
+            result.append(list(torch.arange(n, device=number.device).split(sizes)) if sizes else [])
+        return result
+
+
+def compared(n_frames: int) -> dict[int, int]:
+    """Which frames are pruned, each with the one it is compared with.
+
+    >>> compared(7)
+    {1: 0, 3: 2, 5: 4, 2: 0}
+    """
+    pairs = {frame + 1: frame for frame in range(0, n_frames - 1, 2)}
+    return pairs | {frame + 2: frame for frame in range(0, n_frames - 4, 4)}
