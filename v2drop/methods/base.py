@@ -30,6 +30,7 @@ class Method(Budgeted, ABC):
         before_llm: tokens are dropped at layer 0 alone, before the language model sees them.
         exact_count: as many are left as the schedule says; else the docstring tells why not.
         makes_tokens: some of those that go on are made of several.
+        needs_frames: the method compares several pictures of a row, and leaves a single one as it is.
         needs_tower: the method reads the vision tower.
         first_layer: tokens may be dropped from here on; 1 if the score is of what layer 0 does not have.
         needs_previous: `score` reads `candidates.previous`, the input of the layer before.
@@ -44,6 +45,7 @@ class Method(Budgeted, ABC):
     before_llm: ClassVar[bool] = False
     exact_count: ClassVar[bool] = True
     makes_tokens: ClassVar[bool] = False
+    needs_frames: ClassVar[bool] = False
     needs_tower: ClassVar[bool] = False
     first_layer: ClassVar[int] = 0
     needs_previous: ClassVar[bool] = False

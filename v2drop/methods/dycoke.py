@@ -48,6 +48,7 @@ class DyCoke(BeforeLLM):
     deep: int = 3
 
     released: ClassVar[Schedule] = Schedule({0: 3098 / 6272}, label="DyCoke, README: k = 0.7, 32 frames of 196")
+    needs_frames: ClassVar[bool] = True
     needs_tower: ClassVar[bool] = False
     exact_count: ClassVar[bool] = False
 

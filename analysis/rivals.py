@@ -1,0 +1,127 @@
+"""All methods on one model at the same true layer average."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from analysis.accuracy import Asked, accuracy
+from analysis.intervals import summarise
+from analysis.loading import Loaded
+from v2drop import METHODS, Method
+
+WHOLE = "nothing dropped"
+
+
+def at_average(
+    average: float | int, n_tokens: int, n_layers: int, names: Iterable[str] | None = None
+) -> dict[str, Method]:
+    """Every method at one true layer average, each dropping at its released depths (`Method.for_average`).
+
+    Args:
+        average: vision tokens.
+        n_tokens: of a prompt, which has one picture.
+        n_layers: of the decoder.
+        names: in METHODS; by default all but those that compare frames, of which one picture has none.
+
+    Raises:
+        ValueError: a name is unknown, or a method cannot reach the average.
+    """
+    names = [name for name, kind in METHODS.items() if not kind.needs_frames] if names is None else list(names)
+    unknown = sorted(set(names) - set(METHODS))
+    if unknown:
+        raise ValueError(f"names must be of METHODS, {', '.join(METHODS)}; got {', '.join(unknown)}.")
+    return {name: METHODS[name].for_average(average, n_tokens, n_layers) for name in names}
+
+
+def over_averages(
+    loaded: Loaded, asked: Asked, averages: Sequence[float | int], names: Iterable[str] | None = None, **options: int
+) -> pd.DataFrame:
+    """`accuracy` of every method at every true layer average, and of the model itself ("nothing dropped").
+
+    Args:
+        loaded: model and processor.
+        asked: scenes with a question each; their prompts must have the same number of vision tokens.
+        averages: true layer averages of vision tokens.
+        names: as for `at_average`.
+        **options: of `accuracy`.
+    """
+    n_tokens = len(loaded.vision_positions(loaded.inputs([asked[0][0].image], [asked[0][1].text]))[0])
+    methods: dict[Hashable, Method | None] = {(WHOLE, n_tokens): None}
+    names = None if names is None else list(names)
+    for average in averages:
+        found = at_average(average, n_tokens, loaded.n_layers, names)
+        methods |= {(name, average): method for name, method in found.items()}
+    frame = accuracy(loaded, asked, methods, **options)
+    frame.insert(1, "budget", [budget for _, budget in frame.method])
+    return frame.assign(method=[name for name, _ in frame.method])
+
+
+def by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd.DataFrame:
+    """Accuracy on the questions that a judge gets wrong at the same budget, and on those it gets right.
+
+    The split of VTC-Bench (arXiv 2510.07143), whose judge is image downsampling: what a smaller picture answers needs
+    no choice of tokens. Questions that the model gets wrong with everything there are left out.
+
+    Args:
+        frame: of `over_averages`.
+        judge: a method in it.
+
+    Returns:
+        group ("difficult", "easy"), method, budget, mean, low, high, n.
+
+    Raises:
+        ValueError: the judge, or the model itself, is not in the frame.
+    """
+    for needed in (judge, WHOLE):
+        if needed not in set(frame.method):
+            raise ValueError(f"the frame must hold {needed!r}; got {', '.join(frame.method.unique())}.")
+    answerable = set(frame.question[(frame.method == WHOLE) & frame.right])
+    judged = frame[frame.method == judge].set_index(["budget", "question"]).right.rename("easy")
+    asked = frame[frame.question.isin(answerable) & ~frame.method.isin([judge, WHOLE])]
+    asked = asked.join(judged, on=["budget", "question"], how="inner")
+    asked = asked.assign(group=asked.easy.map({True: "easy", False: "difficult"}))
+    return summarise(asked, ["group", "method", "budget"])
+
+
+@torch.no_grad()
+def relative_time(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], repeats: int = 5) -> pd.DataFrame:
+    """Time of one prefill, pictures included, relative to the model's own in the same round.
+
+    Methods take turns, so that what else the machine does falls on all of them; the first round is not counted.
+
+    Args:
+        loaded: model and processor.
+        asked: scenes with a question each, one batch.
+        methods: by name.
+        repeats: rounds.
+
+    Returns:
+        One row per (method, repeat): method, repeat, ratio.
+    """
+    inputs = loaded.inputs([scene.image for scene, _ in asked], [question.text for _, question in asked])
+    rows = []
+    for repeat in tqdm(range(-1, repeats), desc="rounds", unit="round"):
+        own = _seconds(loaded, inputs, None)
+        rows += [(name, repeat, _seconds(loaded, inputs, method) / own) for name, method in methods.items()]
+    frame = pd.DataFrame(rows, columns=["method", "repeat", "ratio"])
+    return frame[frame.repeat >= 0].reset_index(drop=True)
+
+
+def _seconds(loaded: Loaded, inputs: Mapping, method: Method | None) -> float:
+    with method(loaded.model) if method else nullcontext():
+        _wait(loaded)
+        start = time.perf_counter()
+        loaded.model(**inputs)
+        _wait(loaded)
+        return time.perf_counter() - start
+
+
+def _wait(loaded: Loaded) -> None:
+    if loaded.model.device.type == "cuda":
+        torch.cuda.synchronize()
