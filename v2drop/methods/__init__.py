@@ -1,18 +1,22 @@
 """Every method, by the name it goes by in tables, tests and notebooks; one line each, in README order."""
 
 from v2drop.methods.base import Method
+from v2drop.methods.divprune import DivPrune
 from v2drop.methods.fastervlm import FasterVLM
 from v2drop.methods.fastv import FastV
 from v2drop.methods.pdrop import PDrop
 from v2drop.methods.random import Random
 from v2drop.methods.uniform import Uniform
 from v2drop.methods.v2drop import V2Drop
+from v2drop.methods.visionzip import VisionZip
 
 METHODS: dict[str, type[Method]] = {
     "v2drop": V2Drop,
     "fastv": FastV,
     "pdrop": PDrop,
     "fastervlm": FasterVLM,
+    "divprune": DivPrune,
+    "visionzip": VisionZip,
     "random": Random,
     "uniform": Uniform,
 }
