@@ -6,6 +6,7 @@ from v2drop.methods.fastervlm import FasterVLM
 from v2drop.methods.fastv import FastV
 from v2drop.methods.pdrop import PDrop
 from v2drop.methods.random import Random
+from v2drop.methods.tome import ToMe
 from v2drop.methods.uniform import Uniform
 from v2drop.methods.v2drop import V2Drop
 from v2drop.methods.visionzip import VisionZip
@@ -17,6 +18,7 @@ METHODS: dict[str, type[Method]] = {
     "fastervlm": FasterVLM,
     "divprune": DivPrune,
     "visionzip": VisionZip,
+    "tome": ToMe,
     "random": Random,
     "uniform": Uniform,
 }

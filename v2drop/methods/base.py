@@ -27,6 +27,8 @@ class Method(ABC):
     Class attributes:
         before_llm: tokens are dropped at layer 0 alone, before the language model sees them.
         makes_tokens: some of those that go on are made of several.
+        exact_count: as many are left as the schedule says. False: a row may have fewer, and a row of several pictures
+            needs a share, for pictures are shortened before rows are known.
         needs_tower: the method reads the vision tower.
         first_layer: tokens may be dropped from here on; 1 if the score is of what layer 0 does not have.
         needs_previous: `score` reads `candidates.previous`, the input of the layer before.
@@ -40,6 +42,7 @@ class Method(ABC):
 
     before_llm: ClassVar[bool] = False
     makes_tokens: ClassVar[bool] = False
+    exact_count: ClassVar[bool] = True
     needs_tower: ClassVar[bool] = False
     first_layer: ClassVar[int] = 0
     needs_previous: ClassVar[bool] = False
