@@ -146,7 +146,7 @@ def test_operators_that_take_no_bias_are_refused():
         config._attn_implementation = operator
 
 
-@pytest.mark.parametrize("name", ["tome"])
+@pytest.mark.parametrize("name", ["tome", "downsample"])
 def test_a_count_for_a_row_of_several_pictures_is_refused(name):
     model, data = toy("llava"), batch("llava", ["titttt", "ittit"])
     method = METHODS[name]

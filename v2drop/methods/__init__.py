@@ -2,6 +2,7 @@
 
 from v2drop.methods.base import Method
 from v2drop.methods.divprune import DivPrune
+from v2drop.methods.downsample import Downsample
 from v2drop.methods.fastervlm import FasterVLM
 from v2drop.methods.fastv import FastV
 from v2drop.methods.pdrop import PDrop
@@ -19,6 +20,7 @@ METHODS: dict[str, type[Method]] = {
     "divprune": DivPrune,
     "visionzip": VisionZip,
     "tome": ToMe,
+    "downsample": Downsample,
     "random": Random,
     "uniform": Uniform,
 }
