@@ -199,15 +199,18 @@ def test_permuting_vision_tokens_of_a_tokenwise_model_permutes_what_is_kept(name
 @EVERY_METHOD
 def test_as_many_are_left_as_the_schedule_says(name, family):
     skip_unless_possible(name, family)
-    if not METHODS[name].exact_count:
-        pytest.skip(f"{name} declares that it cannot leave just any number")
-    data = batch(family, ["titttt", "tittit", "ttt"] if family == "llava" else TEXT_ROWS[:3])
+    if METHODS[name].needs_frames:
+        pytest.skip(f"{name} declares that it compares frames, and never leaves less than the whole ones")
     for left in ({1: 0.4, 3: 0.2}, {1: 7, 2: 3}, {2: 1}, {1: 0}):
-        method = fitted(name, left)
+        method, exact = fitted(name, left), METHODS[name].exact_count
+        one_picture = not exact and isinstance(next(iter(left.values())), int)
+        rows = ["titttt", "tti" if one_picture else "tittit", "ttt"] if family == "llava" else TEXT_ROWS[:3]
+        data = batch(family, rows)
         with method(toy(family), **data.options) as trace:
             toy(family)(**data.inputs)
-        for row, n in enumerate(data.vision.sum(1).tolist()):
-            assert [counts[row] for counts in trace.vision_tokens] == method.schedule.counts(n, LAYERS)
+        for row, n in enumerate((data.vision.sum(1)).tolist()):
+            found, said = [counts[row] for counts in trace.vision_tokens], method.schedule.counts(n, LAYERS)
+            assert found == said if exact else all(a <= b for a, b in zip(found, said, strict=True))
 
 
 @EVERY_METHOD

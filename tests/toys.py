@@ -35,7 +35,7 @@ def _llava() -> LlavaForConditionalGeneration:
     vision = CLIPVisionConfig(
         hidden_size=WIDTH,
         intermediate_size=48,
-        num_hidden_layers=2,
+        num_hidden_layers=5,  # four give the features: enough for sixteen patches to be halved down to one
         num_attention_heads=4,
         image_size=32,
         patch_size=8,

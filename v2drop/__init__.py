@@ -1,18 +1,34 @@
 """Vision-token dropping on unmodified Hugging Face models."""
 
-from v2drop.methods import METHODS, FasterVLM, FastV, Method, PDrop, Random, Uniform, V2Drop
+from v2drop.methods import METHODS, Method
+from v2drop.methods.divprune import DivPrune
+from v2drop.methods.downsample import Downsample
+from v2drop.methods.dycoke import DyCoke
+from v2drop.methods.fastervlm import FasterVLM
+from v2drop.methods.fastv import FastV
+from v2drop.methods.pdrop import PDrop
+from v2drop.methods.random import Random
+from v2drop.methods.tome import ToMe
+from v2drop.methods.uniform import Uniform
+from v2drop.methods.v2drop import V2Drop
+from v2drop.methods.visionzip import VisionZip
 from v2drop.schedule import Schedule
 from v2drop.trace import Trace
 
 __all__ = [
     "METHODS",
+    "DivPrune",
+    "Downsample",
+    "DyCoke",
     "FastV",
     "FasterVLM",
     "Method",
     "PDrop",
     "Random",
     "Schedule",
+    "ToMe",
     "Trace",
     "Uniform",
     "V2Drop",
+    "VisionZip",
 ]

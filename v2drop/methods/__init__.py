@@ -1,13 +1,17 @@
 """Every method, by the name it goes by in tables, tests and notebooks; one line each, in README order."""
 
 from v2drop.methods.base import Method
+from v2drop.methods.divprune import DivPrune
+from v2drop.methods.downsample import Downsample
 from v2drop.methods.dycoke import DyCoke
 from v2drop.methods.fastervlm import FasterVLM
 from v2drop.methods.fastv import FastV
 from v2drop.methods.pdrop import PDrop
 from v2drop.methods.random import Random
+from v2drop.methods.tome import ToMe
 from v2drop.methods.uniform import Uniform
 from v2drop.methods.v2drop import V2Drop
+from v2drop.methods.visionzip import VisionZip
 
 METHODS: dict[str, type[Method]] = {
     "v2drop": V2Drop,
@@ -15,6 +19,10 @@ METHODS: dict[str, type[Method]] = {
     "pdrop": PDrop,
     "fastervlm": FasterVLM,
     "dycoke": DyCoke,
+    "divprune": DivPrune,
+    "visionzip": VisionZip,
+    "tome": ToMe,
+    "downsample": Downsample,
     "random": Random,
     "uniform": Uniform,
 }

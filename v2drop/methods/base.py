@@ -28,7 +28,8 @@ class Method(Budgeted, ABC):
     Class attributes:
         released: the schedule of the released code on LLaVA-1.5-7B (`Budgeted`).
         before_llm: tokens are dropped at layer 0 alone, before the language model sees them.
-        exact_count: as many are left as the schedule says; else the docstring tells why not.
+        exact_count: as many are left as the schedule says. False: a row may have fewer, and a row of several pictures
+            needs a share, for pictures are shortened before rows are known; or more, if the method needs frames.
         makes_tokens: some of those that go on are made of several.
         needs_frames: the method compares several pictures of a row, and leaves a single one as it is.
         needs_tower: the method reads the vision tower.
