@@ -1,6 +1,7 @@
 """Every method, by the name it goes by in tables, tests and notebooks; one line each, in README order."""
 
 from v2drop.methods.base import Method
+from v2drop.methods.dart import DART
 from v2drop.methods.fastervlm import FasterVLM
 from v2drop.methods.fastv import FastV
 from v2drop.methods.pdrop import PDrop
@@ -12,6 +13,7 @@ METHODS: dict[str, type[Method]] = {
     "v2drop": V2Drop,
     "fastv": FastV,
     "pdrop": PDrop,
+    "dart": DART,
     "fastervlm": FasterVLM,
     "random": Random,
     "uniform": Uniform,
