@@ -32,6 +32,7 @@ class Seen:
         x, ids: its input [n, width] and position ids [n].
         names: of each column, its position in the prompt.
         vision, closing: columns of vision tokens, and of text behind the last of them.
+        prompt: positions of all vision tokens that the prompt had.
         left: how many vision tokens are to be left.
         ran: the layers so far.
         weights, keys: of the layer before: attention map [heads, n, n] and rotated keys [n, heads, dim].
@@ -45,6 +46,7 @@ class Seen:
     names: list[int]
     vision: list[int]
     closing: list[int]
+    prompt: list[int]
     left: int
     ran: list[Ran]
     weights: Tensor
@@ -94,7 +96,9 @@ def slow(
         if number in left:
             if left[number] < len(where):
                 closing, before = list(range(max(where) + 1, end)), (weights[:, :end, :end], keys[:end])
-                seen = Seen(model, number, x[:end], at[:end], names[:end], where, closing, left[number], ran, *before)
+                seen = Seen(
+                    model, number, x[:end], at[:end], names[:end], where, closing, vision, left[number], ran, *before
+                )
                 found = choose(seen)
                 scores[number] = seen.scored
                 stay, made = found if isinstance(found, tuple) else (found, {})

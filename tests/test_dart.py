@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain import rms
 from slow import compare
-from toys import batch, toy
+from toys import FAMILIES, WIDTH, batch, toy
 
 from v2drop import METHODS, Schedule
 from v2drop.methods.dart import _places
@@ -42,6 +42,15 @@ def reference(seen, pivots=None):
 @given(row=st.sampled_from(ROWS), seed=st.integers(0, 99), left=st.sampled_from(SCHEDULES))
 def test_is_the_reference(family, row, seed, left):
     compare(toy(family), DART(Schedule(left)), batch(family, [row], seed=seed), reference)
+
+
+def test_states_are_compared_behind_the_final_norm():
+    """Its weights matter; those of a fresh model are all one."""
+    torch.manual_seed(0)
+    model = FAMILIES["llama"]().eval().requires_grad_(False)
+    model.model.norm.weight.copy_(torch.rand(WIDTH).mul(4).exp())
+    for seed in range(8):
+        compare(model, DART(Schedule({2: 8})), batch("llama", ROWS[:1], seed=seed), reference)
 
 
 @pytest.mark.parametrize("pivots", [(5,), (20, 4, 19, 9, 7), (23, 18), tuple(range(17, 1, -1))])

@@ -39,12 +39,12 @@ def test_by_hand():
     torch.testing.assert_close(on(weights, torch.tensor([[1, 0]]))[0, 0, 0], torch.tensor([0.5, 0.25]))
 
 
-def test_the_last_token_of_a_right_padded_row_is_its_own():
-    data = batch("llama", ["tvvvvvvvvtttt", "vvvvvvvvtt"], "right")
-    alone = {key: value[1:, :10] for key, value in data.inputs.items()}
+@pytest.mark.parametrize(("side", "row"), [("right", slice(0, 10)), ("left", slice(3, 13))])
+def test_padding_is_not_attended_to(side, row):
+    data = batch("llama", ["tvvvvvvvvtttt", "vvvvvvvvtt"], side)
     with FastV(Schedule({2: 3}))(toy("llama"), **data.options) as trace:
         toy("llama")(**data.inputs, position_ids=data.positions)
-    with FastV(Schedule({2: 3}))(toy("llama"), vision_mask=data.vision[1:, :10]) as own:
-        toy("llama")(**alone)
-    assert torch.equal(trace.kept[2][1], own.kept[2][0])
+    with FastV(Schedule({2: 3}))(toy("llama"), vision_mask=data.vision[1:, row]) as own:
+        toy("llama")(**{key: value[1:, row] for key, value in data.inputs.items()})
+    assert torch.equal(trace.kept[2][1], own.kept[2][0] + row.start)
     torch.testing.assert_close(trace.scores[2][1], own.scores[2][0])

@@ -6,6 +6,8 @@ from v2drop.methods.fastervlm import FasterVLM
 from v2drop.methods.fastv import FastV
 from v2drop.methods.pdrop import PDrop
 from v2drop.methods.random import Random
+from v2drop.methods.sparsevlm import SparseVLM
+from v2drop.methods.sparsevlm_plus import SparseVLMPlus
 from v2drop.methods.uniform import Uniform
 from v2drop.methods.v2drop import V2Drop
 
@@ -13,6 +15,8 @@ METHODS: dict[str, type[Method]] = {
     "v2drop": V2Drop,
     "fastv": FastV,
     "pdrop": PDrop,
+    "sparsevlm": SparseVLM,
+    "sparsevlm_plus": SparseVLMPlus,
     "dart": DART,
     "fastervlm": FasterVLM,
     "random": Random,
