@@ -8,6 +8,7 @@ from v2drop.methods.pdrop import PDrop
 from v2drop.methods.random import Random
 from v2drop.methods.sparsevlm import SparseVLM
 from v2drop.methods.sparsevlm_plus import SparseVLMPlus
+from v2drop.methods.transprune import TransPrune
 from v2drop.methods.uniform import Uniform
 from v2drop.methods.v2drop import V2Drop
 
@@ -18,6 +19,7 @@ METHODS: dict[str, type[Method]] = {
     "sparsevlm": SparseVLM,
     "sparsevlm_plus": SparseVLMPlus,
     "dart": DART,
+    "transprune": TransPrune,
     "fastervlm": FasterVLM,
     "random": Random,
     "uniform": Uniform,
