@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from density import peaks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rating import mean_over, raters
@@ -12,25 +13,10 @@ from toys import FAMILIES, batch, toy
 
 from v2drop import METHODS, Schedule
 from v2drop.methods.sparsevlm import n_kept, n_recycled
-from v2drop.peaks import clusters
 
 SparseVLM = METHODS["sparsevlm"]
 ROWS = ["ttvvvvvvvvvvvvvvttttt", "vvvvvvvvt", "tvvvvvttvvvvvvvttt", "t" + "v" * 60 + "tttt"]
 SCHEDULES = [{1: 5}, {2: 0.5}, {1: 0.7, 3: 0.3}, {1: 6, 2: 3, 3: 1}, {2: 7, 4: 0}, {1: 0.95, 2: 1}]
-
-
-def peaks(points, n, noise):
-    """Centres, best first, and the cluster of each point, by plain loops."""
-    size = range(len(points))
-    distance = [[math.dist(a, b) / math.sqrt(len(a)) for b in points] for a in points]
-    density = [math.exp(-sum(d * d for d in sorted(row)[:n]) / n) + 1e-6 * noise[i] for i, row in enumerate(distance)]
-    furthest = max(max(row) for row in distance)
-    gap = [min([distance[i][j] for j in size if density[j] > density[i]], default=furthest) for i in size]
-    centres = sorted(size, key=lambda i: (-gap[i] * density[i], -density[i], i))[:n]
-    members = [min(range(n), key=lambda c, i=i: distance[centres[c]][i]) for i in size]
-    for c, centre in enumerate(centres):
-        members[centre] = c
-    return centres, members
 
 
 def reference(seen, seed=0):
@@ -72,33 +58,6 @@ def test_is_the_reference_with_several_clusters_and_another_seed():
     for seed in (0, 5):
         method = SparseVLM(Schedule({1: 60, 3: 16, 4: 3}), seed=seed)
         compare(toy("llama"), method, data, lambda seen, seed=seed: reference(seen, seed))
-
-
-@settings(max_examples=60)
-@given(data=st.data())
-def test_clusters_are_those_of_the_loops(data):
-    n = data.draw(st.integers(1, 30))
-    k = data.draw(st.integers(1, min(n, 6)))
-    torch.manual_seed(data.draw(st.integers(0, 10_000)))
-    points, noise = torch.randn(n, 3), torch.rand(n)
-    centres, members = clusters(points, k, noise)
-    expected, of = peaks(points.double().tolist(), k, noise.tolist())
-    assert centres.tolist() == expected and members.argmax(0).tolist() == of
-    assert torch.equal(members.sum(0), torch.ones(n))
-
-
-def test_noise_settles_which_of_equally_dense_points_is_a_centre():
-    """With one neighbour, itself, all points are equally dense."""
-    points = torch.tensor([[0.0], [1.0], [1.5], [4.0]])
-    for first in range(4):
-        noise = torch.rand(4).mul(0.9)
-        noise[first] = 1.0
-        assert clusters(points, 1, noise)[0].tolist() == [first]
-
-
-def test_equal_points_are_centres_of_their_own():
-    centres, members = clusters(torch.zeros(3, 2), 2, torch.tensor([0.1, 0.9, 0.5]))
-    assert centres.tolist() == [1, 2] and members.tolist() == [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
 
 
 @pytest.mark.parametrize(
