@@ -1,6 +1,7 @@
 """Vision-token dropping on unmodified Hugging Face models."""
 
 from v2drop.methods import METHODS, Method
+from v2drop.methods.dart import DART
 from v2drop.methods.divprune import DivPrune
 from v2drop.methods.downsample import Downsample
 from v2drop.methods.dycoke import DyCoke
@@ -8,7 +9,10 @@ from v2drop.methods.fastervlm import FasterVLM
 from v2drop.methods.fastv import FastV
 from v2drop.methods.pdrop import PDrop
 from v2drop.methods.random import Random
+from v2drop.methods.sparsevlm import SparseVLM
+from v2drop.methods.sparsevlm_plus import SparseVLMPlus
 from v2drop.methods.tome import ToMe
+from v2drop.methods.transprune import TransPrune
 from v2drop.methods.uniform import Uniform
 from v2drop.methods.v2drop import V2Drop
 from v2drop.methods.visionzip import VisionZip
@@ -16,6 +20,7 @@ from v2drop.schedule import Schedule
 from v2drop.trace import Trace
 
 __all__ = [
+    "DART",
     "METHODS",
     "DivPrune",
     "Downsample",
@@ -26,8 +31,11 @@ __all__ = [
     "PDrop",
     "Random",
     "Schedule",
+    "SparseVLM",
+    "SparseVLMPlus",
     "ToMe",
     "Trace",
+    "TransPrune",
     "Uniform",
     "V2Drop",
     "VisionZip",
