@@ -62,6 +62,16 @@ def over_averages(
     return frame.assign(method=[name for name, _ in frame.method])
 
 
+def repacked(kind: type[Method]) -> type[Method]:
+    """The same method, its survivors' position ids closed up: what that convention costs by itself.
+
+    >>> from v2drop import Schedule, Uniform
+    >>> repacked(Uniform)(Schedule({0: 48})).positions
+    'repack'
+    """
+    return type(f"Repacked{kind.__name__}", (kind,), {"positions": "repack"})
+
+
 def by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd.DataFrame:
     """Accuracy on the questions that a judge gets wrong at the same budget, and on those it gets right.
 

@@ -1,0 +1,53 @@
+"""The worked example of CONTRIBUTING is a method: the contract holds for it as it stands there."""
+
+import re
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import test_contract as contract
+import torch
+from toys import FAMILIES, LAYERS, batch, toy
+
+from v2drop import METHODS, Schedule
+
+TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+
+
+@pytest.fixture
+def example(monkeypatch, tmp_path):
+    """The example as a file of its own, imported and entered in METHODS."""
+    (tmp_path / "long_example.py").write_text(textwrap.dedent(re.search(r" +```python\n(.*?)```", TEXT, re.S)[1]))
+    monkeypatch.syspath_prepend(tmp_path)
+    import long_example
+
+    monkeypatch.setitem(METHODS, "long", long_example.Long)
+    yield long_example.Long
+    del sys.modules["long_example"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_contract_holds_for_the_example(example, family):
+    contract.test_dropping_is_masking("long", family, "sdpa")
+    contract.test_survivors_keep_their_logits_and_the_dropped_have_none("long", family, "sdpa")
+    contract.test_keeping_everything_is_the_plain_model_bit_for_bit("long", family, "eager", "left")
+    contract.test_a_batch_equals_its_rows_alone("long", family)
+    contract.test_as_many_are_left_as_the_schedule_says("long", family)
+    contract.test_scores_follow_a_permutation_of_the_tokens("long")
+
+
+def test_the_example_scores_what_it_says(example):
+    data = batch("llama", ["tvvvvvvtt"])
+    states = toy("llama")(**data.inputs, output_hidden_states=True).hidden_states
+    with example(Schedule({2: 3}))(toy("llama"), **data.options) as trace:
+        toy("llama")(**data.inputs)
+    norms = states[2][0, data.vision[0]].double().square().sum(-1).sqrt()
+    torch.testing.assert_close(trace.scores[2][0].double(), norms, rtol=1e-5, atol=1e-6)
+    assert example.for_average(4, 6, LAYERS).schedule.layers == (0, 3)
+
+
+def test_files_and_methods_that_are_named_exist():
+    folder = Path(__file__).parents[1] / "v2drop" / "methods"
+    named = re.findall(r"`(\w+\.py)`", TEXT.split("## What is expected")[0])
+    assert named and all((folder / name).exists() for name in named if name != "long.py")
