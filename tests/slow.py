@@ -126,7 +126,9 @@ def fast(model, method, data, tokens: Tensor) -> tuple[Tensor, dict[int, list[in
     return torch.stack(found), {layer: left[0].tolist() for layer, left in trace.kept.items()}, trace
 
 
-def compare(model, method, data, choose: Callable[[Seen], list[int] | Chosen], steps: int = 3) -> object:
+def compare(
+    model, method, data, choose: Callable[[Seen], list[int] | Chosen], positions: str, steps: int = 3
+) -> object:
     """Kept sets and scores equal, outputs within 1e-4, after the prompt too; the method's trace."""
     torch.manual_seed(len(data.vision[0]))
     tokens = torch.randint(4, 64, (1, steps))
@@ -134,7 +136,7 @@ def compare(model, method, data, choose: Callable[[Seen], list[int] | Chosen], s
     vision = data.vision[0].nonzero().flatten().tolist()
     left = method.schedule.after(len(vision))
     ids = torch.cat([data.inputs["input_ids"][0], tokens[0]])
-    expected, slowly, scores = slow(model, ids, vision, left, choose, method.positions, steps)
+    expected, slowly, scores = slow(model, ids, vision, left, choose, positions, steps)
     assert kept == slowly
     for layer, score in scores.items():
         torch.testing.assert_close(trace.scores[layer][0], torch.tensor(score), atol=1e-5, rtol=1e-4)
