@@ -31,7 +31,7 @@ class Seen:
         layer: number of the layer to come.
         x, ids: its input [n, width] and position ids [n].
         names: of each column, its position in the prompt.
-        vision, closing: columns of vision tokens, and of text behind the last of them.
+        vision, closing: columns of vision tokens, and of text behind the last that the prompt had.
         prompt: positions of all vision tokens that the prompt had.
         left: how many vision tokens are to be left.
         ran: the layers so far.
@@ -95,7 +95,8 @@ def slow(
         end = len(x) - steps
         if number in left:
             if left[number] < len(where):
-                closing, before = list(range(max(where) + 1, end)), (weights[:, :end, :end], keys[:end])
+                closing = [c for c in range(end) if names[c] > max(vision)]
+                before = weights[:, :end, :end], keys[:end]
                 seen = Seen(
                     model, number, x[:end], at[:end], names[:end], where, closing, vision, left[number], ran, *before
                 )
