@@ -31,7 +31,7 @@ class Seen:
         layer: number of the layer to come.
         x, ids: its input [n, width] and position ids [n].
         names: of each column, its position in the prompt.
-        vision, closing: columns of vision tokens, and of text behind the last of them.
+        vision, closing: columns of vision tokens, and of text behind the last that the prompt had.
         prompt: positions of all vision tokens that the prompt had.
         left: how many vision tokens are to be left.
         ran: the layers so far.
@@ -95,7 +95,8 @@ def slow(
         end = len(x) - steps
         if number in left:
             if left[number] < len(where):
-                closing, before = list(range(max(where) + 1, end)), (weights[:, :end, :end], keys[:end])
+                closing = [c for c in range(end) if names[c] > max(vision)]
+                before = weights[:, :end, :end], keys[:end]
                 seen = Seen(
                     model, number, x[:end], at[:end], names[:end], where, closing, vision, left[number], ran, *before
                 )
@@ -126,7 +127,9 @@ def fast(model, method, data, tokens: Tensor) -> tuple[Tensor, dict[int, list[in
     return torch.stack(found), {layer: left[0].tolist() for layer, left in trace.kept.items()}, trace
 
 
-def compare(model, method, data, choose: Callable[[Seen], list[int] | Chosen], steps: int = 3) -> object:
+def compare(
+    model, method, data, choose: Callable[[Seen], list[int] | Chosen], positions: str, steps: int = 3
+) -> object:
     """Kept sets and scores equal, outputs within 1e-4, after the prompt too; the method's trace."""
     torch.manual_seed(len(data.vision[0]))
     tokens = torch.randint(4, 64, (1, steps))
@@ -134,7 +137,7 @@ def compare(model, method, data, choose: Callable[[Seen], list[int] | Chosen], s
     vision = data.vision[0].nonzero().flatten().tolist()
     left = method.schedule.after(len(vision))
     ids = torch.cat([data.inputs["input_ids"][0], tokens[0]])
-    expected, slowly, scores = slow(model, ids, vision, left, choose, method.positions, steps)
+    expected, slowly, scores = slow(model, ids, vision, left, choose, positions, steps)
     assert kept == slowly
     for layer, score in scores.items():
         torch.testing.assert_close(trace.scores[layer][0], torch.tensor(score), atol=1e-5, rtol=1e-4)

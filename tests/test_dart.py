@@ -12,8 +12,8 @@ from v2drop import METHODS, Schedule
 from v2drop.methods.dart import _places
 
 DART = METHODS["dart"]
-ROWS = ["ttvvvvvvvvvvvvvvvvtttttt", "vvvvvvvvt", "tvvvvvvvvvttvvvvvvttt"]
-SCHEDULES = [{1: 5}, {2: 0.5}, {1: 0.7, 3: 2}, {1: 6, 2: 3, 3: 1}, {2: 7, 4: 0}]
+ROWS = ["ttvvvvvvvvvvvvvvvvtttttt", "vvvvvvvvt", "tvvvvvvvvvttvvvvvvttt", "t" + "v" * 40 + "ttttttt"]
+SCHEDULES = [{1: 5}, {1: 0.9, 3: 0.6}, {2: 0.5}, {1: 0.7, 3: 2}, {1: 6, 2: 3, 3: 1}, {2: 7, 4: 0}]
 
 
 def dissimilarity(seen, a, b):
@@ -41,7 +41,7 @@ def reference(seen, pivots=None):
 @settings(max_examples=30)
 @given(row=st.sampled_from(ROWS), seed=st.integers(0, 99), left=st.sampled_from(SCHEDULES))
 def test_is_the_reference(family, row, seed, left):
-    compare(toy(family), DART(Schedule(left)), batch(family, [row], seed=seed), reference)
+    compare(toy(family), DART(Schedule(left)), batch(family, [row], seed=seed), reference, "keep")
 
 
 def test_states_are_compared_behind_the_final_norm():
@@ -50,7 +50,7 @@ def test_states_are_compared_behind_the_final_norm():
     model = FAMILIES["llama"]().eval().requires_grad_(False)
     model.model.norm.weight.copy_(torch.rand(WIDTH).mul(4).exp())
     for seed in range(8):
-        compare(model, DART(Schedule({2: 8})), batch("llama", ROWS[:1], seed=seed), reference)
+        compare(model, DART(Schedule({2: 8})), batch("llama", ROWS[:1], seed=seed), reference, "keep")
 
 
 @pytest.mark.parametrize("pivots", [(5,), (20, 4, 19, 9, 7), (23, 18), tuple(range(17, 1, -1))])
@@ -59,7 +59,7 @@ def test_is_the_reference_with_the_pivots_in_their_given_order(pivots, left):
     for seed in range(5):
         data = batch("llama", ROWS[:1], seed=seed)
         method = DART(Schedule(left), pivots=pivots)
-        compare(toy("llama"), method, data, lambda seen: reference(seen, list(pivots)))
+        compare(toy("llama"), method, data, lambda seen: reference(seen, list(pivots)), "keep")
 
 
 def test_the_order_of_pivots_matters_and_by_default_is_that_of_the_norms():
@@ -74,7 +74,7 @@ def test_the_order_of_pivots_matters_and_by_default_is_that_of_the_norms():
         )
         return reference(seen)
 
-    compare(toy("llama"), DART(Schedule({2: 10})), data, watch)
+    compare(toy("llama"), DART(Schedule({2: 10})), data, watch, "keep")
     kept = []
     for pivots in (None, found["pivots"], found["pivots"][::-1]):
         with DART(Schedule({2: 10}), pivots=pivots)(toy("llama"), **data.options) as trace:
@@ -127,6 +127,24 @@ def test_by_hand():
         (0, [0, 0, 0, 0, 0]),
     ]:
         assert _places(unlike, itself, there, torch.tensor([[left]]))[0].tolist() == expected, left
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_row_with_few_vision_tokens_and_much_text_is_what_it_is_alone(side):
+    rows, model, method = (
+        ["v" * 20 + "t", "vvvvv" + "t" * 16, "vv" + "t" * 9],
+        toy("llama"),
+        DART(Schedule({1: 0.6, 3: 0.2})),
+    )
+    data = batch("llama", rows, side)
+    with method(model, **data.options) as trace:
+        model(**data.inputs, position_ids=data.positions)
+    for row in range(3):
+        there = data.present[row]
+        with method(model, vision_mask=data.vision[row, there][None]) as own:
+            model(input_ids=data.inputs["input_ids"][row, there][None])
+        for layer, score in own.scores.items():
+            assert torch.equal(trace.scores[layer][row, : score.shape[1]], score[0])
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def uneven():
 def test_is_the_reference(family, row, seed, left):
     model = uneven() if family == "uneven" else toy(family)
     data = batch("llama", [row], seed=seed)
-    compare(model, TransPrune(Schedule(left)), data, lambda seen: reference(seen, min(left)))
+    compare(model, TransPrune(Schedule(left)), data, lambda seen: reference(seen, min(left)), "repack")
 
 
 def test_a_transition_by_hand():

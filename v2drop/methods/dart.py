@@ -129,14 +129,13 @@ def _places(
         left: how many candidates are taken.
     """
     image = itself.any(2)
-    there = there & ~(image & (image.cumsum(1) > left))  # fewer are left than there are image pivots
-    image = image & there
-    place = image.cumsum(1) - 1
-    kept, n_pivots = image.sum(1, keepdim=True), there.sum(1, keepdim=True).clamp(min=1)
+    kept = torch.minimum(image.sum(1, keepdim=True), left)
+    n_pivots = there.sum(1, keepdim=True).clamp(min=1)
     share, over = (left - kept) // n_pivots, (left - kept) % n_pivots
     quotas = (share + (there.cumsum(1) <= over)) * there
     first = kept + quotas.cumsum(1) - quotas
-    places = torch.where(image[..., None] & itself, place[..., None], left[..., None]).amin(1)
+    place = torch.where(itself, image.cumsum(1)[..., None] - 1, left[..., None])
+    places = torch.minimum(place.amin(1), left)  # of more image pivots than are left, the first
     for pivot in range(there.shape[1]):
         free = places == left
         order = unlike[:, pivot].masked_fill(~free, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(1)
