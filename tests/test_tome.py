@@ -130,7 +130,8 @@ def test_a_budget_out_of_reach_is_refused_before_anything_runs():
         model.config.vision_feature_layer = 2
         with pytest.raises(ValueError, match="2 blocks of the tower that halve 16 patches leave 4"):
             ToMe(Schedule({0: 3}))(model)
-        ToMe(Schedule({0: 4}))(model)
+        for allowed in (0, 4):
+            ToMe(Schedule({0: allowed}))(model)
     finally:
         model.config.vision_feature_layer = original
 
@@ -144,18 +145,6 @@ def test_operators_that_take_no_bias_are_refused():
             ToMe(Schedule({0: 8}))(model)
     finally:
         config._attn_implementation = operator
-
-
-@pytest.mark.parametrize("name", ["tome", "downsample"])
-def test_a_count_for_a_row_of_several_pictures_is_refused(name):
-    model, data = toy("llava"), batch("llava", ["titttt", "ittit"])
-    method = METHODS[name]
-    with method(Schedule({0: 8}))(model), pytest.raises(ValueError, match=r"2 pictures of row 1.*Schedule\(\{0: 0.25"):
-        model(**data.inputs)
-    for left in (0, 1000):  # no doubt about these
-        with method(Schedule({0: left}))(model) as trace:
-            model(**data.inputs)
-        assert trace.vision_tokens[0] == [min(left, 16), min(left, 32)]
 
 
 @pytest.mark.parametrize("left", [0.5, 8, 3, 0.1, 15])

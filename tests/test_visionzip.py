@@ -91,21 +91,3 @@ def test_a_picture_that_keeps_everything_is_left_as_it_is_also_beside_one_that_d
     plain = model(input_ids=data.inputs["input_ids"][:1, -22:], pixel_values=data.inputs["pixel_values"][:1])
     torch.testing.assert_close(got, plain.logits[0, -1], atol=1e-5, rtol=1e-5)
     assert kept(trace) == data.vision[0].nonzero().flatten().tolist()
-
-
-def test_beams_take_the_class_token_of_their_own_picture():
-    model, data = toy("llava"), batch("llava", ["tittt", "tittt"])
-    options = {"max_new_tokens": 1, "do_sample": False, "output_scores": True, "return_dict_in_generate": True}
-    with VisionZip(Schedule({0: 1}))(model) as trace:
-        plain = model(**data.inputs).logits[:, -1].log_softmax(-1)
-        beams = model.generate(**data.inputs, num_beams=2, **options).scores[0]
-    assert trace.kept[0].tolist() == [[-1]] * len(trace.kept[0])
-    torch.testing.assert_close(beams[::2], plain, atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(plain[0], plain[1])
-
-
-def test_it_needs_notes_of_this_run():
-    model, data = toy("llava"), batch("llava", ["tit"])
-    features = model.get_image_features(data.inputs["pixel_values"])
-    with VisionZip(Schedule({0: 3}))(model), pytest.raises(ValueError, match="Pass pixel_values"):
-        model(input_ids=data.inputs["input_ids"], mm_encoder_outputs={"image": features})

@@ -8,7 +8,7 @@ from plain import decoder_layer, logits, projected, tower_embeddings, tower_laye
 from toys import IMAGE_ID, IMAGE_TOKENS, LAYERS, toy
 
 CASES = pytest.mark.parametrize(
-    ("pattern", "left"), [("titttt", 5), ("tit", 1), ("ittit", 9), ("it", 0), ("tiit", 17), ("tit", 15)]
+    ("pattern", "left"), [("titttt", 5), ("tit", 1), ("ittit", 9), ("it", 0), ("itiit", 17), ("tit", 15)]
 )
 
 

@@ -38,12 +38,9 @@ class TowerWatcher(Watcher):
 
     def of(self, values: Shaped[Tensor, "images patches *rest"], candidates: Candidates) -> Tensor:
         """What is said of every patch, for the candidates, [batch, vision, ...]; anything in padding."""
-        images, per_picture = values.shape[:2]
-        numbers = patches(candidates).masked_fill(~candidates.real, 0)
-        # Beams repeat rows, and `generate` may have run the tower before that.
-        times = max(1, int(candidates.whole.placeholders.sum()) // (images * per_picture))
-        numbers = numbers // per_picture // times * per_picture + numbers % per_picture
-        return values.flatten(0, 1)[numbers.clamp(max=images * per_picture - 1)]
+        known = values.shape[0] * values.shape[1]
+        numbers = patches(candidates, known).masked_fill(~candidates.real, 0)
+        return values.flatten(0, 1)[numbers.clamp(max=known - 1)]
 
     def check(self, candidates: Candidates) -> None:
         """Refuse candidates of other pictures than those the tower saw last.
@@ -83,8 +80,13 @@ class TowerWatcher(Watcher):
         return logits.softmax(-1)[:, :, 1:]
 
 
-def patches(candidates: Candidates) -> Ranks:
+def patches(candidates: Candidates, known: int | None = None) -> Ranks:
     """Which patch of all pictures of the batch, laid end to end, each candidate is; anything in padding.
+
+    Args:
+        candidates: of a prompt.
+        known: patches that the tower saw. Beams repeat rows, and `generate` may have run the tower before that: then
+            the copies of a row share its patches.
 
     Raises:
         ValueError: the image placeholders are not known.
@@ -92,5 +94,8 @@ def patches(candidates: Candidates) -> Ranks:
     placeholders = candidates.whole.placeholders
     if placeholders is None:
         raise ValueError("with inputs_embeds nobody knows which picture a token is of; pass input_ids.")
-    numbers = placeholders.flatten().cumsum(0).view_as(placeholders) - 1
+    counts = placeholders.sum(1)
+    times = max(1, int(counts.sum()) // known) if known else 1
+    before = (counts[::times].cumsum(0) - counts[::times]).repeat_interleave(times)[: len(counts)]
+    numbers = placeholders.cumsum(1) - 1 + before[:, None]
     return numbers.gather(1, candidates.whole.position)

@@ -22,10 +22,10 @@ from v2drop.watcher import Watcher
 class Downsample(InTower):
     """A picture is resized (bicubic, antialiased) to so few patches that the tower gives no more tokens than are left.
 
-    Of the grids that fit, with at least as many columns as rows and at most twice as many, the one with the most
-    patches is taken, and of these the squarest: 8 x 8 for 64 of 24 x 24, 8 x 16 for 128, 12 x 16 for 192. Where none
-    hits the count, fewer tokens are left. The tower interpolates its position embeddings. A token goes by the patch of
-    the full picture nearest to its centre. This is written from the idea; no released code was read.
+    Of the grids that fit, with at least as many columns as rows and at most twice as many, the one of most patches is
+    taken, and of these the squarest: 8 x 8 for 64 of 24 x 24, 8 x 16 for 128, 12 x 16 for 192. Where none hits the
+    count, fewer tokens are left. The tower interpolates its position embeddings. A token goes by the patch of the full
+    picture nearest to its centre. This is written from the idea; no released code was read.
     """
 
     released: ClassVar[Schedule] = Schedule({0: 0.25}, label="half of each side")
@@ -51,7 +51,6 @@ class ResizingWatcher(ShortTowerWatcher):
     def _resize(self, left: int, tower: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         size = tower.config.patch_size
         side = tower.config.image_size // size
-        self.token = self.home = None
         if left >= side**2:
             return None
         kwargs = checks.by_name(tower, args, kwargs)
