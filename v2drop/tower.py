@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from v2drop.candidates import Candidates
@@ -36,7 +36,7 @@ class TowerWatcher(Watcher):
     def _note(self, name: str, _: nn.Module, __: tuple, output: Tensor) -> None:
         self._seen[name] = output
 
-    def of(self, values: Float[Tensor, "images patches *rest"], candidates: Candidates) -> Tensor:
+    def of(self, values: Shaped[Tensor, "images patches *rest"], candidates: Candidates) -> Tensor:
         """What is said of every patch, for the candidates, [batch, vision, ...]; anything in padding."""
         known = values.shape[0] * values.shape[1]
         numbers = patches(candidates, known).masked_fill(~candidates.real, 0)
