@@ -3,7 +3,8 @@
 import pytest
 import torch
 from test_cleanup import footprint
-from toys import IMAGE_ID, batch, toy
+from toys import IMAGE_ID, TEXT, batch, toy
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from v2drop import METHODS, Schedule
 
@@ -15,7 +16,7 @@ IN_TOWER = [name for name in BEFORE if not METHODS[name].exact_count and not MET
 @EVERY
 @pytest.mark.parametrize("left", [0.0, 0.1, 0.5])
 def test_beams_get_their_own_rows_pictures(name, left):
-    model, data = toy("llava"), batch("llava", ["tittt", "titit", "tttt"])
+    model, data = toy("llava"), batch("llava", ["tittt", "titit", "tttt", "titt"])
     options = {"max_new_tokens": 1, "do_sample": False, "output_scores": True, "return_dict_in_generate": True}
     with METHODS[name](Schedule({0: left}))(model):
         plain = model(**data.inputs).logits[:, -1].log_softmax(-1)
@@ -55,12 +56,12 @@ def test_a_prompt_without_pictures_is_the_plain_model_also_after_one_with(name):
 
 @EVERY
 def test_features_of_another_run_are_refused_where_the_tower_is_read(name):
-    model, data = toy("llava"), batch("llava", ["tit"])
+    model, data = toy("llava"), batch("llava", ["tiit", "it", "it"])
     if not METHODS[name].needs_tower:
         pytest.skip(f"{name} declares that it reads embeddings alone")
     features = model.get_image_features(data.inputs["pixel_values"])
-    other = batch("llava", ["tit"], seed=1)
-    with METHODS[name](Schedule({0: 4}))(model):
+    other = batch("llava", ["tit", "ti"], seed=1)  # half as many pictures, as if rows had been repeated
+    with METHODS[name](Schedule({0: 0.5}))(model):
         for _ in range(2):
             with pytest.raises(ValueError, match="Pass pixel_values"):
                 model(input_ids=data.inputs["input_ids"], mm_encoder_outputs={"image": features})
@@ -114,3 +115,20 @@ def test_a_count_for_a_row_of_several_pictures_is_refused(name):
         with method(Schedule({0: left}))(model) as trace:
             model(**data.inputs)
         assert trace.vision_tokens[0] == [min(left, 16), min(left, 32)]
+
+
+@pytest.mark.parametrize("left", [64, 128, 192, 208])
+def test_budgets_of_the_papers_are_met_on_a_tower_of_the_real_grid(left):
+    """24 x 24 patches, 24 blocks, of which 23 give the features, as in LLaVA-1.5; only the width is a toy's."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 24, "num_attention_heads": 2}
+    vision = CLIPVisionConfig(**sizes, image_size=336, patch_size=14)
+    config = LlavaConfig(vision_config=vision, text_config=LlamaConfig(**TEXT), image_token_index=IMAGE_ID)
+    model = LlavaForConditionalGeneration(config).eval().requires_grad_(False)
+    ids = torch.tensor([[5, *[IMAGE_ID] * 576, 6, 7]])
+    for name in BEFORE:
+        with METHODS[name](Schedule({0: left}))(model) as trace:
+            model(input_ids=ids, pixel_values=torch.randn(1, 3, 336, 336))
+        assert trace.lengths == [left + 3] * len(trace.lengths), name
+        if name == "tome":
+            assert trace.scores[0].sum() == 576 and (trace.scores[0] > 0).sum() == left
