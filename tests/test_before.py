@@ -126,7 +126,7 @@ def test_budgets_of_the_papers_are_met_on_a_tower_of_the_real_grid(left):
     config = LlavaConfig(vision_config=vision, text_config=LlamaConfig(**TEXT), image_token_index=IMAGE_ID)
     model = LlavaForConditionalGeneration(config).eval().requires_grad_(False)
     ids = torch.tensor([[5, *[IMAGE_ID] * 576, 6, 7]])
-    for name in BEFORE:
+    for name in [name for name in BEFORE if not METHODS[name].needs_frames]:
         with METHODS[name](Schedule({0: left}))(model) as trace:
             model(input_ids=ids, pixel_values=torch.randn(1, 3, 336, 336))
         assert trace.lengths == [left + 3] * len(trace.lengths), name

@@ -23,8 +23,8 @@ def test_a_planted_trend_is_divided_out_and_what_is_left_is_the_content():
     torch.testing.assert_close(divided((content * trend).tolist()), content / content.log().mean().exp())
 
 
-@pytest.mark.parametrize("attention", [[0.0, 0.0], [0.3], [0.0, 0.2]])
-def test_without_two_weights_there_is_no_trend(attention):
+@pytest.mark.parametrize("attention", [[0.0, 0.0], [0.3], [0.0, 0.2], [0.1, 0.3], [0.1, 0.0, 0.3]])
+def test_through_fewer_than_three_weights_there_is_no_trend(attention):
     assert divided(attention).tolist() == torch.tensor(attention).tolist()
 
 

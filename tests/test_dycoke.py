@@ -17,11 +17,11 @@ def frames(n, size=SIZE, dim=6, seed=0):
     return torch.randn(1, n * size, dim)
 
 
-def kept(hidden, left, size=SIZE):
+def kept(hidden, left, size=SIZE, **options):
     n = hidden.shape[1]
     real = torch.ones(1, n, dtype=torch.bool)
     seen = Candidates(0, hidden, None, torch.arange(n)[None], real, [n], [n], [left])
-    method = DyCoke(Schedule({0: left}), frame_tokens=size)
+    method = DyCoke(Schedule({0: left}), frame_tokens=size, **options)
     choice = method.choose(seen, method.score(seen))
     assert choice.left == [int(choice.keep.sum())]
     return choice.keep[0].nonzero().flatten().tolist()
@@ -49,13 +49,37 @@ def test_stage_one_is_the_two_passes_and_few_or_odd_frames_are_not_lost(n, k):
     hidden = frames(n, seed=n)
     expected = released(hidden, k)
     assert kept(hidden, len(expected)) == expected
+    assert kept(hidden, hidden.shape[1], ratio=k) == expected
+
+
+def test_the_default_drops_the_ratio_whatever_the_number_of_frames():
+    method = DyCoke.default(toy("llava"))
+    for n in range(1, 7):
+        data = batch("llava", ["t" + "i" * n + "tt"])
+        with method(toy("llava")) as trace:
+            toy("llava")(**data.inputs)
+        pruned = len(compared(n))
+        assert trace.vision_tokens[0] == [16 * (n - pruned) + 4 * pruned]  # 4 = int(0.3 * 16)
+
+
+@pytest.mark.parametrize("inputs", ["embeddings", "text"])
+def test_frames_that_nobody_knows_are_asked_for(inputs):
+    family = "llama" if inputs == "text" else "llava"
+    data, model = batch(family, ["tvvvvtt" if inputs == "text" else "tiitt"]), toy(family)
+    mask = {"vision_mask": data.vision}
+    given = data.inputs if inputs == "text" else {"inputs_embeds": torch.randn(1, data.vision.shape[1], 32)}
+    with DyCoke(Schedule({0: 0.5}))(model, **mask), pytest.raises(ValueError, match="pass frame_tokens="):
+        model(**given)
+    with DyCoke(Schedule({0: 0.5}), frame_tokens=2)(model, **mask) as trace:
+        model(**given)
+    assert trace.vision_tokens[0][0] < int(data.vision.sum())
 
 
 def test_the_released_ratio_on_32_frames_of_196():
     hidden = frames(32, 196, dim=3)
     got = kept(hidden, 3098, size=196)
+    assert kept(hidden, 6272, size=196, ratio=0.7) == got
     assert len(got) == 3098 and got == released(hidden, 0.7, size=196)
-    assert DyCoke.released.after(6272) == {0: 3098}
 
 
 def test_what_is_left_is_shared_out_and_whole_frames_stay():
@@ -110,11 +134,12 @@ def test_stage_two_hides_what_is_not_looked_at(seed, operator, deep):
     ids = torch.cat([data.inputs["input_ids"], tokens], 1)[0]
     expected, unseen = second_stage(model, ids, data.vision[0], 0.5, deep)
     got = []
-    with DyCoke(Schedule({0: 1.0}), seen=0.5, deep=deep)(model, **data.options):
+    with DyCoke(Schedule({0: 1.0}), seen=0.5, deep=deep, frame_tokens=2)(model, **data.options):
         cache = model(**data.inputs).past_key_values
         for i in range(6):
             got.append(model(input_ids=tokens[:, i : i + 1], past_key_values=cache).logits[0, -1])
-    assert unseen.any()
+    hidden = unseen.any(1)[-6:].tolist()
+    assert hidden[0] and (seed or len(set(hidden)) == 2)  # steps that are alike see everything
     torch.testing.assert_close(torch.stack(got), expected[-6:].float(), atol=1e-4, rtol=1e-4)
     plain = model(ids[None]).logits[0, -6:]
     assert (plain - torch.stack(got)).abs().max() > 1e-3
@@ -156,9 +181,11 @@ def test_stage_two_generates():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"frame_tokens": 0}, "frame_tokens must be an int of 1 or more, or None; got 0"),
+        ({"frame_tokens": 0}, "frame_tokens must be an int of 1 or more; got 0"),
+        ({"frame_tokens": True}, "frame_tokens must be an int of 1 or more; got True"),
+        ({"ratio": -0.1}, r"ratio must be a share in \[0, 1\], or None; got -0.1"),
         ({"seen": 1.5}, r"seen must be a share in \[0, 1\], or None; got 1.5"),
-        ({"seen": 0.5, "deep": 0}, "deep must be a layer from 1 on; got 0"),
+        ({"seen": 0.5, "deep": 0}, "deep must be an int of 1 or more; got 0"),
     ],
 )
 def test_wrong_options_are_refused(options, message):
@@ -169,3 +196,18 @@ def test_wrong_options_are_refused(options, message):
 def test_a_layer_the_model_does_not_have_is_refused():
     with pytest.raises(ValueError, match=f"one of the {LAYERS} layers, from 1 on; got {LAYERS}"):
         DyCoke(Schedule({0: 0.5}), seen=0.5, deep=LAYERS)(toy("llava"))
+
+
+def test_stage_two_forgets_vision_tokens_that_a_crop_took():
+    """What comes at their columns is text, and seen."""
+    model = toy("llama")
+    long = batch("llama", ["tvvvvvvvvttt"])
+    method = DyCoke(Schedule({0: 1.0}), seen=0.5, deep=2, frame_tokens=2)
+    ids = torch.cat([long.inputs["input_ids"][0, :3], torch.tensor([7, 9])])
+    vision = torch.tensor([False, True, True])
+    expected, _ = second_stage(model, ids, vision, 0.5, 2)
+    with method(model, **long.options):
+        cache = model(**long.inputs).past_key_values
+        cache.crop(-9)
+        got = [model(input_ids=ids[None, i : i + 1], past_key_values=cache).logits[0, -1] for i in (3, 4)]
+    torch.testing.assert_close(torch.stack(got), expected[-2:].float(), atol=1e-4, rtol=1e-4)

@@ -82,3 +82,18 @@ def test_refuses_what_is_no_number_of_heads(heads):
     object.__setattr__(method, "heads", heads)
     with pytest.raises(ValueError, match=f"heads must be an int of 1 or more; got {heads}"):
         method.__post_init__()
+
+
+def test_heads_are_chosen_by_each_row_alone():
+    """Two of four: padding must not vote."""
+    rows, model = ["tvvvvvvttt", "ttvvvvvvvvvvvvvvttttt", "vvvvtt"], toy("llama")
+    data, method = batch("llama", rows), SparseVLMPlus(Schedule({1: 4, 3: 2}), heads=2)
+    with method(model, **data.options) as together:
+        model(**data.inputs, position_ids=data.positions)
+    for row in range(len(rows)):
+        there = data.present[row]
+        with method(model, vision_mask=data.vision[row : row + 1, there]) as alone:
+            model(input_ids=data.inputs["input_ids"][row : row + 1, there])
+        for layer in (1, 3):
+            n = alone.scores[layer].shape[1]
+            torch.testing.assert_close(together.scores[layer][row, :n], alone.scores[layer][0], atol=1e-6, rtol=1e-4)

@@ -27,6 +27,9 @@ class Budgeted:
     def drop_layers(cls, n_layers: int) -> tuple[int, ...]:
         """The released layers, at the same depths of a decoder of `n_layers`; two that fall together are one.
 
+        Raises:
+            ValueError: the decoder has too few layers.
+
         >>> from v2drop import V2Drop
         >>> V2Drop.drop_layers(32), V2Drop.drop_layers(12)
         ((3, 17, 22), (1, 6, 8))
@@ -35,9 +38,14 @@ class Budgeted:
 
     @classmethod
     def _scaled(cls, n_layers: int) -> dict[int, float]:
+        if n_layers <= cls.first_layer:
+            raise ValueError(
+                f"{cls.__name__} drops from layer {cls.first_layer} on; the decoder must have more; got {n_layers}."
+            )
         scaled = {}
         for layer, share in cls.released.left.items():
-            scaled[min(max(round(layer / RELEASED_DEPTH * n_layers), cls.first_layer), n_layers - 1)] = share
+            first = max(cls.first_layer, min(layer, n_layers - 1, 1))  # a later layer does not become the entry
+            scaled[min(max(round(layer / RELEASED_DEPTH * n_layers), first), n_layers - 1)] = share
         return scaled
 
     @classmethod

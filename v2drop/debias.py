@@ -8,9 +8,10 @@ from v2drop.types import Ranks, Real, Scores
 def divide_trend(attention: Scores, rank: Ranks, real: Real) -> Scores:
     r"""Attention divided by an exponential of the token's rank, fitted to each row.
 
-    The trend is :math:`e^{\alpha + \beta j}`, j the rank, :math:`\alpha, \beta` by least squares of the logarithm
-    over the row's own tokens, so nothing is calibrated beforehand; a content that happens to lie at one end counts as
-    trend. Zero attention stays zero and does not enter the fit; of fewer than two tokens there is no trend.
+    The trend is :math:`e^{\alpha + \beta j}`, j the rank, :math:`\alpha, \beta` by least squares of the logarithm over
+    the row's own tokens, so nothing is calibrated beforehand; a content that happens to lie at one end counts as trend.
+    Zero attention stays zero and does not enter the fit; of fewer than three tokens there is no trend. The paper also
+    zeroes the padding tokens of tiled pictures, which the families here do not have.
 
     Args:
         attention: not negative.
@@ -29,4 +30,4 @@ def divide_trend(attention: Scores, rank: Ranks, real: Real) -> Scores:
     centred = ((rank - middle) * seen).to(attention.dtype)
     slope = (centred * logarithm).sum(1, keepdim=True) / centred.square().sum(1, keepdim=True).clamp(min=1e-12)
     trend = torch.exp(level + slope * (rank - middle).to(attention.dtype))
-    return torch.where(seen & (count > 1), attention / trend, attention)
+    return torch.where(seen & (count > 2), attention / trend, attention)

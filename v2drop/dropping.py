@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from v2drop import checks
 from v2drop.head import finite_gradients
+from v2drop.layout import with_states
 from v2drop.memory import Memory
-from v2drop.models import locate
+from v2drop.models import Parts, locate
 from v2drop.prompt import Prompt
 from v2drop.run import Run
 from v2drop.sight import Beside
@@ -59,10 +60,17 @@ class Dropping:
 
     def __enter__(self) -> Trace:
         """Hook the model."""
-        parts = self._parts
-        if parts.decoder in _active:
+        if self._parts.decoder in _active:
             raise ValueError("the model is already inside a dropping `with`; leave that one first.")
-        _active.add(parts.decoder)
+        _active.add(self._parts.decoder)
+        try:
+            self._hook(self._parts)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self._trace
+
+    def _hook(self, parts: Parts) -> None:
         if parts.receiver is not None:
             self._handles.append(parts.receiver.register_forward_pre_hook(self._see_ids, with_kwargs=True))
         self._handles.append(parts.decoder.register_forward_pre_hook(self._before_decoder, with_kwargs=True))
@@ -71,7 +79,6 @@ class Dropping:
             self._handles.append(layer.register_forward_pre_hook(partial(self._before_layer, number), with_kwargs=True))
         self._handles.append(parts.decoder.register_forward_hook(self._after_decoder, always_call=True))
         self._handles += finite_gradients(parts.head)
-        return self._trace
 
     def __exit__(self, *exception: object) -> None:
         """Take every hook away again, whatever happened."""
@@ -87,8 +94,8 @@ class Dropping:
         """A copy of a hooked model keeps hooks that lead here, where it is refused."""
         return self
 
-    def _forget(self) -> None:
-        self._placeholders = self._previous = self._run = self._thread = None
+    def _forget(self, placeholders: Tensor | None = None) -> None:
+        self._placeholders, self._previous, self._run, self._thread = placeholders, None, None, None
 
     def _see_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         checks.ours(module is self._parts.receiver, self._thread)
@@ -99,9 +106,8 @@ class Dropping:
         checks.ours(module is self._parts.decoder, self._thread)
         kwargs = checks.by_name(module, args, kwargs)
         checks.forward(module, kwargs)
-        placeholders = self._placeholders
-        self._forget()
-        self._thread, self._placeholders = get_ident(), placeholders
+        self._forget(placeholders := self._placeholders)
+        self._thread = get_ident()
         cache = kwargs.get("past_key_values")
         self._past = past = 0 if cache is None else cache.get_seq_length()
         if past:
@@ -135,8 +141,8 @@ class Dropping:
         if narrowed is None:
             return kwargs
         kwargs = self._prompt.enter(narrowed[0], kwargs)
-        self._run, states = self._new_run(self._prompt), narrowed[2]
-        return kwargs | {"inputs_embeds": states, "input_ids": None}
+        self._run = self._new_run(self._prompt)
+        return kwargs | {"inputs_embeds": narrowed[2], "input_ids": None}
 
     def _go_on(self, kwargs: dict, past: int) -> dict:
         """Generation, or any tokens after the prefill: the caches of some layers are shorter."""
@@ -157,12 +163,10 @@ class Dropping:
         elif run is not None:
             states = self._narrow(layer, states, kwargs)
         if not self._past:
-            if layer == 0:
-                self._memory.note(
-                    kwargs.get("past_key_values"), self._prompt
-                )  # made by the decoder, if the caller gave none
-            self._trace.lengths.append(states.shape[1])
-            self._trace.vision_tokens.append([0] * len(states) if run is None else list(self._prompt.left))
+            if layer == 0:  # the decoder has made the cache by now, if the caller gave none
+                self._memory.note(kwargs.get("past_key_values"), self._prompt)
+            left, of = ([0] * len(states),) * 2 if run is None else (list(self._prompt.left), self._prompt.of)
+            self._trace.note(states.shape[1], left, of)
         if run is None or run.keys is None:
             return None
         kwargs = run.cut(kwargs)
@@ -193,8 +197,4 @@ class Dropping:
         self._watcher.forget()
         if output is None or run is None or run.past:  # None: an exception broke the pass off
             return output
-        whole = self._prompt.restored(output[0])
-        if isinstance(output, tuple):
-            return (whole, *output[1:])
-        output.last_hidden_state = whole
-        return output
+        return with_states(output, self._prompt.restored(output[0]))

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import Cache
 
+from v2drop import checks
 from v2drop.attention import turn
 from v2drop.candidates import top
 from v2drop.entries import share_of
@@ -25,7 +26,8 @@ class DynamicWatcher(Watcher):
 
     At every step the new token's attention in layer - 1 is compared with that of the step before. Where its cosine over
     the row's vision tokens is below 0.9 (and at the first step) the `share` of them with the largest weights is seen,
-    else all of them. The cache holds all of them throughout, so no memory is saved.
+    else all of them. The cache holds all of them throughout, so no memory is saved. Tokens that come several at a time
+    (a chunk, drafts) see all of them.
     """
 
     def __init__(self, layer: int, share: float) -> None:
@@ -33,6 +35,7 @@ class DynamicWatcher(Watcher):
         self._layer, self._share = layer, share
         self._entering: tuple[Flags, Flags] | None = None
         self._vision: WeakKeyDictionary[Cache, tuple[Flags, Flags]] = WeakKeyDictionary()  # and what is no padding
+        self._counts: WeakKeyDictionary[Cache, list[int]] = WeakKeyDictionary()  # asked of the device once a prompt
         self._before: WeakKeyDictionary[Cache, Tensor] = WeakKeyDictionary()
         self._query: Tensor | None = None
         self._hidden: Bool[Tensor, "batch key"] | None = None
@@ -48,6 +51,7 @@ class DynamicWatcher(Watcher):
     def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
         """On the self-attention of the layer before, and on all layers from there on."""
         attention = parts.layers[self._layer - 1].self_attn
+        self._flat = checks.wants_flat_mask(parts.decoder)
         handles = [
             attention.q_proj.register_forward_hook(self._note),
             attention.register_forward_hook(self._look, with_kwargs=True),
@@ -63,7 +67,8 @@ class DynamicWatcher(Watcher):
         if cache is None:
             return
         if self._entering is not None:  # the prompt itself
-            self._vision[cache] = self._entering
+            self._vision[cache], self._counts[cache] = self._entering, self._entering[0].sum(1).tolist()
+            self._before.pop(cache, None)
         elif cache in self._vision and self._query.shape[1] == 1:
             self._hidden = self._chosen(module, kwargs["position_embeddings"], cache)
 
@@ -71,12 +76,17 @@ class DynamicWatcher(Watcher):
     def _chosen(self, module: nn.Module, angles: tuple[Tensor, Tensor], cache: Cache) -> Bool[Tensor, "batch key"]:
         """The vision tokens that nobody deep will see at this step."""
         keys = cache.layers[module.layer_idx].keys
-        vision, present = (_grown(flags, keys.shape[2]) for flags in self._vision[cache])
-        since = torch.arange(keys.shape[2], device=vision.device) >= self._vision[cache][0].shape[1]
+        past = keys.shape[2] - 1
+        if past < self._vision[cache][0].shape[1]:  # the cache was cropped: what comes now is no vision token
+            self._vision[cache] = tuple(flags[:, :past] for flags in self._vision[cache])
+            self._counts[cache] = self._vision[cache][0].sum(1).tolist()
+        length = self._vision[cache][0].shape[1]
+        vision, present = (_grown(flags, past + 1) for flags in self._vision[cache])
+        since = torch.arange(past + 1, device=vision.device) >= length
         looked = _weights(module, self._query, angles, keys, present | since) * vision
         before = self._before.get(cache)
         self._before[cache] = looked
-        left = [share_of(self._share, n) for n in vision.sum(1).tolist()]
+        left = [share_of(self._share, n) for n in self._counts[cache]]
         hidden = vision & ~top(looked, vision, left)
         if before is None:
             return hidden
@@ -87,7 +97,7 @@ class DynamicWatcher(Watcher):
     def _hide(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict] | None:
         if self._hidden is None:
             return None
-        return args, kwargs | {"attention_mask": _without(kwargs.get("attention_mask"), self._hidden)}
+        return args, kwargs | {"attention_mask": _without(kwargs.get("attention_mask"), self._hidden, self._flat)}
 
 
 def _grown(flags: Flags, length: int) -> Tensor:
@@ -106,8 +116,10 @@ def _weights(
     return logits.masked_fill(~seen[:, None], -torch.inf).softmax(-1).mean(1)
 
 
-def _without(mask: Tensor | None, hidden: Bool[Tensor, "batch key"]) -> Tensor:
-    """A layer's attention mask, of any form, without some keys."""
+def _without(mask: Tensor | None, hidden: Bool[Tensor, "batch key"], flat: bool) -> Tensor:
+    """A layer's attention mask, of any form, without some keys; `flat`: the operator takes 2-D masks."""
+    if mask is None and flat:
+        return (~hidden).long()
     seen = ~hidden if mask is not None and mask.ndim == 2 else ~hidden[:, None, None]
     if mask is None or mask.dtype == torch.bool:
         return seen if mask is None else mask & seen

@@ -38,8 +38,9 @@ def check_falling(left: dict[int, int | float]) -> None:
 
 
 def share_of(share: float, n_tokens: int) -> int:
-    """The rounding rule: a share of `n_tokens` is rounded down, as the released codes do.
+    """The rounding rule: a share of `n_tokens` is rounded down.
 
+    So do most released codes; a fork of FastV's and DivPrune's round to the nearest.
     A product less than a millionth below a whole number is that number, for 0.29 * 100 is 28.999999999999996.
 
     >>> share_of(0.9, 100), share_of(0.7, 10), share_of(0.29, 100), share_of(0.5, 577)

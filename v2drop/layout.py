@@ -8,6 +8,7 @@ repeat some real column, no token may attend to them, and nothing is read from t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -90,6 +91,14 @@ def restore(x: Float[Tensor, "batch column dim"], layout: Layout, length: int) -
     full = x.new_full((len(x), length + 1, x.shape[-1]), torch.nan)
     full = full.scatter(1, layout_index[..., None].expand_as(x), x)
     return full[:, :length]
+
+
+def with_states(output: Any, states: Tensor) -> Any:
+    """A decoder's output with other hidden states."""
+    if isinstance(output, tuple):
+        return (states, *output[1:])
+    output.last_hidden_state = states
+    return output
 
 
 def mask_for(

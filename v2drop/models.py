@@ -107,7 +107,7 @@ def _pictures(model: nn.Module, family: Family) -> tuple[nn.Module | None, nn.Mo
     number = getattr(model.config, "vision_feature_layer", None)
     if getattr(tower, "config", None) is None or tower.config.model_type != "clip_vision_model":
         return None, None, 0
-    if not isinstance(number, int) or model.config.vision_feature_select_strategy != "default":
+    if not isinstance(number, int) or number == 0 or model.config.vision_feature_select_strategy != "default":
         return None, None, 0
     # hidden_states[0] enters the first layer, hidden_states[i] is the output of layer i - 1.
     layer = number - 1 if number > 0 else tower.config.num_hidden_layers + number

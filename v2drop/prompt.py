@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -110,7 +110,7 @@ class Prompt:
             with torch.no_grad():
                 score = self._checked(self.method.score(seen).detach(), real)
             choice = self.method.choose(seen, score)
-        trace.add(layer, Drop(seen.whole.position, real, score, choice))
+        trace.add(layer, Drop(seen.whole.position, real, score, replace(choice, states=None)))
         if choice.left == self.left:
             return None
         self.left = choice.left
@@ -172,7 +172,12 @@ class Prompt:
         Raises:
             ValueError: it was cropped so far that layers lost different tokens.
         """
-        croppable = 0 if self.entry is not None else self.tail if self.segments else self.length
+        if self.entry is not None and past < self.length:
+            raise ValueError(
+                f"after a drop at layer 0 a cache must not be cropped; got {past} of {self.length} tokens. Generation "
+                "with drafts (prompt_lookup_num_tokens, an assistant_model) needs drops at layer 1 or later."
+            )
+        croppable = self.tail if self.segments else self.length
         if past < self.length - croppable:
             raise ValueError(
                 f"the cache was cropped to {past} of the {self.length} tokens its prompt had, beyond its closing text; "

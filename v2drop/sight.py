@@ -57,7 +57,7 @@ def candidates(
         visible=visible,
         closing=prompt.closing.gather(1, layout.index) & layout.real,
         last=torch.where(visible, order, -1).amax(1, keepdim=True),
-        noted=None if prompt.noted is None else prompt.noted.gather(1, layout.index),
+        noted=None if prompt.noted is None else prompt.noted.gather(1, layout.index) & layout.real,
         angles=beside.angles,
         position=prompt.position.gather(1, origin),
         placeholders=beside.placeholders,

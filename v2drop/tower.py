@@ -34,7 +34,7 @@ class TowerWatcher(Watcher):
         return [module.register_forward_hook(partial(self._note, name)) for name, module in noted.items()]
 
     def _note(self, name: str, _: nn.Module, __: tuple, output: Tensor) -> None:
-        self._seen[name] = output
+        self._seen[name] = output if name in ("output", "projected") else output.detach()
 
     def of(self, values: Shaped[Tensor, "images patches *rest"], candidates: Candidates) -> Tensor:
         """What is said of every patch, for the candidates, [batch, vision, ...]; anything in padding."""

@@ -36,10 +36,12 @@ class Trace:
     Attributes:
         lengths: sequence length every decoder layer ran at in the prefill (of the longest row of a batch).
         vision_tokens: vision tokens every decoder layer ran on, `[layer][row]`.
+        prompt_tokens: vision tokens that could be dropped, per row.
     """
 
     lengths: list[int] = field(default_factory=list)
     vision_tokens: list[list[int]] = field(default_factory=list)
+    prompt_tokens: list[int] = field(default_factory=list)
     _drops: dict[int, Drop] = field(default_factory=dict, repr=False)
 
     @property
@@ -53,7 +55,7 @@ class Trace:
 
     @property
     def candidates(self) -> dict[int, Ranks]:
-        """Per drop layer: positions in the original sequence of the vision tokens scored, ascending; -1 pads."""
+        """Per drop layer: positions in the original sequence of the vision tokens scored, in reading order; -1 pads."""
         return {layer: drop.position.masked_fill(~drop.real, -1) for layer, drop in self._drops.items()}
 
     @property
@@ -81,10 +83,16 @@ class Trace:
         rows = self._rows()
         return sum(row[-1] for row in rows) / len(rows) if rows else 0.0
 
-    def _rows(self) -> list[tuple[int, ...]]:
+    def _rows(self) -> list[list[int]]:
         if not self.vision_tokens:
             raise ValueError("the trace is empty: run the model inside the `with` first.")
-        return [row for row in zip(*self.vision_tokens, strict=True) if any(row)]
+        return [row for *row, n in zip(*self.vision_tokens, self.prompt_tokens, strict=True) if n]
+
+    def note(self, length: int, left: list[int], of: list[int]) -> None:
+        """Note what a layer ran on: columns, and vision tokens per row, of how many."""
+        self.prompt_tokens = of
+        self.lengths.append(length)
+        self.vision_tokens.append(left)
 
     def add(self, layer: int, drop: Drop) -> None:
         """Note what a drop did."""
@@ -94,6 +102,7 @@ class Trace:
         """Forget the last prompt."""
         self.lengths.clear()
         self.vision_tokens.clear()
+        self.prompt_tokens = []
         self._drops.clear()
 
 

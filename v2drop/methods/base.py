@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
@@ -63,6 +63,10 @@ class Method(Budgeted, ABC):
         """
         if not isinstance(self.schedule, Schedule):
             raise ValueError(f"schedule must be a Schedule, as in Schedule({{3: 0.5}}); got {self.schedule!r}.")
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.type in (bool, "bool") and not isinstance(value, bool):
+                raise ValueError(f"{option.name} must be True or False; got {value!r}.")
         early = [layer for layer in self.schedule.layers if layer < self.first_layer]
         if early:
             raise ValueError(
@@ -112,8 +116,9 @@ class Method(Budgeted, ABC):
 
         A KV cache belongs to the `with` that made it. A vision token at the very end of a prompt always stays, for the
         next token is read there; without a KV cache `generate` runs each longer sequence as a prompt of its own, in
-        which that token is an ordinary one, and the trace is that of the last. Where a loss is taken at a dropped
-        position it is NaN: the token has no output.
+        which that token is an ordinary one, and the trace is that of the last. Generation with drafts (prompt lookup,
+        an assistant) prefills them with the prompt, so a method that `uses_query` asks them too and may keep other
+        tokens. Where a loss is taken at a dropped position it is NaN: the token has no output.
 
         Args:
             model: of a supported family (`v2drop.models.FAMILIES`), as transformers loads it.

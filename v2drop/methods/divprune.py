@@ -51,5 +51,5 @@ def spread_out(states: Float[Tensor, "picture dim"], most: int) -> Int[Tensor, "
         best = nearest.argmax()
         nearest = distance[best] if not chosen else torch.minimum(nearest, distance[best])
         chosen.append(best)
-        nearest = nearest.index_fill(0, torch.stack(chosen), -torch.inf)
+        nearest = nearest.index_fill(0, best[None], -torch.inf)  # for good: the minimum keeps it
     return torch.stack(chosen) if chosen else torch.zeros(0, dtype=torch.long, device=states.device)

@@ -28,7 +28,7 @@ class TransitionWatcher(Watcher):
 
     def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
         """On both modules of every layer from the one before the first drop to the one before the last."""
-        window = parts.layers[layers[0] - 1 : layers[-1]]
+        window = parts.layers[layers[0] - 1 : layers[-1]] if layers else []
         modules = [module for layer in window for module in (layer.self_attn, layer.mlp)]
         return [module.register_forward_hook(self._note, with_kwargs=True) for module in modules]
 
