@@ -132,7 +132,7 @@ def test_by_hand():
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_row_with_few_vision_tokens_and_much_text_is_what_it_is_alone(side):
     rows, model, method = (
-        ["v" * 20 + "t", "vvvvv" + "t" * 16, "vv" + "t" * 9],
+        ["v" * 30 + "t", "v" * 12 + "t" * 20, "vv" + "t" * 9],
         toy("llama"),
         DART(Schedule({1: 0.6, 3: 0.2})),
     )

@@ -59,12 +59,17 @@ def test_the_preference_can_be_negative_and_is_not_mended():
     assert logit_of_ones(22, 0, 4) < 0 < logit_of_ones(1, 0, 4)
 
 
-def test_a_batch_of_raters_equals_its_rows_scores():
-    data, model = batch("llama", ["tvvvvvvvvtttttt", "vvvvvvvvtt", "tvvvvt"]), toy("llama")
-    with SparseVLMPlus(Schedule({1: 4, 3: 2}), heads=2)(model, **data.options) as trace:
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_batch_of_raters_equals_its_rows_scores(heads, seed):
+    """With many more vision tokens in one row than in the others, whose heads padding must not choose."""
+    rows, model = ["t" + "v" * 24 + "tttttt", "vvvvvvtttttttttt", "tvvvvt"], toy("llama")
+    data = batch("llama", rows, seed=seed)
+    method = SparseVLMPlus(Schedule({1: 4, 3: 2}), heads=heads)
+    with method(model, **data.options) as trace:
         model(**data.inputs, position_ids=data.positions)
-    for row, width in enumerate((15, 10, 6)):
-        with SparseVLMPlus(Schedule({1: 4, 3: 2}), heads=2)(model, vision_mask=data.vision[row, -width:][None]) as own:
+    for row, width in enumerate(map(len, rows)):
+        with method(model, vision_mask=data.vision[row, -width:][None]) as own:
             model(input_ids=data.inputs["input_ids"][row, -width:][None])
         for layer in (1, 3):
             n = own.scores[layer].shape[1]

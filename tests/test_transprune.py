@@ -135,6 +135,18 @@ def test_generation_scores_the_prompt_once():
     assert all(torch.equal(first[layer], again[layer]) for layer in (2, 3))
 
 
+def test_layers_that_run_again_in_a_backward_pass_are_not_added():
+    torch.manual_seed(0)
+    model, data, scores = FAMILIES["llama"]().train(), batch("llama", ["tvvvvvvvtt"]), []
+    model.activation_checkpointing_enable()
+    x = model.model.embed_tokens(data.inputs["input_ids"]).detach().requires_grad_()
+    with TransPrune(Schedule({1: 5, 3: 2}))(model, **data.options) as trace:
+        for _ in range(2):
+            model(inputs_embeds=x, use_cache=False).logits[0, -1].sum().backward()
+            scores.append(trace.scores)
+    assert all(torch.equal(scores[0][layer], scores[1][layer]) for layer in (1, 3))
+
+
 def test_the_released_schedule():
     """Layers of numbers 7, 9 and 12, counted from 1, prune their outputs."""
     assert TransPrune.released.after(576) == {7: 504, 9: 360, 12: 72}

@@ -30,9 +30,12 @@ class TransitionWatcher(Watcher):
         """On both modules of every layer from the one before the first drop to the one before the last."""
         window = parts.layers[layers[0] - 1 : layers[-1]] if layers else []
         modules = [module for layer in window for module in (layer.self_attn, layer.mlp)]
+        self._first = modules[0]
         return [module.register_forward_hook(self._note, with_kwargs=True) for module in modules]
 
-    def _note(self, _: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
+    def _note(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
+        if module is self._first:
+            self.forget()  # what gradient checkpointing ran again after the last pass
         before = args[0] if args else kwargs["hidden_states"]
         after = output[0] if isinstance(output, tuple) else output
         self._new.append(transition(before.detach(), after.detach()))
