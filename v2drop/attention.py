@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import rotate_half
 
+from v2drop.layout import take
 from v2drop.models import Parts
 from v2drop.types import Flags, Queries, Ranks, States
 from v2drop.watcher import Watcher
@@ -28,21 +29,25 @@ class Projected:
     """Queries and keys of one self-attention, before rotation.
 
     Attributes:
-        queries, keys: [batch, column, heads, dim]; keys may have fewer heads.
+        queries: [batch, column, heads, dim], of all columns, or of `asked` alone.
+        keys: the same of all columns; they may have fewer heads.
         angles: cosines and sines that rotate them.
         scaling: of the logits.
+        asked: the columns that `queries` are of; None: all.
     """
 
-    queries: Heads
+    queries: Float[Tensor, "batch _ _heads angle"]
     keys: Heads
     angles: Angles
     scaling: float
+    asked: Queries | None = None
 
     @classmethod
-    def of_layer(cls, layer: nn.Module, states: States, angles: Angles) -> Projected:
-        """Of what a decoder layer is about to be given."""
+    def of_layer(cls, layer: nn.Module, states: States, angles: Angles, asked: Queries) -> Projected:
+        """Of what a decoder layer is about to be given; queries of some columns alone."""
         module, normed = layer.self_attn, layer.input_layernorm(states)
-        return cls(*(_heads(p(normed), module) for p in (module.q_proj, module.k_proj)), angles, module.scaling)
+        queries, keys = module.q_proj(take(normed, asked)), module.k_proj(normed)
+        return cls(_heads(queries, module), _heads(keys, module), angles, module.scaling, asked)
 
     def turned_keys(self) -> Heads:
         """Keys as the cache holds them."""
@@ -56,7 +61,7 @@ class Projected:
         """Attention weights, float32, with which some columns attend to all.
 
         Args:
-            queries: the columns that attend, per row.
+            queries: the columns that attend, per row; `asked`, if queries are of these alone.
             visible: columns that may be attended to, by themselves and what follows.
             whole_map: compute it for all columns and throw the rest away, as eager attention does.
         """
@@ -66,7 +71,7 @@ class Projected:
             return self.weights(every, visible).gather(2, rows)
         row = torch.arange(len(queries), device=queries.device)[:, None]
         cos, sin = (x.expand(len(queries), -1, -1)[row, queries][:, :, None] for x in self.angles)
-        asked = turn(self.queries[row, queries], cos, sin)
+        asked = turn(self.queries if self.asked is not None else self.queries[row, queries], cos, sin)
         keys = self.turned_keys().repeat_interleave(self.queries.shape[2] // self.keys.shape[2], 2)
         logits = torch.einsum("bqhd,bkhd->bhqk", asked.float(), keys.float()) * self.scaling
         column = torch.arange(visible.shape[1], device=visible.device)
@@ -114,7 +119,7 @@ def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + rotate_half(x) * sin
 
 
-def _heads(x: Tensor, module: nn.Module) -> Heads:
+def _heads(x: Tensor, module: nn.Module) -> Float[Tensor, "batch _ _heads angle"]:
     return x.unflatten(-1, (-1, module.head_dim))
 
 

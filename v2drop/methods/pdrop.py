@@ -40,6 +40,6 @@ class PDrop(Method):
     def score(self, candidates: Candidates) -> Scores:
         """Mean over heads."""
         whole = candidates.whole
-        projected = Projected.of_layer(whole.parts.layers[candidates.layer], whole.states, whole.angles)
+        projected = Projected.of_layer(whole.parts.layers[candidates.layer], whole.states, whole.angles, whole.last)
         score = on(projected.weights(whole.last, whole.visible), whole.columns)[:, :, 0].mean(1)
         return divide_trend(score, candidates.rank, candidates.real) if self.debias else score

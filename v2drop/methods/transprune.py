@@ -115,8 +115,8 @@ def transition(
 def _guided(candidates: Candidates) -> Scores:
     """Mean attention of the text behind the picture in the layer to come."""
     whole = candidates.whole
-    projected = Projected.of_layer(whole.parts.layers[candidates.layer], whole.states, whole.angles)
     text, there = flagged(whole.closing, int(whole.closing.sum(1).max()))
+    projected = Projected.of_layer(whole.parts.layers[candidates.layer], whole.states, whole.angles, text)
     weights = on(projected.weights(text, whole.visible), whole.columns).mean(1)
     part = there / there.sum(1, keepdim=True).clamp(min=1)
     return torch.einsum("btv,bt->bv", weights, part)
