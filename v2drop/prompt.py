@@ -39,6 +39,7 @@ class Prompt:
         tail: columns at the end that stay in every row; a cache may be cropped by these.
         entry: what a drop at layer 0 left of the caller's sequence.
         segments: what is left from each later drop layer on.
+        held: what caches hold from each layer on, and what these layers ran on, by which their position ids count.
         noted: what the method's `start` said.
     """
 
@@ -55,6 +56,7 @@ class Prompt:
     tail: int
     entry: Entry | None = None
     segments: dict[int, Layout] = field(default_factory=dict)
+    held: dict[int, tuple[Layout, Layout]] = field(default_factory=dict)
     noted: Flags | None = None
 
     @classmethod
@@ -180,7 +182,7 @@ class Prompt:
             )
         lengths, width = [], self.length
         for layer in range(n_layers):
-            width = self.segments[layer].width if layer in self.segments else width
+            width = self.held[layer][0].width if layer in self.held else width
             lengths.append(width + past - self.length)
         return lengths
 
