@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from v2drop import checks
 from v2drop.head import finite_gradients
+from v2drop.held import cut
 from v2drop.layout import with_states
 from v2drop.memory import Memory
 from v2drop.models import Parts, locate
@@ -107,8 +108,7 @@ class Dropping:
         kwargs = checks.by_name(module, args, kwargs)
         checks.forward(module, kwargs)
         self._forget(placeholders := self._placeholders)
-        self._thread = get_ident()
-        cache = kwargs.get("past_key_values")
+        self._thread, cache = get_ident(), kwargs.get("past_key_values")
         self._past = past = 0 if cache is None else cache.get_seq_length()
         if past:
             checks.no_new_vision(placeholders, past)
@@ -117,13 +117,12 @@ class Dropping:
         self._prompt = Prompt.of_call(kwargs, self._vision(kwargs, placeholders), self._method)
         if self._prompt is not None:
             self._run = self._new_run(self._prompt)
-            if 0 in self._method.schedule.left:
+            if self._method.enters or 0 in self._method.schedule.left:
                 kwargs = self._drop_embeddings(module, kwargs)
         return (), kwargs
 
     def _new_run(self, prompt: Prompt, past: int = 0) -> Run:
-        rotary, flat = self._parts.decoder.rotary_emb, checks.wants_flat_mask(self._parts.decoder)
-        return Run(prompt.everything, rotary, flat, past)
+        return Run(prompt.everything, self._parts.decoder.rotary_emb, checks.wants_flat_mask(self._parts.decoder), past)
 
     def _vision(self, kwargs: dict, placeholders: Tensor | None) -> Bool[Tensor, "batch length"]:
         if self._vision_mask is None:
@@ -146,8 +145,8 @@ class Dropping:
 
     def _go_on(self, kwargs: dict, past: int) -> dict:
         """Generation, or any tokens after the prefill: the caches of some layers are shorter."""
-        masked = self._vision_mask is not None
-        prompt = self._prompt = self._memory.of(kwargs["past_key_values"], len(self._parts.layers), masked)
+        cache, masked = kwargs["past_key_values"], self._vision_mask is not None
+        prompt = self._prompt = self._memory.of(cache, len(self._parts.layers), masked)
         if prompt is None:
             return kwargs
         checks.same_rows(kwargs, len(prompt.of))
@@ -158,8 +157,8 @@ class Dropping:
     def _before_layer(self, layer: int, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         states, run = args[0] if args else kwargs["hidden_states"], self._run
         if run is not None and run.past:
-            segment = self._prompt.segments.get(layer)
-            run.follow(segment, self._prompt.moved(segment)[1], self._prompt.length, states.shape[1])
+            held, ran = self._prompt.held.get(layer, (None, None))
+            run.follow(held, self._prompt.moved(ran)[1], self._prompt.length, states.shape[1])
         elif run is not None:
             states = self._narrow(layer, states, kwargs)
         if not self._past:
@@ -183,9 +182,11 @@ class Dropping:
             narrowed = prompt.drop(layer, run.queries, states, beside, self._trace)
             if narrowed is not None:
                 layout, columns, states = narrowed
-                prompt.segments[layer] = layout
+                prompt.segments[layer], prompt.held[layer] = layout, (layout, layout)
                 run.narrow(layout, prompt.moved(layout)[0])
                 self._watcher.narrow(columns)
+            if self._method.cuts_caches and layer == max(layers):
+                cut(kwargs.get("past_key_values"), prompt, min(layers), layer)
         self._previous = states if self._method.needs_previous and layer + 1 in layers else None
         return states
 

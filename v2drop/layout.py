@@ -55,6 +55,18 @@ class Layout:
         order = torch.where(real, order, order[:, -1:])
         return Layout(self.index.gather(1, order), real, min(lengths) < width), order
 
+    def columns_of(self, later: Layout, length: int) -> Columns:
+        """Where the columns of a later layout are in this one; in its holes, anywhere.
+
+        Args:
+            later: made of this one.
+            length: of the full sequence.
+        """
+        place = torch.arange(self.width, device=self.index.device).expand_as(self.index)
+        # One position more, which takes what holes write.
+        position = torch.where(self.real, self.index, length)
+        return place.new_zeros(len(place), length + 1).scatter(1, position, place).gather(1, later.index)
+
     def without_last(self, n: int) -> Layout:
         """This layout without its last `n` columns."""
         keep = slice(0, self.width - n)

@@ -26,8 +26,7 @@ class Prompt:
     """State of one prefill, [batch, length] in the sequence that enters layer 0.
 
     Attributes:
-        vision: columns that may be dropped: vision tokens but for padding and a row's last token, whose output is
-            the next token.
+        vision: columns that may be dropped: vision tokens but for a row's last, whose output is the next token.
         present: columns that are no padding.
         stays: columns that always stay: text, and the last column, which generation reads.
         closing: text behind the last vision token.
@@ -39,6 +38,7 @@ class Prompt:
         tail: columns at the end that stay in every row; a cache may be cropped by these.
         entry: what a drop at layer 0 left of the caller's sequence.
         segments: what is left from each later drop layer on.
+        held: what caches hold from each layer on, and what these layers ran on, by which their position ids count.
         noted: what the method's `start` said.
     """
 
@@ -55,6 +55,7 @@ class Prompt:
     tail: int
     entry: Entry | None = None
     segments: dict[int, Layout] = field(default_factory=dict)
+    held: dict[int, tuple[Layout, Layout]] = field(default_factory=dict)
     noted: Flags | None = None
 
     @classmethod
@@ -185,7 +186,7 @@ class Prompt:
             )
         lengths, width = [], self.length
         for layer in range(n_layers):
-            width = self.segments[layer].width if layer in self.segments else width
+            width = self.held[layer][0].width if layer in self.held else width
             lengths.append(width + past - self.length)
         return lengths
 

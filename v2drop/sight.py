@@ -46,7 +46,7 @@ def candidates(
     Raises:
         ValueError: the schedule's counts grow for this prompt.
     """
-    after = [prompt.method.schedule.after(n)[layer] for n in prompt.of]
+    after = [prompt.method.schedule.after(n).get(layer, n) for n in prompt.of]
     origin = layout.index.gather(1, columns)
     hidden, before = (None if x is None else take(x, columns) for x in (states, beside.previous))
     visible = prompt.present.gather(1, layout.index) & layout.real

@@ -75,9 +75,13 @@ class TowerWatcher(Watcher):
     @property
     def attention(self) -> Float[Tensor, "images heads patches"]:
         """Weights, float32, with which the class token attends to the patches."""
+        return self.logits.softmax(-1)[:, :, 1:]
+
+    @property
+    def logits(self) -> Float[Tensor, "images heads positions"]:
+        """Of these weights, the class token in front."""
         queries, keys = (self._seen[name].unflatten(-1, (self._heads, -1)).float() for name in ("queries", "keys"))
-        logits = torch.einsum("bhd,bkhd->bhk", queries[:, 0], keys) * self._scaling
-        return logits.softmax(-1)[:, :, 1:]
+        return torch.einsum("bhd,bkhd->bhk", queries[:, 0], keys) * self._scaling
 
 
 def patches(candidates: Candidates, known: int | None = None) -> Ranks:

@@ -7,6 +7,7 @@ from v2drop.methods.downsample import Downsample
 from v2drop.methods.dycoke import DyCoke
 from v2drop.methods.fastervlm import FasterVLM
 from v2drop.methods.fastv import FastV
+from v2drop.methods.mustdrop import MustDrop
 from v2drop.methods.pdrop import PDrop
 from v2drop.methods.random import Random
 from v2drop.methods.sparsevlm import SparseVLM
@@ -27,6 +28,7 @@ METHODS: dict[str, type[Method]] = {
     "transprune": TransPrune,
     "fastervlm": FasterVLM,
     "dycoke": DyCoke,
+    "mustdrop": MustDrop,
     "divprune": DivPrune,
     "visionzip": VisionZip,
     "tome": ToMe,

@@ -31,6 +31,8 @@ class Method(Budgeted, ABC):
         exact_count: as many are left as the schedule says. False: a row may have fewer, and a row of several pictures
             needs a share, for pictures are shortened before rows are known; or more, if the method needs frames.
         makes_tokens: some of those that go on are made of several.
+        enters: the method is asked at layer 0 too, where the schedule has no say, to merge what is alike.
+        cuts_caches: after the last drop, caches are cut to what it left from the layer before the first on (`held`).
         needs_frames: the method compares several pictures of a row, and leaves a single one as it is.
         needs_tower: the method reads the vision tower.
         first_layer: tokens may be dropped from here on; 1 if the score is of what layer 0 does not have.
@@ -46,6 +48,8 @@ class Method(Budgeted, ABC):
     before_llm: ClassVar[bool] = False
     exact_count: ClassVar[bool] = True
     makes_tokens: ClassVar[bool] = False
+    enters: ClassVar[bool] = False
+    cuts_caches: ClassVar[bool] = False
     needs_frames: ClassVar[bool] = False
     needs_tower: ClassVar[bool] = False
     first_layer: ClassVar[int] = 0
