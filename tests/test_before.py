@@ -3,7 +3,7 @@
 import pytest
 import torch
 from test_cleanup import footprint
-from toys import IMAGE_ID, TEXT, batch, toy
+from toys import FAMILIES, IMAGE_ID, TEXT, batch, toy
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from v2drop import METHODS, Schedule
@@ -132,3 +132,10 @@ def test_budgets_of_the_papers_are_met_on_a_tower_of_the_real_grid(left):
         assert trace.lengths == [left + 3] * len(trace.lengths), name
         if name == "tome":
             assert trace.scores[0].sum() == 576 and (trace.scores[0] > 0).sum() == left
+
+
+def test_a_tower_whose_features_are_its_embeddings_is_refused():
+    model = FAMILIES["llava"]()
+    model.config.vision_feature_layer = 0
+    with pytest.raises(ValueError, match="FasterVLM reads the vision tower"):
+        METHODS["fastervlm"](Schedule({0: 4}))(model)

@@ -95,3 +95,15 @@ def test_reference_points_of_pyramiddrop_and_fastv():
 def test_fitted_gives_a_method_the_schedule_it_can_follow():
     assert fitted("v2drop", {1: 5, 3: 2}).schedule == Schedule({1: 5, 3: 2})
     assert fitted("fastervlm", {1: 5, 3: 2}).schedule == Schedule({0: 5})
+
+
+def test_rows_that_lose_everything_at_layer_0_count():
+    data = batch("llava", ["tit", "tiit", "ttt"])
+    with METHODS["uniform"](Schedule({0: 0.05}))(toy("llava")) as trace:  # of 16, 32 and no tokens
+        toy("llava")(**data.inputs)
+    assert trace.vision_tokens[0] == [0, 1, 0] and trace.average_tokens == trace.final_tokens == 0.5
+
+
+def test_too_shallow_a_decoder_is_refused():
+    with pytest.raises(ValueError, match="FastV drops from layer 1 on; the decoder must have more; got 1"):
+        METHODS["fastv"].for_average(192, 576, 1)

@@ -92,3 +92,38 @@ def test_nested_use_is_refused_and_the_outer_one_goes_on(prompt):
         assert len(trace.kept) == 2
     with Uniform(HALF)(model):
         model(**prompt.inputs)
+
+
+def test_a_method_that_cannot_be_hooked_leaves_nothing(prompt, monkeypatch):
+    model = toy("llava")
+    before = footprint(model)
+
+    def explode(self, parts, layers):
+        raise RuntimeError("no such module")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("v2drop.watcher.Watcher.hooks", explode)
+        with pytest.raises(RuntimeError, match="no such module"), V2Drop(HALF)(model):
+            pass
+    assert footprint(model) == before
+    with V2Drop(HALF)(model):
+        model(**prompt.inputs)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_empty_schedule_drops_nothing(name, prompt):
+    if METHODS[name].before_llm:
+        pytest.skip(f"{name} declares that it acts at layer 0")
+    model = toy("llava")
+    plain = model(**prompt.inputs).logits
+    with METHODS[name](Schedule({}))(model) as trace:
+        assert torch.equal(model(**prompt.inputs).logits, plain)
+    assert trace.average_tokens == IMAGE_TOKENS
+
+
+@pytest.mark.parametrize("option", ["debias", "official_cost"])
+def test_an_option_that_is_neither_true_nor_false_is_refused(option):
+    method = METHODS["fastv"](HALF)
+    object.__setattr__(method, option, "no")  # the tests' own type check would refuse it at the constructor
+    with pytest.raises(ValueError, match=f"{option} must be True or False; got 'no'"):
+        method.__post_init__()

@@ -40,7 +40,7 @@ def for_final(kind: type[Schedule], final: int, layers: Iterable[int], n_tokens:
         raise ValueError(f"final must be an int from 0 to the {n_tokens} tokens there are; got {final!r}.")
     layers = _checked(layers)
     ratio = (final / n_tokens) ** (1 / len(layers)) if n_tokens else 1.0
-    counts = _geometric(layers, ratio, n_tokens) | {layers[-1]: final}
+    counts = _geometric(layers, ratio, n_tokens)
     average = kind(counts).average(n_tokens, n_layers)
     return kind(counts, label=f"{final} of {n_tokens} in the end, layer average {average:.1f}")
 

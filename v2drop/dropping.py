@@ -37,8 +37,8 @@ class Dropping:
     """`with Dropping(method, model, vision_mask) as trace`; made by calling a method on a model.
 
     Raises:
-        ValueError: on entry, if the model is unsupported or already inside another `with`, or a layer of the schedule
-            lies outside the model; in a forward pass, if it is of a kind that cannot be followed (`v2drop.checks`).
+        ValueError: on entry, for a model that is unsupported or inside another `with`, or a layer outside it; in a
+            forward pass of a kind that cannot be followed (`v2drop.checks`).
     """
 
     def __init__(self, method: Method, model: nn.Module, vision_mask: Tensor | None = None) -> None:

@@ -184,11 +184,10 @@ class Prompt:
                 f"the cache was cropped to {past} of the {self.length} tokens its prompt had, beyond its closing text; "
                 "layers hold different tokens there. Run the prompt again."
             )
-        lengths, width = [], self.length
+        widths = [self.length]
         for layer in range(n_layers):
-            width = self.held[layer][0].width if layer in self.held else width
-            lengths.append(width + past - self.length)
-        return lengths
+            widths.append(self.held[layer][0].width if layer in self.held else widths[-1])
+        return [width + past - self.length for width in widths[1:]]
 
     def continued(self, kwargs: dict, past: int) -> dict:
         """The decoder's arguments for tokens after the prefill."""

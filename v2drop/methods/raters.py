@@ -52,7 +52,6 @@ class Rated(Method):
     def rated(self, candidates: Candidates) -> tuple[Attention, Queries, Float[Tensor, "batch queries"]]:
         """Weights of raters on the candidates, the raters' columns, and each one's part in their mean, 0 in padding."""
         whole = candidates.whole
-        rates = whole.noted & whole.visible  # a hole repeats what was noted of another column
-        raters, there = flagged(rates, int(rates.sum(1).max()))
+        raters, there = flagged(whole.noted, int(whole.noted.sum(1).max()))
         weights = whole.watcher.projected.weights(raters, whole.visible, self.official_cost)
         return on(weights, whole.columns), raters, there / there.sum(1, keepdim=True)
