@@ -94,7 +94,7 @@ def test_without_a_cache_nothing_is_cut():
 
 @pytest.mark.parametrize("share", [0.035, 0.05, 0.0625, 0.07])
 def test_the_sum_that_thresholds_are_of_is_a_rows_own(share):
-    model, data = sighted(4), prompts(4, ["tit", "titittt", "titt"], [[], [], [], [0]])
+    model, data = sighted(4), prompts(4, ["t" * 16 + "itt", "titittt", "titt"], [[], [], [], [0]])
     method, images = MustDrop(Schedule({2: 1.0}), thresholds=(share, 9.0)), [(0, 1), (1, 2), (3, 1)]
     with method(model) as trace:
         model(**data.inputs)
