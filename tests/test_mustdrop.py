@@ -6,7 +6,7 @@ from mustdropping import looked_at, prompts, reference, sighted
 from toys import IMAGE_ID, LAYERS, toy
 
 from v2drop import METHODS, Schedule
-from v2drop.windows import likeness, n_key, windows
+from v2drop.windows import WindowWatcher, likeness, n_key, windows
 
 MustDrop = METHODS["mustdrop"]
 STEPS = 3
@@ -96,6 +96,43 @@ def test_likeness_and_windows_by_hand():
     torch.testing.assert_close(likeness(members[:, :, :3]), torch.tensor([[1 / 3]]))
     assert windows(7)[3].tolist() == [24, 25, 26, 31, 32, 33, 38, 39, 40]
     assert sorted(windows(24).flatten().tolist()) == list(range(576))
+
+
+@pytest.mark.parametrize(("cosine", "left"), [(0.79, 16), (0.81, 8)])
+def test_a_window_is_merged_from_four_fifths_on(cosine, left):
+    """Each patch shares one direction with all others and has one of its own."""
+    states, watcher = torch.eye(17, 18)[None] * (1 - cosine) ** 0.5, WindowWatcher()
+    states[:, :, 17] = cosine**0.5
+    found = watcher._merge(None, (), states)
+    assert len(watcher.token.unique()) == left
+    if left == 8:
+        assert watcher.token[0].tolist() == [0, 0, 0, 3, 0, 0, 0, 7, 0, 0, 0, 11, 12, 13, 14, 15]
+        torch.testing.assert_close(found[0, 1], states[0, [1, 2, 3, 5, 6, 7, 9, 10, 11]].mean(0))
+        assert torch.equal(found[0, 2:], states[0, 2:]) and torch.equal(found[0, 0], states[0, 0])
+
+
+def test_hidden_patches_take_no_attention():
+    """Without the hidden one the heads say 0.4, 0.6 and 0.52, 0.48; with it the first would have but a tenth to say."""
+    watcher = WindowWatcher()
+    weights = torch.tensor([[1e-9, 1e-9], [0.9, 1e-9], [0.04, 0.52], [0.06, 0.48]])
+    watcher._heads, watcher._scaling = 2, 1.0
+    watcher._seen = {"queries": torch.ones(1, 4, 2), "keys": weights.log()[None]}
+    watcher.token, watcher._hidden = torch.arange(3)[None], torch.tensor([[True, False, False]])
+    assert watcher.key.tolist() == [[False, False, True]]
+
+
+def test_features_of_the_block_that_merges():
+    model, data = sighted(4), prompts(4, ["tittt"], [[0]])
+    model(**data.inputs)  # transformers records blocks with hooks of its own from here on
+    original = model.config.vision_feature_layer
+    try:
+        model.config.vision_feature_layer = -5
+        found, tokens, kept, _ = run(model, METHOD[0], data)
+        expected, _, left = reference(model, data, METHOD[0], tokens)
+    finally:
+        model.config.vision_feature_layer = original
+    assert kept == left
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_released_numbers():

@@ -8,6 +8,7 @@ from toys import IMAGE_ID, batch, toy
 from transformers import DynamicCache
 
 from v2drop import METHODS, Schedule
+from v2drop.windows import WindowWatcher
 
 MustDrop = METHODS["mustdrop"]
 RANKED, LATE = MustDrop(Schedule({1: 6, 3: 2})), MustDrop(Schedule({2: 1.0, 4: 3}))
@@ -89,3 +90,33 @@ def test_without_a_cache_nothing_is_cut():
     with RANKED(model):
         logits = [model(**data.inputs, use_cache=use).logits[0, -1] for use in (True, False)]
     assert torch.equal(*logits)
+
+
+@pytest.mark.parametrize("share", [0.035, 0.05, 0.0625, 0.07])
+def test_the_sum_that_thresholds_are_of_is_a_rows_own(share):
+    model, data = sighted(4), prompts(4, ["t" * 16 + "itt", "titittt", "titt"], [[], [], [], [0]])
+    method, images = MustDrop(Schedule({2: 1.0}), thresholds=(share, 9.0)), [(0, 1), (1, 2), (3, 1)]
+    with method(model) as trace:
+        model(**data.inputs)
+        together = trace.vision_tokens[2]
+        for row, n in enumerate(together):
+            model(**alone(data, row, *images[row]))
+            assert trace.vision_tokens[2] == [n]
+
+
+def test_nothing_of_the_text_is_kept_after_a_pass():
+    data, watchers, method = prompts(4, ["titt"], [[0]]), [], MustDrop(Schedule({2: 4, 3: 2}))
+    object.__setattr__(method, "watcher", lambda: watchers.append(WindowWatcher()) or watchers[-1])
+    with method(sighted(4)):
+        sighted(4)(**data.inputs)
+        assert watchers[0].text._seen == {}
+
+
+def test_features_of_another_run_are_refused():
+    model, data, other = sighted(4), prompts(4, ["tit"], [[]]), prompts(4, ["tit"], [[]], seed=1)
+    features = model.get_image_features(data.inputs["pixel_values"])
+    with RANKED(model):
+        for _ in range(2):
+            with pytest.raises(ValueError, match="Pass pixel_values"):
+                model(input_ids=data.inputs["input_ids"], mm_encoder_outputs={"image": features})
+            model(**other.inputs)

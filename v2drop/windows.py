@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,9 +43,7 @@ class WindowWatcher(ShortTowerWatcher):
         handles = [first.register_forward_hook(self._merge, prepend=True)]
         handles += [block.self_attn.register_forward_pre_hook(self._hide, with_kwargs=True) for block in others]
         for name, module in {"queries": last.q_proj, "keys": last.k_proj}.items():
-            handles.append(
-                module.register_forward_hook(lambda _, __, output, name=name: self._note(name, _, __, output))
-            )
+            handles.append(module.register_forward_hook(partial(self._note, name)))
         return [*handles, *super().hooks(parts, layers), *self.text.hooks(parts, layers)]
 
     def _merge(self, _: nn.Module, __: tuple, output: Tensor) -> Tensor | None:
@@ -111,7 +110,7 @@ def likeness(members: Float[Tensor, "images windows patches width"]) -> Float[Te
     return (unit.sum(2).square().sum(-1) - unit.square().sum((2, 3))) / (n * (n - 1))
 
 
-def n_key(tokens: Any) -> Any:
+def n_key(tokens: Tensor | int) -> Tensor | int:
     """8 % of these, rounded up, in whole numbers, for 0.08 is no binary one.
 
     >>> n_key(576), n_key(25), n_key(1)

@@ -118,9 +118,9 @@ class MustDrop(Method):
         if not candidates.layer:
             return _entering(candidates, score)
         tower, real = candidates.whole.watcher, candidates.real
-        key = tower.of(tower.key, candidates) & real
+        key = tower.of(tower.key, candidates)
         if self.thresholds is None:
-            place = score.masked_fill(~real, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(1)
+            place = score.argsort(dim=1, descending=True, stable=True).argsort(1)
             return Choice(top(key * score.shape[1] - place.float(), real, candidates.left), candidates.left)
         share, most = self.thresholds
         total = score.masked_fill(~real, 0).sum(1, keepdim=True)
