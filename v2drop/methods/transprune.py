@@ -30,7 +30,7 @@ class TransitionWatcher(Watcher):
         """On both modules of every layer from the one before the first drop to the one before the last."""
         window = parts.layers[layers[0] - 1 : layers[-1]] if layers else []
         modules = [module for layer in window for module in (layer.self_attn, layer.mlp)]
-        self._first = modules[0]
+        self._first = modules[0] if modules else None
         return [module.register_forward_hook(self._note, with_kwargs=True) for module in modules]
 
     def _note(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
