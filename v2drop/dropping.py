@@ -196,6 +196,5 @@ class Dropping:
         run = self._run
         self._forget()
         self._watcher.forget()
-        if output is None or run is None or run.past:  # None: an exception broke the pass off
-            return output
-        return with_states(output, self._prompt.restored(output[0]))
+        whole = output is None or run is None or run.past  # None: an exception broke the pass off
+        return output if whole else with_states(output, self._prompt.restored(output[0]))
