@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from decoding import run_with_cache
 from fitting import fitted
 from flash import flashing
-from test_contract import run_with_cache
 from toys import batch, toy
 
 from v2drop import METHODS, DyCoke, Schedule
