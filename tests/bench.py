@@ -16,10 +16,12 @@ from analysis.loading import EMBEDDED
 from analysis.mosaic import sample
 from analysis.network import Network, own_attention
 from analysis.prompts import prompts
+from v2drop.attention import Projected
 from v2drop.models import locate
 
 TOKENS = 8  # of 144 that the slow loop is timed on
 PASSES = 40  # full forward passes that the slow interventions are timed on
+LENGTH = 2048  # of the sequence that attention is timed on
 REPEATS = 3  # the median of so many runs of what is fast
 
 
@@ -118,12 +120,25 @@ def bench_maps(loaded, inputs):
     print(f"{n} interventions: a full pass each {n * full:.1f} s, ours {ours:.2f} s: {n * full / ours:.1f} x faster")
 
 
+def bench_rows():
+    """Attention of the last token alone against the whole map, as attention methods' released codes compute it."""
+    queries, keys = torch.randn(2, 1, LENGTH, 8, 64).unbind()
+    angle = torch.arange(LENGTH)[None, :, None] * torch.logspace(0, -4, 32).repeat(2)
+    projected = Projected(queries, keys, (angle.cos(), angle.sin()), scaling=1 / 8)
+    last, visible = torch.tensor([[LENGTH - 1]]), torch.ones(1, LENGTH, dtype=torch.bool)
+    row, whole = (seconds(lambda whole=whole: projected.weights(last, visible, whole)) for whole in (False, True))
+    print(
+        f"attention of the last of {LENGTH} tokens: whole map {whole:.2f} s, its row {row:.4f} s: {whole / row:.0f} x"
+    )
+
+
 def main():
     """Print the ratios."""
     print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, embedded model")
     loaded = load(EMBEDDED)
     scene, question = sample(1, split="test", seed=0)[0]
     inputs = loaded.inputs([scene.image], [question.text])
+    bench_rows()
     bench_maps(loaded, inputs)
     bench_norms(loaded, inputs)
 
