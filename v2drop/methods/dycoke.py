@@ -27,9 +27,9 @@ class DyCoke(BeforeLLM):
     Of each four frames, the second is compared with the first, the fourth with the third, and the third with the first,
     but for the last group's third, as in the released code. The others stay whole. Of each pruned frame `ratio` is
     dropped; without it, what the schedule leaves beside whole frames is shared out among the pruned ones. Fewer than
-    the whole frames cannot be left, and a single picture loses nothing.
-    Embeddings are compared, after the projector. The released code emits tokens in order of similarity (here: of the
-    picture), loses the last of an odd number of frames and crashes on four or fewer (here they stay).
+    the whole frames cannot be left, and a single picture loses nothing. Embeddings are compared, after the projector.
+    The released code emits tokens in order of similarity (here: of the picture), loses the last of an odd number of
+    frames and crashes on four or fewer (here they stay).
 
     The second stage hides vision tokens from deep layers during generation (`DynamicWatcher`); with beams a row is
     compared with what stood in its place at the step before.
