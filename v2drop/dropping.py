@@ -21,7 +21,7 @@ from v2drop.head import finite_gradients
 from v2drop.held import cut
 from v2drop.layout import with_states
 from v2drop.memory import Memory
-from v2drop.models import Parts, locate
+from v2drop.models import Parts, is_vision, locate
 from v2drop.prompt import Prompt
 from v2drop.run import Run
 from v2drop.sight import Beside
@@ -101,7 +101,7 @@ class Dropping:
     def _see_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         checks.ours(module is self._parts.receiver, self._thread)
         ids = checks.by_name(module, args, kwargs).get("input_ids")
-        self._placeholders = None if ids is None else ids == self._parts.image_token_id
+        self._placeholders = None if ids is None else is_vision(ids, self._parts.vision_ids)
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         checks.ours(module is self._parts.decoder, self._thread)

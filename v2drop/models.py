@@ -9,42 +9,104 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class Family:
-    """Paths from the model a user holds.
+    """Paths from the model a user holds, and what the README says of it.
 
     Attributes:
         decoder: to the module with `layers`.
-        receiver: to the module that is given `input_ids` with image placeholders; empty for text models, whose
-            vision tokens the user names with `vision_mask`.
-        placeholder: the attribute of the config that holds the placeholder's token id.
+        receiver: to the module that is given `input_ids` with placeholders; empty for text models, whose vision tokens
+            the user names with `vision_mask`.
+        placeholders: attributes of the config that hold the ids of placeholders.
         tower: to a CLIP vision tower with a class token; empty if there is none.
         projector: to the module that turns the tower's features into the decoder's.
+        takes: "image", several "images" a prompt, "video".
+        example: a checkpoint on the hub.
+        note: what is special about it, and how it is met.
     """
 
     decoder: str
     receiver: str = ""
-    placeholder: str = "image_token_id"
+    placeholders: tuple[str, ...] = ("image_token_id",)
     tower: str = ""
     projector: str = ""
+    takes: tuple[str, ...] = ("image", "images")
+    example: str = ""
+    note: str = ""
 
+
+LLAVA = "model.language_model"
+VIDEO = {"placeholders": ("image_token_id", "video_token_id"), "takes": ("image", "images", "video")}
 
 FAMILIES: dict[str, Family] = {
     "llava": Family(
-        "model.language_model",
+        LLAVA,
         receiver="model",
         tower="model.vision_tower",
         projector="model.multi_modal_projector",
+        example="llava-hf/llava-1.5-7b-hf",
     ),
-    "llama": Family("model"),
-    "qwen2": Family("model"),
+    "llava_next": Family(
+        LLAVA, "model", example="llava-hf/llava-v1.6-mistral-7b-hf", note="tiles; newline tokens may be dropped too"
+    ),
+    "llava_next_video": Family(LLAVA, "model", **VIDEO, example="llava-hf/LLaVA-NeXT-Video-7B-hf"),
+    "llava_onevision": Family(
+        LLAVA, "model", **VIDEO, example="llava-hf/llava-onevision-qwen2-7b-ov-hf", note="tiles and newline tokens"
+    ),
+    "video_llava": Family(LLAVA, "model", **VIDEO, example="LanguageBind/Video-LLaVA-7B-hf"),
+    "qwen2_vl": Family(
+        LLAVA, "model", **VIDEO, example="Qwen/Qwen2-VL-7B-Instruct", note="M-RoPE: ids of three axes are kept"
+    ),
+    "qwen2_5_vl": Family(LLAVA, "model", **VIDEO, example="Qwen/Qwen2.5-VL-7B-Instruct", note="M-RoPE"),
+    "qwen3_vl": Family(
+        LLAVA, "model", **VIDEO, example="Qwen/Qwen3-VL-8B-Instruct", note="M-RoPE; deepstack features go to survivors"
+    ),
+    "qwen3_vl_moe": Family(
+        LLAVA, "model", **VIDEO, example="Qwen/Qwen3-VL-30B-A3B-Instruct", note="M-RoPE; deepstack; mixture of experts"
+    ),
+    "internvl": Family(
+        LLAVA,
+        "model",
+        takes=("image", "images", "video"),
+        example="OpenGVLab/InternVL3-8B-hf",
+        note="tiles; frames of a video are pictures",
+    ),
+    "smolvlm": Family(
+        "model.text_model",
+        "model",
+        takes=("image", "images", "video"),
+        example="HuggingFaceTB/SmolVLM2-2.2B-Instruct",
+        note="tiles, with text between them; frames of a video are pictures",
+    ),
+    "idefics3": Family("model.text_model", "model", example="HuggingFaceM4/Idefics3-8B-Llama3", note="tiles"),
+    "gemma3": Family(
+        LLAVA, "model", example="google/gemma-3-4b-it", note="sliding windows; tokens of a picture see each other"
+    ),
+    "paligemma": Family(LLAVA, "model", example="google/paligemma2-3b-mix-224", note="a prompt sees all of itself"),
+    "llama": Family("model", takes=()),
+    "qwen2": Family("model", takes=()),
+    "qwen3": Family("model", takes=()),
+    "mistral": Family("model", takes=()),
 }
 
 
-TEXT_MODELS = ("llama", "qwen2", "mistral")  # decoders known to call their layers so, alone or inside a family
+TEXT_MODELS = (  # decoders known to call their layers so, alone or inside a family
+    "llama",
+    "qwen2",
+    "qwen3",
+    "mistral",
+    "qwen2_vl_text",
+    "qwen2_5_vl_text",
+    "qwen3_vl_text",
+    "qwen3_vl_moe_text",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +117,7 @@ class Parts:
         decoder: calls the layers in turn.
         layers: the decoder layers.
         receiver: is given `input_ids`; None for text models.
-        image_token_id: of the image placeholder; None for text models.
+        vision_ids: of the placeholders of pictures and videos; empty for text models.
         head: gives logits; None if the model has none.
         tower, projector: of the pictures; None for text models.
         feature_layer: which layer of the tower, from 0, gives the features.
@@ -64,7 +126,7 @@ class Parts:
     decoder: nn.Module
     layers: nn.ModuleList
     receiver: nn.Module | None
-    image_token_id: int | None
+    vision_ids: tuple[int, ...]
     head: nn.Module | None
     tower: nn.Module | None = None
     projector: nn.Module | None = None
@@ -97,8 +159,13 @@ def locate(model: nn.Module) -> Parts:
             "as AutoModelForImageTextToText or AutoModelForCausalLM load it."
         ) from error
     _check_layers(decoder)
-    token = getattr(model.config, family.placeholder) if family.receiver else None
-    return Parts(decoder, layers, receiver, token, model.get_output_embeddings(), *_pictures(model, family))
+    ids = tuple(getattr(model.config, name) for name in family.placeholders) if receiver is not None else ()
+    return Parts(decoder, layers, receiver, ids, model.get_output_embeddings(), *_pictures(model, family))
+
+
+def is_vision(ids: Tensor, vision_ids: tuple[int, ...]) -> Tensor:
+    """Which ids are placeholders of pictures or videos, as flags of the same shape."""
+    return sum((ids == vision for vision in vision_ids), torch.zeros_like(ids, dtype=torch.bool))
 
 
 def _pictures(model: nn.Module, family: Family) -> tuple[nn.Module | None, nn.Module | None, int]:
