@@ -130,6 +130,19 @@ def _nested(name: str, pictures: list[list]) -> list:
     return [picture for row in pictures for picture in row] if name != "llava_onevision" else [p for p in pictures if p]
 
 
+def greedy(model, data: Batch, steps: int) -> tuple[Tensor, Tensor]:
+    """The tokens `generate` picks, [batch, steps], and the logits it picks them from, [batch, steps, vocabulary]."""
+    result = model.generate(
+        **data.inputs,
+        max_new_tokens=steps,
+        do_sample=False,
+        suppress_tokens=_placeholders(model.config) or None,  # a picture nobody gave
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    return result.sequences[:, data.vision.shape[1] :], torch.stack(result.logits, 1)
+
+
 def _placeholders(config) -> list[int]:
     names = ("image_token_id", "video_token_id", "image_token_index", "video_token_index")
     return [number for name in names if (number := getattr(config, name, None)) is not None]
