@@ -129,7 +129,8 @@ def oracle_logits(
 
         own = {}
         if ids is not None:
-            own = {"position_embeddings": decoder.rotary_emb(torch.zeros(1), ids[number])}
+            kind = [decoder.config.layer_types[number]] if decoder.config.model_type == "gemma3_text" else []
+            own = {"position_embeddings": decoder.rotary_emb(torch.zeros(1), ids[number], *kind)}
 
         def put(module, args, kwargs, bias=bias, own=own):
             return args, kwargs | {"attention_mask": bias} | own

@@ -139,12 +139,6 @@ def test_windows_are_refused_where_an_operator_counts_them_by_itself():
         model(**data.inputs)
 
 
-def test_a_dict_of_masks_is_refused():
-    data, model = batch("llama", ["tvvvvt"]), toy("llama")
-    with V2Drop(HALF)(model, **data.options), pytest.raises(ValueError, match="got a dict of masks"):
-        model(input_ids=data.inputs["input_ids"], attention_mask={"full_attention": None})
-
-
 def test_a_copy_of_a_hooked_model_is_refused_and_leaves_the_trace_alone(prompt):
     model = toy("llava")
     with V2Drop(HALF)(model) as trace:
@@ -202,7 +196,7 @@ def test_an_unsupported_model_is_refused():
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=9))
-    with pytest.raises(ValueError, match=r"GPT2LMHeadModel .*not supported; allowed: llava, llava_next.*, mistral\\."):
+    with pytest.raises(ValueError, match=r"GPT2LMHeadModel .*not supported; allowed: llava, llava_next.*, mistral"):
         V2Drop(HALF)(model)
     with pytest.raises(ValueError, match="Linear .*not supported"):
         V2Drop(HALF)(torch.nn.Linear(1, 1))

@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+GROWING = (DynamicLayer, DynamicSlidingWindowLayer)
 
 
 def ours(same: bool, busy: int | None) -> None:
@@ -37,8 +39,6 @@ def forward(decoder: nn.Module, kwargs: dict[str, Any]) -> None:
         ValueError: hidden states or attentions of every layer are asked for; the attention operator, the mask or the
             cache is of a kind that is not supported.
     """
-    if isinstance(kwargs.get("attention_mask"), dict):
-        raise ValueError("attention_mask must be a tensor or None; got a dict of masks per kind of layer.")
     for name in ("output_hidden_states", "output_attentions"):
         asked = kwargs.get(name)
         if getattr(decoder.config, name, False) if asked is None else asked:
@@ -47,7 +47,7 @@ def forward(decoder: nn.Module, kwargs: dict[str, Any]) -> None:
     if "flex" in operator or "paged" in operator:
         raise ValueError(f"attention {operator!r} is not supported; allowed: eager, sdpa, flash_attention_2 and later.")
     cache = kwargs.get("past_key_values")
-    grows = isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
+    grows = isinstance(cache, DynamicCache) and all(type(layer) in GROWING for layer in cache.layers)
     if cache is not None and not grows:
         raise ValueError(
             f"{type(cache).__name__} cannot hold a different number of tokens per layer; allowed: DynamicCache "

@@ -27,8 +27,8 @@ def visible(
     """Who may attend to whom.
 
     Args:
-        queries: their positions.
-        keys: their positions.
+        queries: positions of the last columns.
+        keys: positions of all columns; a hole's may be another's.
         there: keys that are neither padding nor holes.
         window: how many positions back a query sees, itself included; None: all.
 
@@ -39,7 +39,8 @@ def visible(
     seen = (back >= 0) & there[:, None]
     if window is not None:
         seen = seen & (back < window)
-    return (seen | (back == 0))[:, None]  # itself: no row may be empty
+    itself = torch.eye(keys.shape[1], dtype=torch.bool, device=keys.device)[-queries.shape[1] :]
+    return (seen | itself)[:, None]  # so that no row is empty
 
 
 def at_entry(parts: Parts, layout: Layout, present: Bool[Tensor, "batch length"], dtype: torch.dtype) -> Any:
