@@ -1,10 +1,12 @@
-"""The zoo and the oracle before anything is dropped: every family runs, and the oracle gives the plain model's logits."""
+"""Before anything is dropped: every family of the zoo runs, and the oracle gives the plain model's logits."""
 
 import pytest
 import torch
 import zoo
-from oracle import oracle_run
+from decoding import at_last, run_at
+from oracle import oracle_run, positions_of
 from zoo_models import BUILD, LAYERS
+from zoo_words import BYTES
 
 from v2drop.models import FAMILIES
 
@@ -46,6 +48,18 @@ def test_the_oracle_is_the_plain_model(name, operator, side):
         expected = model(**data.inputs).logits
         got = nothing_dropped(model, data, torch.zeros(len(rows), 0, dtype=torch.long))
         torch.testing.assert_close(got[data.present], expected[data.present], atol=2e-5, rtol=1e-5)
+
+
+@EVERY_MODEL
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_decoding_through_the_cache_is_the_oracle(name, operator, side):
+    model = zoo.model(name, operator)
+    for rows in prompts(name):
+        data = zoo.prompt(name, rows, side)
+        tokens = torch.randint(len(BYTES), (len(rows), STEPS), generator=torch.Generator().manual_seed(0))
+        got = run_at(model, data, tokens, positions_of(model, data, STEPS))
+        logits = nothing_dropped(model, data, tokens)
+        torch.testing.assert_close(got, at_last(logits, data), atol=2e-5, rtol=1e-5)
 
 
 @EVERY_MODEL

@@ -17,7 +17,11 @@ VARIANTS = {"paligemma2": "paligemma", "qwen2_window": "qwen2", "mistral_window"
 SIZES = [(32, 64), (48, 32), (48, 48), (32, 32), (64, 40), (32, 96)]  # of pictures: height, width
 
 
-FRAMES = {"smolvlm": 2, "internvl": 2}  # with text between them; four of others: Qwen's make two patches in time
+FRAMES = {
+    "smolvlm": 2,  # with text between them
+    "internvl": 2,
+    "qwen2_5_vl": 8,  # four patches in time: their ids run ahead of those of the text that follows
+}  # four of others: Qwen's make two patches in time
 
 
 @dataclass
@@ -118,8 +122,8 @@ def _processed(name: str, texts: list[str], pictures: list[list], videos: list, 
     if name.startswith("paligemma") and not any(pictures):  # its processor refuses a prompt without a picture
         given.pop("text")
         return dict(processor(name).tokenizer(texts, return_token_type_ids=True, **given))
-    with warnings.catch_warnings():  # PaliGemma's labels: numpy's warning about an array of a tensor
-        warnings.filterwarnings("ignore", message="__array__", category=DeprecationWarning)
+    with warnings.catch_warnings():  # numpy's, about an array that PaliGemma and InternVL make of a tensor
+        warnings.filterwarnings("ignore", message="__array", category=DeprecationWarning)
         result = processor(name)(**given)
     return {key: value for key, value in result.items() if key not in ("labels", "video_metadata")}
 
