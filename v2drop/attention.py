@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers.models.llama.modeling_llama import rotate_half
 
 from v2drop.layout import take
 from v2drop.models import Parts
@@ -141,8 +140,9 @@ class AttentionWatcher(Watcher):
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate, as the model does."""
-    return x * cos + rotate_half(x) * sin
+    """Rotate the pairs of angle i and i + dim / 2, as the model does."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
 def heads(module: nn.Module, norm: str, x: States) -> Heads:
