@@ -17,6 +17,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from v2drop import checks
+from v2drop.generating import guards
 from v2drop.head import finite_gradients
 from v2drop.held import cut
 from v2drop.layout import with_states
@@ -48,11 +49,11 @@ class Dropping:
         method.check_model(self._parts)
         checks.vision_mask(vision_mask, needed=self._parts.receiver is None)
         self._vision_mask = vision_mask
-        self._trace, self._memory = Trace(), Memory()
-        self._handles: list[Any] = []
+        self._trace, self._memory, self._handles = Trace(), Memory(), []
         self._placeholders: Tensor | None = None  # where the receiver saw image placeholders, in this forward pass
         self._previous: Tensor | None = None  # input of the layer before, where the method compares
         self._watcher = method.watcher()
+        self._model, self._reads = model, method.cuts_caches or self._watcher.reads_cache
         self._prompt: Prompt | None = None  # the prefill that this forward pass is, or goes on from
         self._run: Run | None = None  # this forward pass, if anything is dropped from it or was from its cache
         self._past = 0  # tokens cached before this forward pass
@@ -79,7 +80,7 @@ class Dropping:
         for number, layer in enumerate(parts.layers):
             self._handles.append(layer.register_forward_pre_hook(partial(self._before_layer, number), with_kwargs=True))
         self._handles.append(parts.decoder.register_forward_hook(self._after_decoder, always_call=True))
-        self._handles += finite_gradients(parts.head)
+        self._handles += finite_gradients(parts.head) + guards(self._model, self._reads)
 
     def __exit__(self, *exception: object) -> None:
         """Take every hook away again, whatever happened."""
@@ -100,13 +101,12 @@ class Dropping:
 
     def _see_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         checks.ours(module is self._parts.receiver, self._thread)
-        ids = checks.by_name(module, args, kwargs).get("input_ids")
+        ids = checks.forward(self._parts.decoder, module, args, kwargs, self._reads).get("input_ids")
         self._placeholders = None if ids is None else is_vision(ids, self._parts.vision_ids)
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         checks.ours(module is self._parts.decoder, self._thread)
-        kwargs = checks.by_name(module, args, kwargs)
-        checks.forward(module, kwargs)
+        kwargs = checks.forward(module, module, args, kwargs, self._reads)
         self._forget(placeholders := self._placeholders)
         self._thread, cache = get_ident(), kwargs.get("past_key_values")
         self._past = past = 0 if cache is None else cache.get_seq_length()
