@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from v2drop import checks, sliding
 from v2drop.call import Call
 from v2drop.deepstack import Deepstack
+from v2drop.generating import guards
 from v2drop.head import finite_gradients
 from v2drop.held import cut
 from v2drop.layout import with_states
@@ -50,12 +51,12 @@ class Dropping:
         method.check_model(self._parts)
         checks.vision_mask(vision_mask, needed=self._parts.receiver is None)
         self._vision_mask = vision_mask
-        self._trace, self._memory = Trace(), Memory()
-        self._handles: list[Any] = []
+        self._trace, self._memory, self._handles = Trace(), Memory(), []
         self._call = Call()  # what the model was called with, in this forward pass
         self._deepstack: Deepstack | None = None  # what the decoder would add to tokens that may be gone
         self._previous: Tensor | None = None  # input of the layer before, where the method compares
         self._watcher = method.watcher()
+        self._model, self._reads = model, method.cuts_caches or self._watcher.reads_cache
         self._prompt: Prompt | None = None  # the prefill that this forward pass is, or goes on from
         self._run: Run | None = None  # this forward pass, if anything is dropped from it or was from its cache
         self._past = 0  # tokens cached before this forward pass
@@ -84,7 +85,7 @@ class Dropping:
             if parts.deepstack:
                 self._handles.append(layer.register_forward_hook(partial(self._after_layer, number)))
         self._handles.append(parts.decoder.register_forward_hook(self._after_decoder, always_call=True))
-        self._handles += finite_gradients(parts.head)
+        self._handles += finite_gradients(parts.head) + guards(self._model, self._reads)
 
     def __exit__(self, *exception: object) -> None:
         """Take every hook away again, whatever happened."""
@@ -105,12 +106,13 @@ class Dropping:
 
     def _see_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         checks.ours(module is self._parts.receiver, self._thread)
-        self._call = Call.of(checks.by_name(module, args, kwargs), self._parts)
+        kwargs = checks.forward(self._parts.decoder, module, args, kwargs, self._reads)
+        sliding.check(self._parts)
+        self._call = Call.of(kwargs, self._parts)
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         checks.ours(module is self._parts.decoder, self._thread)
-        kwargs = checks.by_name(module, args, kwargs)
-        checks.forward(module, kwargs)
+        kwargs = checks.forward(module, module, args, kwargs, self._reads)
         sliding.check(self._parts)
         self._forget(call := self._call.completed(kwargs, self._parts))
         self._thread, cache = get_ident(), kwargs.get("past_key_values")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -29,6 +29,8 @@ class DynamicWatcher(Watcher):
     else all of them. The cache holds all of them throughout, so no memory is saved. Tokens that come several at a time
     (a chunk, drafts) see all of them.
     """
+
+    reads_cache: ClassVar[bool] = True
 
     def __init__(self, layer: int, share: float) -> None:
         """See `DyCoke`."""

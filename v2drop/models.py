@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from v2drop import compiled
 from v2drop.decoders import has_axes, has_deepstack, windows
 
 
@@ -136,8 +137,7 @@ def locate(model: nn.Module) -> Parts:
         ValueError: the model is compiled, of an unsupported family, has layers of an unknown kind, or is not the class
             with the language-model head.
     """
-    if hasattr(model, "_orig_mod"):
-        raise ValueError("a compiled model cannot be hooked; pass the model as it was before torch.compile.")
+    compiled.refuse(model)
     name = getattr(getattr(model, "config", None), "model_type", None)
     if name in CROSS_ATTENTION:
         raise ValueError(
