@@ -121,14 +121,6 @@ def test_unknown_kinds_of_layers_are_refused():
         V2Drop(HALF)(model, vision_mask=torch.ones(1, 3, dtype=torch.bool))
 
 
-def test_windows_are_refused_where_an_operator_counts_them_by_itself():
-    model = Qwen2ForCausalLM(Qwen2Config(**TEXT, use_sliding_window=True, sliding_window=4, max_window_layers=2))
-    model.config._attn_implementation = "flash_attention_2"
-    data = batch("llama", ["tvvvvt"])
-    with V2Drop(HALF)(model, **data.options), pytest.raises(ValueError, match="allowed with windows: eager, sdpa"):
-        model(**data.inputs)
-
-
 def test_a_copy_of_a_hooked_model_is_refused_and_leaves_the_trace_alone(prompt):
     model = toy("llava")
     with V2Drop(HALF)(model) as trace:
