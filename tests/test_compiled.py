@@ -117,7 +117,6 @@ def test_compiled_code_is_compiled_again_after_the_last_with(model, data):
     first.__exit__()
     assert not is_compiled()
     second.__exit__()
-    second.__exit__()
     assert is_compiled()
 
 

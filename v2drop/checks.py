@@ -60,7 +60,7 @@ def forward(decoder: nn.Module, module: nn.Module, args: tuple, kwargs: dict[str
     return kwargs
 
 
-def no_output_per_layer(name: str, asked: bool) -> None:
+def no_output_per_layer(name: str, asked: bool | None) -> None:
     """Refuse what only layers of one length can give.
 
     Raises:

@@ -28,12 +28,8 @@ def refuse(model: nn.Module) -> None:
 
 
 def _is_compiled(forward: Any) -> bool:
-    """Whether a function was made by `torch.compile`; other wrappers, as accelerate's, are looked through."""
-    while forward is not None:
-        if hasattr(forward, "_torchdynamo_orig_callable") and not getattr(forward, "_torchdynamo_disable", False):
-            return True
-        forward = getattr(forward, "__wrapped__", None)
-    return False
+    """Whether a function was made by `torch.compile`; wrappers of it, as accelerate's, have its attributes too."""
+    return hasattr(forward, "_torchdynamo_orig_callable") and not getattr(forward, "_torchdynamo_disable", False)
 
 
 class Uncompiled:
@@ -44,15 +40,14 @@ class Uncompiled:
 
     def __init__(self) -> None:
         """Compiled code there is only where torch's compiler was imported, which takes seconds."""
-        self._done = "torch._dynamo" not in sys.modules
-        if not self._done:
+        self._needed = "torch._dynamo" in sys.modules
+        if self._needed:
             with _lock:
-                _open.append(_eager() if not _open else _open[0])
+                _open.append(_open[0] if _open else _eager())
 
     def remove(self) -> None:
-        """Once."""
-        if not self._done:
-            self._done = True
+        """The last one to go lets compiled code run again."""
+        if self._needed:
             with _lock:
                 stance = _open.pop()
                 if not _open:
