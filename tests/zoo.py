@@ -81,7 +81,7 @@ def prompt(name: str, rows: list[str], side: str = "left", seed: int = 0) -> Bat
     texts = [_written(name, row, draw) for row in rows]
     sizes = cycle(draw.permutation(SIZES))
     pictures = [[_pixels(draw, *next(sizes)) for _ in range(row.count("i"))] for row in rows]
-    videos = [_pixels(draw, FRAMES.get(name, 4), 32, 48) for _ in range("".join(rows).count("v"))]
+    videos = [[_pixels(draw, FRAMES.get(name, 4), 32, 48) for _ in range(row.count("v"))] for row in rows]
     inputs = _processed(name, texts, pictures, videos, side)
     vision = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
     for number in _placeholders(model(name, "eager").config):
@@ -110,14 +110,15 @@ def _pixels(draw: numpy.random.Generator, *size: int) -> numpy.ndarray:
     return draw.integers(0, 256, (*size, 3), dtype=numpy.uint8)
 
 
-def _processed(name: str, texts: list[str], pictures: list[list], videos: list, side: str) -> dict[str, Tensor]:
+def _processed(name: str, texts: list[str], pictures: list[list], videos: list[list], side: str) -> dict[str, Tensor]:
     given = {"text": texts, "padding": True, "padding_side": side, "return_tensors": "pt"}
     if any(pictures):
         given["images"] = _nested(name, pictures)
-    if videos:
-        given["videos"] = videos
+    if any(videos):
+        films = [video for row in videos for video in row]
+        given["videos"] = videos if name == "smolvlm" else films
         given["video_metadata"] = [
-            {"fps": 2, "total_num_frames": len(video), "frames_indices": list(range(len(video)))} for video in videos
+            {"fps": 2, "total_num_frames": len(film), "frames_indices": list(range(len(film)))} for film in films
         ]
     if name.startswith("paligemma") and not any(pictures):  # its processor refuses a prompt without a picture
         given.pop("text")
