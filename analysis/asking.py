@@ -18,7 +18,13 @@ PLAIN = {
 }
 ALWAYS_A_PICTURE = ("paligemma",)  # its processor puts <bos> behind the pictures, and refuses prompts without one
 PICTURES_OR_VIDEOS = ("smolvlm",)  # both are its pixel_values, so that one of them would be lost
-EQUAL_VIDEOS = ("llava_next_video", "llava_onevision", "video_llava", "internvl", "smolvlm")  # one tensor of all videos
+EQUAL_VIDEOS = (  # one tensor of all videos, or (SmolVLM) one length for all in the prompt
+    "llava_next_video",
+    "llava_onevision",
+    "video_llava",
+    "internvl",
+    "smolvlm",
+)
 RATE = 2.0  # frames a second, for families that write the time of a frame into the prompt
 UNASKED = ("labels", "video_metadata")  # what some processors give back besides what a model takes
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -22,15 +23,15 @@ from transformers import (
     logging,
 )
 
-from analysis.operators import check_operator
+from analysis.load_options import checked
 from v2drop.models import FAMILIES, locate
 
 ADVICE = (
     "Give a folder that save_pretrained wrote, or a hub id spelt as on its page (log in for a gated one; unset "
     "HF_HUB_OFFLINE to download); leave V2DROP_MODEL unset for the embedded model, which lies in data/ of a clone."
 )
-WRONG = (OSError, ValueError, ImportError, AttributeError, TypeError, KeyError)  # what transformers' loaders raise
-DTYPES = {name: kind for name in ("float32", "bfloat16", "float16", "float64") for kind in [getattr(torch, name)]}
+# What transformers' loaders raise when something is missing, misspelt or broken.
+WRONG = (OSError, ValueError, ImportError, AttributeError, TypeError, KeyError, SafetensorError)
 
 
 def read(name: str, dtype: Any, device_map: Any, operator: str | None) -> tuple[PreTrainedModel, ProcessorMixin]:
@@ -47,75 +48,55 @@ def read(name: str, dtype: Any, device_map: Any, operator: str | None) -> tuple[
     """
     if name.startswith((".", "/", "~")) and not Path(name).is_dir():
         raise ValueError(f"{name!r} cannot be loaded: there is no such folder. {ADVICE}")
-    options: dict[str, Any] = {"dtype": _dtype(dtype)}
-    if operator is not None:
-        options["attn_implementation"] = check_operator(operator)
-    if device_map is not None:
-        options["device_map"] = _device_map(device_map)
+    options = checked(dtype, device_map, operator)
     with _quiet():
-        with _said(name):
+        with _in_one_line(name):
             config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         _check_family(name, config)
         processor = _processor(name)
-        with _said(name):
+        with _in_one_line(name):
             model = AutoModelForImageTextToText.from_pretrained(name, trust_remote_code=False, **options)
     if device_map is None:
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     return model.eval().requires_grad_(False), processor
 
 
-def _dtype(dtype: Any) -> torch.dtype | str:
-    if dtype is None:
-        return "auto" if torch.cuda.is_available() else torch.float32
-    if dtype == "auto" or dtype in DTYPES.values():
-        return dtype
-    if isinstance(dtype, str) and dtype.removeprefix("torch.") in DTYPES:
-        return DTYPES[dtype.removeprefix("torch.")]
-    raise ValueError(f"dtype must be 'auto', {', '.join(map(repr, DTYPES))} or such a torch dtype; got {dtype!r}.")
-
-
-def _device_map(device_map: Any) -> Any:
-    if find_spec("accelerate") is None:
-        raise ValueError(f"device_map={device_map!r} needs accelerate, which is not installed: pip install '.[big]'.")
-    return device_map
-
-
 def _check_family(name: str, config: PreTrainedConfig) -> None:
-    """Refuse by an empty model of these very classes what dropping could not be hooked into."""
+    """Refuse what dropping could not be hooked into, seen on a model of these very classes without weights."""
     family = FAMILIES.get(config.model_type)
     if family is not None and not family.takes:
         raise ValueError(
             f"{name!r} cannot be loaded: it is a text model ({config.model_type}), and one for pictures and text is "
             "needed. Load it by transformers' AutoModelForCausalLM; method(model, vision_mask=mask) drops its tokens."
         )
-    with _said(name), torch.device("meta"):
+    with _in_one_line(name, advice="The README lists the families that can be loaded."), torch.device("meta"):
         locate(AutoModelForImageTextToText.from_config(config))
 
 
 def _processor(name: str) -> ProcessorMixin:
     lacking = [package for package in ("torchvision", "num2words") if find_spec(package) is None]
-    hint = f"{' and '.join(lacking)} not installed, which it may need: pip install '.[processors]'. " if lacking else ""
-    with _said(name, f"its processor: {hint}"):
+    hint = f"Without {' and '.join(lacking)} many processors cannot be made: pip install '.[processors]'. "
+    with _in_one_line(name, "its processor cannot be made: ", (hint if lacking else "") + ADVICE):
         processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
         if not isinstance(processor, ProcessorMixin):
-            raise ValueError("the files of its image processor are missing (preprocessor_config.json).")
+            raise ValueError("the files of its image processor are missing (preprocessor_config.json)")
     processor.tokenizer.padding_side = "left"
     return processor
 
 
 @contextmanager
-def _said(name: str, what: str = "") -> Iterator[None]:
+def _in_one_line(name: str, what: str = "", advice: str = ADVICE) -> Iterator[None]:
     """Errors of transformers in one line, with what to do."""
     try:
         yield
     except WRONG as error:
-        reason = str(error).strip().splitlines()[0]
         if "trust_remote_code" in str(error):
             raise ValueError(
                 f"{name!r} wants to run code of its own repository, which this toolkit does not do. Look for a "
                 "conversion to transformers' own classes (often a repository whose name ends in -hf)."
             ) from error
-        raise ValueError(f"{name!r} cannot be loaded: {what}{reason} {ADVICE}") from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        raise ValueError(f"{name!r} cannot be loaded: {what}{reason}. {advice}".rstrip()) from error
 
 
 @contextmanager

@@ -29,18 +29,24 @@ def usable() -> torch.library.Library | None:
     Raises:
         ImportError: torchvision cannot be imported for another reason.
     """
-    if find_spec("torchvision") is None:
+    if find_spec("torchvision") is None or _imports():
         return None
-    try:
-        importlib.import_module("torchvision")
-        return None
-    except RuntimeError as error:
-        if "operator torchvision::" not in str(error):
-            raise ImportError(f"torchvision is installed but cannot be imported: {error}") from error
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]  # imported by half
     names = torch.library.Library("torchvision", "FRAGMENT")
     for operator in OPERATORS:
         names.define(SCHEMA.format(operator))
-    importlib.import_module("torchvision")
-    return names
+    if _imports():
+        return names
+    raise ImportError("torchvision was built for another torch; install the one that belongs to it, or none.")
+
+
+def _imports() -> bool:
+    """Whether `import torchvision` works; False if operators are missing."""
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "operator torchvision::" in str(error):
+            return False
+        raise ImportError(f"torchvision is installed but cannot be imported: {error}") from error
+    return True
