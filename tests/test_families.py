@@ -73,6 +73,30 @@ def test_generation_is_that_of_the_oracle(name, operator, method):
 
 
 @EVERY_MODEL
+def test_generation_after_a_drop_of_embeddings_is_that_of_the_oracle(name, operator):
+    model = zoo.model(name, operator)
+    for rows in kinds_of_rows(name):
+        for batch in (rows[:1], rows[1:]):
+            data = zoo.prompt(name, batch)
+            check_kept(compare(METHODS["random"](Schedule({0: 0.6, 2: 0.3})), model, data), data, {0: 0.6, 2: 0.3})
+
+
+@EVERY_MODEL
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_positions_close_up_unless_they_are_places(name, operator, side):
+    """A method that repacks: gaps in M-RoPE's ids are none, so there they are kept."""
+    model = zoo.model(name, operator)
+    data = zoo.prompt(name, kinds_of_rows(name)[0], side)
+    tokens = torch.randint(len(BYTES), (len(data.vision), STEPS), generator=torch.Generator().manual_seed(0))
+    positions = positions_of(model, data, STEPS)
+    with METHODS["pdrop"](Schedule({1: 0.5, 3: 0.2}))(model, **data.options) as trace:
+        got = run_at(model, data, tokens, positions)
+    repacked = "keep" if positions.ndim == 3 else METHODS["pdrop"].positions
+    expected = oracle_run(model, data, trace.kept, tokens, LAYERS, repacked)
+    torch.testing.assert_close(got, at_last(expected, data), **CLOSE)
+
+
+@EVERY_MODEL
 @hypothesis_settings(max_examples=6)
 @given(draw=st.data())
 def test_dropping_is_masking(name, operator, draw):
