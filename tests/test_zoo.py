@@ -6,6 +6,7 @@ import zoo
 from decoding import at_last, run_at
 from oracle import oracle_run, positions_of
 from zoo_models import BUILD, LAYERS
+from zoo_processors import words
 from zoo_words import BYTES
 
 from v2drop.models import FAMILIES
@@ -37,6 +38,15 @@ def test_the_processor_takes_what_the_family_says(name):
     family = zoo.VARIANTS.get(name, name)
     assert zoo.model(name, "eager").config.model_type == family
     assert set(zoo.kinds(name)) == set(FAMILIES[family].takes)
+
+
+@pytest.mark.parametrize("name", [name for name in BUILD if name not in zoo.TEXT_ONLY])
+def test_the_chat_template_writes_what_a_message_holds(name):
+    parts = [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "video"}, {"type": "text", "text": "b"}]
+    written = zoo.processor(name).apply_chat_template(
+        [{"role": "user", "content": parts}], chat_template=zoo.processor(name).chat_template
+    )
+    assert written == "a{i}{v}b".format(**words(name))
 
 
 @EVERY_MODEL
