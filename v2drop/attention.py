@@ -98,7 +98,7 @@ class Projected:
         seen = (visible[:, None] & self._sees(queries, column)) | (column == queries[..., None])
         return logits.masked_fill(~seen[:, None], -torch.inf).softmax(-1)
 
-    def _sees(self, queries: Queries, column: Int[Tensor, "column"]) -> Bool[Tensor, "batch queries column"]:
+    def _sees(self, queries: Queries, column: Int[Tensor, column]) -> Bool[Tensor, "batch queries column"]:
         if self.mask is None or self.mask.ndim == 2:
             return column <= queries[..., None]
         mask = self.mask.to(column.device).expand(len(queries), -1, -1, -1)[:, 0]
