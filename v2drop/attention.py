@@ -47,7 +47,9 @@ class Projected:
         """Of what a decoder layer is about to be given; queries of some columns alone."""
         module, normed = layer.self_attn, layer.input_layernorm(states)
         queries, keys = module.q_proj(take(normed, asked)), module.k_proj(normed)
-        return cls(_heads(queries, module), _heads(keys, module), angles, module.scaling, asked)
+        # The layer may be on another device than what it is about to be given.
+        queries, keys = (_heads(x, module).to(states.device) for x in (queries, keys))
+        return cls(queries, keys, angles, module.scaling, asked)
 
     def turned_keys(self) -> Heads:
         """Keys as the cache holds them."""
