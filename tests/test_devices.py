@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from fitting import fitted, skip_unless_possible
+from mustdropping import prompts
 from pretending import TOWER, A, B, C, Devices, inputs, place, spread
 from toys import IMAGE_ID, batch, toy
 
@@ -16,6 +17,7 @@ LAYERS = (B, C, B, C, A)
 MORE = {
     "dycoke, second stage": DyCoke(Schedule({0: 1.0}), ratio=0.7, seen=0.5, deep=2),
     "mustdrop, caches cut": MustDrop(Schedule({1: 6, 3: 2})),
+    "mustdrop, windows": MustDrop(Schedule({1: 6, 3: 2})),
     "mustdrop, late": MustDrop(Schedule({2: 1.0, 4: 3})),
     "random, at layer 0 too": Random(Schedule({0: 0.5, 2: 0.25, 4: 0.0})),
     "fastv, repacked": FastV(Schedule({2: 4}), official_cost=True),
@@ -55,6 +57,8 @@ def test_layers_on_several_devices_give_what_one_device_gives(family, name, mode
     elif family != "llava":
         pytest.skip("the first of both is enough")
     data = batch("llava", ["titttt", "tiitt"]) if family == "llava" else batch("llama", ["tvvvvvvttt", "vvvvvvtt"])
+    if "windows" in name:
+        data = prompts(4, ["titttt", "titt"], [[0], []])
     method = MORE[name] if name in MORE else fitted(name, {1: 0.5, 3: 0.25})
     options = {"max_new_tokens": 4, "do_sample": False}
     options["suppress_tokens"] = [IMAGE_ID]
