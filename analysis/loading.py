@@ -1,23 +1,20 @@
-"""A checkpoint, its processor, and the way from pictures and questions to model inputs."""
+"""A checkpoint, its processor, and the way from pictures, videos and questions to model inputs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, BatchFeature, logging
+from transformers import BatchFeature
+
+from analysis import asking
+from analysis.torchvision_ops import usable
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "data" / "mosaic_llava"
-
-ADVICE = (
-    "Give a folder that save_pretrained wrote, or a hub id spelt as on its page (log in for a gated one; unset "
-    "HF_HUB_OFFLINE to download); leave V2DROP_MODEL unset for the embedded model, which lies in data/ of a clone."
-)
 
 
 @dataclass(frozen=True)
@@ -34,20 +31,38 @@ class Loaded:
     model: Any
     processor: Any
 
-    def inputs(self, images: list, questions: list[str]) -> BatchFeature:
-        """One picture and one question a row, in the checkpoint's own chat template, left-padded.
+    def inputs(self, images: Sequence | None, questions: list[str], videos: Sequence | None = None) -> BatchFeature:
+        """One question a row, after its pictures and video, in the checkpoint's own chat template, left-padded.
+
+        Videos are seen as they are given: no frame is left out. Families that tell the model the time of a frame
+        (Qwen3-VL, SmolVLM) are told two frames a second.
 
         Args:
-            images: uint8 arrays [height, width, 3] or PIL images.
-            questions: as many.
+            images: a row is one picture (uint8 array [height, width, 3] or PIL image), a list of several, or None;
+                None if no row has any.
+            questions: as many rows.
+            videos: a row is one video (uint8 array [frames, height, width, 3] or list of PIL images) or None.
+
+        Returns:
+            what `generate` takes, on the model's device; floating tensors in its dtype.
+
+        Raises:
+            ValueError: the rows do not fit each other, the family does not take such a mix, or the checkpoint has no
+                chat template and its family no known prompt.
         """
-        texts = [self._prompt(question) for question in questions]
-        batch = self.processor(images=list(images), text=texts, padding=True, return_tensors="pt")
-        return batch.to(self.model.device, self.model.dtype)
+        n = len(questions)
+        pictures, shown = asking.rows(images, n), list(videos) if videos is not None else [None] * n
+        if len(shown) != n:
+            raise ValueError(f"must be one video (or None) a question, {n} of them; got {len(shown)}.")
+        inputs = asking.batch(self.processor, self.family, list(questions), pictures, shown)
+        return inputs.to(self._device, self.model.dtype)
 
     def vision_positions(self, inputs: BatchFeature) -> list[list[int]]:
-        """Where each row's image tokens are in the prompt."""
-        return [row.nonzero().flatten().tolist() for row in inputs["input_ids"] == self.model.config.image_token_id]
+        """Where each row's placeholders of pictures and videos are in the prompt."""
+        from v2drop.models import is_vision, locate  # late, as in load
+
+        found = is_vision(inputs["input_ids"], locate(self.model).vision_ids)
+        return [row.nonzero().flatten().tolist() for row in found]
 
     def reply(self, image: Any, question: str, max_new_tokens: int = 8) -> str:
         """The greedy answer to one question."""
@@ -57,55 +72,52 @@ class Loaded:
 
     def answer_ids(self, question: str, answer: str) -> list[int]:
         """Tokens of an answer as they follow the prompt of a question, the end not among them."""
-        prompt = self._prompt(question)
+        prompt = asking.prompt(self.processor, self.family, question)
         space = "" if prompt[-1:].isspace() else " "
         before, whole = (self.processor.tokenizer(text)["input_ids"] for text in (prompt, prompt + space + answer))
         return whole[len(before) :]
 
     @property
+    def family(self) -> str:
+        """`model_type` of the configuration."""
+        return self.model.config.model_type
+
+    @property
     def n_layers(self) -> int:
         """Decoder layers."""
-        return self.model.config.text_config.num_hidden_layers
+        return self.model.config.get_text_config().num_hidden_layers
 
-    def _prompt(self, question: str) -> str:
-        turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
-        return self.processor.apply_chat_template([turn], add_generation_prompt=True)
+    @property
+    def _device(self) -> torch.device:
+        """Where inputs go: of a model that lies on disk, accelerate fetches them from the CPU."""
+        return torch.device("cpu") if self.model.device.type == "meta" else self.model.device
 
 
-def load(name_or_path: str | Path | None = None) -> Loaded:
-    """Load a checkpoint: float32 on a CPU, its own dtype on a GPU.
+def load(
+    name_or_path: str | Path | None = None,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device_map: Any = None,
+    attn_implementation: str | None = None,
+) -> Loaded:
+    """Load an image-and-text checkpoint of any family that the README lists, without running code of its repository.
 
     Args:
         name_or_path: a folder or a hub id; by default what the environment variable V2DROP_MODEL says, else the
             embedded model.
+        dtype: of the weights: a torch dtype, its name, or "auto" for the checkpoint's own; by default float32 on a
+            CPU and "auto" on a GPU.
+        device_map: spreads layers over devices and disk as transformers' `from_pretrained` does ("auto", or a dict
+            of modules); needs accelerate. By default the whole model goes to the GPU if there is one.
+        attn_implementation: "eager", "sdpa", ...; by default what transformers chooses.
 
     Raises:
-        ValueError: there is no such checkpoint, it cannot be reached, or it is no image-and-text model.
+        ValueError: there is no such checkpoint, it cannot be reached, needs a package that is not installed or code of
+            its own, is no supported image-and-text model, or an option does not exist here.
     """
+    usable()
+    # Late, because a torchvision that does not fit must be mended before any class of transformers is imported.
+    from analysis import checkpoint
+
     name = str(name_or_path or os.environ.get("V2DROP_MODEL") or EMBEDDED)
-    if name.startswith((".", "/", "~")) and not Path(name).is_dir():
-        raise ValueError(f"{name!r} cannot be loaded: there is no such folder. {ADVICE}")
-    cuda = torch.cuda.is_available()
-    try:
-        with _quiet():
-            processor = AutoProcessor.from_pretrained(name)
-            model = AutoModelForImageTextToText.from_pretrained(name, dtype="auto" if cuda else torch.float32)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{name!r} cannot be loaded: {str(error).splitlines()[0]} {ADVICE}") from error
-    processor.tokenizer.padding_side = "left"
-    model = model.to("cuda" if cuda else "cpu").eval().requires_grad_(False)
-    return Loaded(name, model, processor)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No remark that torchvision, which nothing here needs, is missing; no bar that ends up in a notebook's output."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()  # of reading weights from disk; downloads still show theirs
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+    return Loaded(name, *checkpoint.read(name, dtype, device_map, attn_implementation))

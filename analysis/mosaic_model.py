@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
+import transformers  # whose classes are imported when they are called for, which is after usable()
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
-from transformers import (
-    CLIPImageProcessor,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaProcessor,
-    PreTrainedTokenizerFast,
-)
 
 from analysis.mosaic import PATCH, SIZE, words
+from analysis.torchvision_ops import usable
 
 PAD, BOS, EOS, UNK, IMAGE = SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 WIDTH, VISION_LAYERS, DECODER_LAYERS = 128, 4, 12
@@ -28,7 +21,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer() -> transformers.PreTrainedTokenizerFast:
     """One token a word; `<s>` is put in front, padding goes to the left as generation wants it."""
     vocabulary = {word: i for i, word in enumerate([*SPECIAL, *words()])}
     model = Tokenizer(WordLevel(vocabulary, unk_token=UNK))
@@ -37,7 +30,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
         single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, vocabulary[BOS])]
     )
     names = {"pad_token": PAD, "bos_token": BOS, "eos_token": EOS, "unk_token": UNK}
-    return PreTrainedTokenizerFast(
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=model,
         padding_side="left",
         extra_special_tokens={"image_token": IMAGE},
@@ -46,15 +39,16 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def processor() -> LlavaProcessor:
+def processor() -> transformers.LlavaProcessor:
     """Pictures of any size are scaled to 96 x 96; mosaics already have that size and stay as they are."""
-    images = CLIPImageProcessor(
+    usable()
+    images = transformers.CLIPImageProcessor(
         size={"shortest_edge": SIZE},
         crop_size={"height": SIZE, "width": SIZE},
         image_mean=[0.5] * 3,
         image_std=[0.5] * 3,
     )
-    return LlavaProcessor(
+    return transformers.LlavaProcessor(
         image_processor=images,
         tokenizer=tokenizer(),
         patch_size=PATCH,
@@ -64,10 +58,11 @@ def processor() -> LlavaProcessor:
     )
 
 
-def config() -> LlavaConfig:
+def config() -> transformers.LlavaConfig:
     """144 vision tokens, twelve decoder layers, 2.6 M parameters."""
+    usable()
     ids = tokenizer().convert_tokens_to_ids
-    vision = CLIPVisionConfig(
+    vision = transformers.CLIPVisionConfig(
         hidden_size=WIDTH,
         intermediate_size=2 * WIDTH,
         num_hidden_layers=VISION_LAYERS,
@@ -75,7 +70,7 @@ def config() -> LlavaConfig:
         image_size=SIZE,
         patch_size=PATCH,
     )
-    text = LlamaConfig(
+    text = transformers.LlamaConfig(
         vocab_size=len(tokenizer()),
         hidden_size=WIDTH,
         intermediate_size=2 * WIDTH,
@@ -88,7 +83,7 @@ def config() -> LlavaConfig:
         eos_token_id=ids(EOS),
         pad_token_id=ids(PAD),
     )
-    return LlavaConfig(
+    return transformers.LlavaConfig(
         vision_config=vision,
         text_config=text,
         image_token_index=ids(IMAGE),
@@ -98,6 +93,6 @@ def config() -> LlavaConfig:
     )
 
 
-def build() -> LlavaForConditionalGeneration:
+def build() -> transformers.LlavaForConditionalGeneration:
     """The model with random weights (from torch's global generator)."""
-    return LlavaForConditionalGeneration(config())
+    return transformers.LlavaForConditionalGeneration(config())

@@ -114,10 +114,10 @@ def test_packed_sequences_are_refused_at_layer_0():
         model(input_ids=data.inputs["input_ids"], position_ids=packed, use_cache=False)
 
 
-@pytest.mark.parametrize("config", [{"layer_types": ["sliding_attention"] * 5}, {"use_sliding_window": True}], ids=str)
-def test_sliding_windows_are_refused(config):
-    model = Qwen2ForCausalLM(Qwen2Config(**TEXT, sliding_window=4, max_window_layers=2, **config))
-    with pytest.raises(ValueError, match="full attention are needed; got sliding_attention"):
+def test_unknown_kinds_of_layers_are_refused():
+    model = Qwen2ForCausalLM(Qwen2Config(**TEXT))
+    model.config.layer_types = ["full_attention", "chunked_attention"] * 2 + ["full_attention"]
+    with pytest.raises(ValueError, match="full_attention or sliding_attention; got chunked_attention"):
         V2Drop(HALF)(model, vision_mask=torch.ones(1, 3, dtype=torch.bool))
 
 
@@ -178,7 +178,7 @@ def test_an_unsupported_model_is_refused():
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=9))
-    with pytest.raises(ValueError, match=r"GPT2LMHeadModel .*not supported; allowed: llava, llama, qwen2"):
+    with pytest.raises(ValueError, match=r"GPT2LMHeadModel .*not supported; allowed: llava, llava_next.*, mistral"):
         V2Drop(HALF)(model)
     with pytest.raises(ValueError, match="Linear .*not supported"):
         V2Drop(HALF)(torch.nn.Linear(1, 1))

@@ -1,0 +1,113 @@
+"""Reading a checkpoint, cheap things first, so that whatever is wrong is said before weights are read.
+
+Imports classes of transformers and v2drop: to be imported after `analysis.torchvision_ops.usable()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+    logging,
+)
+
+from analysis.load_options import checked
+from v2drop.models import FAMILIES, locate
+
+ADVICE = (
+    "Give a folder that save_pretrained wrote, or a hub id spelt as on its page (log in for a gated one; unset "
+    "HF_HUB_OFFLINE to download); leave V2DROP_MODEL unset for the embedded model, which lies in data/ of a clone."
+)
+# What transformers' loaders raise when something is missing, misspelt or broken.
+WRONG = (OSError, ValueError, ImportError, AttributeError, TypeError, KeyError, SafetensorError)
+
+
+def read(name: str, dtype: Any, device_map: Any, operator: str | None) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """The model, ready to be asked, and its processor.
+
+    Args:
+        name: a folder or a hub id.
+        dtype: of the weights; None for float32 on a CPU, the checkpoint's own on a GPU.
+        device_map: as transformers takes it; None for one device.
+        operator: of attention; None for transformers' choice.
+
+    Raises:
+        ValueError: anything is wrong with these, or with the checkpoint.
+    """
+    if name.startswith((".", "/", "~")) and not Path(name).is_dir():
+        raise ValueError(f"{name!r} cannot be loaded: there is no such folder. {ADVICE}")
+    options = checked(dtype, device_map, operator)
+    with _quiet():
+        with _in_one_line(name):
+            config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        _check_family(name, config)
+        processor = _processor(name)
+        with _in_one_line(name):
+            model = AutoModelForImageTextToText.from_pretrained(name, trust_remote_code=False, **options)
+    if device_map is None:
+        model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.eval().requires_grad_(False), processor
+
+
+def _check_family(name: str, config: PreTrainedConfig) -> None:
+    """Refuse what dropping could not be hooked into, seen on a model of these very classes without weights."""
+    family = FAMILIES.get(config.model_type)
+    if family is not None and not family.takes:
+        raise ValueError(
+            f"{name!r} cannot be loaded: it is a text model ({config.model_type}), and one for pictures and text is "
+            "needed. Load it by transformers' AutoModelForCausalLM; method(model, vision_mask=mask) drops its tokens."
+        )
+    with _in_one_line(name, advice="The README lists the families that can be loaded."), torch.device("meta"):
+        locate(AutoModelForImageTextToText.from_config(config))
+
+
+def _processor(name: str) -> ProcessorMixin:
+    lacking = [package for package in ("torchvision", "num2words") if find_spec(package) is None]
+    hint = f"Without {' and '.join(lacking)} many processors cannot be made: pip install '.[processors]'. "
+    with _in_one_line(name, "its processor cannot be made: ", (hint if lacking else "") + ADVICE):
+        processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+        if not isinstance(processor, ProcessorMixin):
+            raise ValueError("the files of its image processor are missing (preprocessor_config.json)")
+    processor.tokenizer.padding_side = "left"
+    return processor
+
+
+@contextmanager
+def _in_one_line(name: str, what: str = "", advice: str = ADVICE) -> Iterator[None]:
+    """Errors of transformers in one line, with what to do."""
+    try:
+        yield
+    except WRONG as error:
+        if "trust_remote_code" in str(error):
+            raise ValueError(
+                f"{name!r} wants to run code of its own repository, which this toolkit does not do. Look for a "
+                "conversion to transformers' own classes (often a repository whose name ends in -hf)."
+            ) from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        raise ValueError(f"{name!r} cannot be loaded: {what}{reason}. {advice}".rstrip()) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No remark on packages that are missing; no bar that ends up in a notebook's output."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()  # of reading weights from disk; downloads still show theirs
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

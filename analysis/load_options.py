@@ -1,0 +1,81 @@
+"""What `analysis.load` may be asked for on this machine: dtypes, places of layers, attention operators.
+
+Imports classes of transformers: to be imported after `analysis.torchvision_ops.usable()`.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils import (
+    is_flash_attn_2_available,
+    is_flash_attn_3_available,
+    is_flash_attn_4_available,
+    is_torch_flex_attn_available,
+)
+
+DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
+SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")  # accelerate's ways to place layers by itself
+NEEDS = {  # each of transformers' own tests looks for the package and for a GPU that it runs on
+    "flash_attention_2": is_flash_attn_2_available,
+    "flash_attention_3": is_flash_attn_3_available,
+    "flash_attention_4": is_flash_attn_4_available,
+    "flex_attention": is_torch_flex_attn_available,
+}
+
+
+def checked(dtype: Any, device_map: Any, operator: str | None) -> dict[str, Any]:
+    """Options of `from_pretrained`.
+
+    Args:
+        dtype: of the weights; None for float32 on a CPU, the checkpoint's own on a GPU.
+        device_map: as transformers takes it; None for one device.
+        operator: of attention; None for transformers' choice.
+
+    Raises:
+        ValueError: one of them does not exist here.
+    """
+    options: dict[str, Any] = {"dtype": _dtype(dtype)}
+    if device_map is not None:
+        options["device_map"] = _device_map(device_map)
+    if operator is not None:
+        options["attn_implementation"] = _operator(operator)
+    return options
+
+
+def operators() -> list[str]:
+    """Names that `attn_implementation` may have here: built in, installed, or registered with transformers."""
+    known = ["eager", *sorted(name for name in ALL_ATTENTION_FUNCTIONS.valid_keys() if "|" not in name)]
+    return [name for name in known if name not in NEEDS or NEEDS[name]()]
+
+
+def _dtype(dtype: Any) -> torch.dtype | str:
+    if dtype is None:
+        return "auto" if torch.cuda.is_available() else torch.float32
+    if dtype == "auto" or dtype in DTYPES.values():
+        return dtype
+    if isinstance(dtype, str) and dtype.removeprefix("torch.") in DTYPES:
+        return DTYPES[dtype.removeprefix("torch.")]
+    raise ValueError(f"dtype must be 'auto', {', '.join(map(repr, DTYPES))} or such a torch dtype; got {dtype!r}.")
+
+
+def _device_map(device_map: Any) -> Any:
+    if find_spec("accelerate") is None:
+        raise ValueError(f"device_map={device_map!r} needs accelerate, which is not installed: pip install '.[big]'.")
+    if isinstance(device_map, str) and device_map not in SPREADS:
+        try:
+            torch.device(device_map)
+        except RuntimeError as error:
+            allowed = f"{', '.join(map(repr, SPREADS))}, a device, or a dict from names of modules to devices"
+            raise ValueError(f"device_map must be {allowed}; got {device_map!r}.") from error
+    return device_map
+
+
+def _operator(name: str) -> str:
+    if name in operators():
+        return name
+    why = "not installed here, or there is no GPU for it" if name in NEEDS else "no operator of this name is known"
+    raise ValueError(f"attn_implementation must be one of {', '.join(operators())}; got {name!r}: {why}.")
