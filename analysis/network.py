@@ -57,7 +57,8 @@ def enter(model: nn.Module, inputs: Mapping[str, Any]) -> Entry:
     """Run the model once and look at what reaches its layers.
 
     Raises:
-        ValueError: the model is in training mode, or something shortens the sequence on the way.
+        ValueError: the model is in training mode, its tokens see later ones, or something shortens the sequence on
+            the way.
     """
     if model.training:
         raise ValueError(
@@ -80,6 +81,12 @@ def enter(model: nn.Module, inputs: Mapping[str, Any]) -> Entry:
     given = next(inputs[name] for name in ("input_ids", "inputs_embeds") if inputs.get(name) is not None)
     if any(entry.states.shape[:2] != given.shape[:2] for entry in seen):
         raise ValueError("the model must run all its tokens through all layers; leave the dropping `with` first.")
+    mask = seen[0].mask
+    if mask is not None and (mask if mask.dtype == torch.bool else mask == 0).triu(1).any():
+        raise ValueError(
+            "the layers must be causal: a token's impact is measured on what comes after it. In this model tokens see "
+            "later ones (PaliGemma's prompts, Gemma 3's pictures); dropping works there, this analysis does not."
+        )
     return seen[0]
 
 
@@ -93,7 +100,8 @@ class Network:
         candidates: token ids, to keep these logits only.
 
     Raises:
-        ValueError: an argument is not one of those, or the model has no head for logits.
+        ValueError: an argument is not one of those, the model has no head for logits, or its layers are no functions of
+            hidden states alone.
     """
 
     def __init__(
@@ -133,6 +141,12 @@ def _frozen(module: nn.Module, dtype: torch.dtype, config: Any) -> nn.Module:
 
 
 def _check(parts: Parts, dtype: torch.dtype, output: str, candidates: Sequence[int] | None) -> None:
+    if any(parts.windows) or parts.deepstack:
+        raise ValueError(
+            "all layers must see the same tokens, and nothing may be added between them; got "
+            f"{'sliding windows' if any(parts.windows) else 'deepstack features'} in a decoder of type "
+            f"{parts.decoder.config.model_type!r}. Dropping works there, this analysis does not."
+        )
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be torch.float32 or torch.float64, for derivatives need the digits; got {dtype}.")
     if output not in OUTPUTS:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from analysis.network import Network, enter
 from analysis.stream import Stream
-from v2drop.models import Parts, locate
+from v2drop.models import Parts, is_vision, locate
 
 Tokens = Any  # None, positions for all rows, positions for each row, or a boolean mask; lists, arrays or tensors
 
@@ -73,7 +73,7 @@ def _named(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Ten
     if parts.receiver is None or inputs.get("input_ids") is None:
         raise ValueError("the vision tokens of this model or these inputs are not known; pass tokens=.")
     last = present.shape[1] - 1 - present.int().flip(1).argmax(1)
-    placeholders = inputs["input_ids"].to(present.device) == parts.image_token_id
+    placeholders = is_vision(inputs["input_ids"].to(present.device), parts.vision_ids)
     return placeholders.scatter(1, last[:, None], False)
 
 

@@ -19,7 +19,7 @@ from analysis.network import Network, own_attention
 from analysis.prompts import Tokens, check_layers, prompts
 from analysis.stream import Stream
 from v2drop.debias import divide_trend
-from v2drop.models import locate
+from v2drop.models import is_vision, locate
 from v2drop.variation import METRICS
 
 VARIATIONS = tuple(f"variation_{name}" for name in METRICS)
@@ -116,7 +116,7 @@ def _pictured(
         raise ValueError(f"tokens must not be a row's last one, behind which there is no text; got it in row {sample}.")
     if network.parts.receiver is not None and inputs.get("input_ids") is not None:
         ids = inputs["input_ids"][sample].to(places.device)[stream.columns]
-        found |= ids == network.parts.image_token_id
+        found |= is_vision(ids, network.parts.vision_ids)
     found[-1] = False
     return found.nonzero().flatten()
 

@@ -11,9 +11,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers.models.llama.modeling_llama import rotate_half
 
 from v2drop.layout import take
 from v2drop.models import Parts
@@ -34,6 +33,8 @@ class Projected:
         angles: cosines and sines that rotate them.
         scaling: of the logits.
         asked: the columns that `queries` are of; None: all.
+        mask: the layer's own, [batch or 1, 1, queries, keys], boolean or additive; others say no more than `visible`.
+        cap: that a hyperbolic tangent holds logits to, if there is one (Gemma 2).
     """
 
     queries: Float[Tensor, "batch _ _heads angle"]
@@ -41,13 +42,31 @@ class Projected:
     angles: Angles
     scaling: float
     asked: Queries | None = None
+    mask: Tensor | None = None
+    cap: float | None = None
 
     @classmethod
-    def of_layer(cls, layer: nn.Module, states: States, angles: Angles, asked: Queries) -> Projected:
+    def of_layer(
+        cls, layer: nn.Module, states: States, angles: Angles, asked: Queries, mask: Tensor | None
+    ) -> Projected:
         """Of what a decoder layer is about to be given; queries of some columns alone."""
         module, normed = layer.self_attn, layer.input_layernorm(states)
-        queries, keys = module.q_proj(take(normed, asked)), module.k_proj(normed)
-        return cls(_heads(queries, module), _heads(keys, module), angles, module.scaling, asked)
+        return cls.of(module, module.q_proj(take(normed, asked)), module.k_proj(normed), angles, mask, asked)
+
+    @classmethod
+    def of(
+        cls,
+        module: nn.Module,
+        queries: Float[Tensor, "batch _ _wide"],
+        keys: Float[Tensor, "batch column _wide"],
+        angles: Angles,
+        mask: Tensor | None,
+        asked: Queries | None = None,
+    ) -> Projected:
+        """Of what the projections of a self-attention gave, [batch, column, heads * dim]."""
+        cap = getattr(module, "attn_logit_softcapping", None)
+        parts = heads(module, "q_norm", queries), heads(module, "k_norm", keys)
+        return cls(*parts, angles, module.scaling, asked, mask, cap)
 
     def turned_keys(self) -> Heads:
         """Keys as the cache holds them."""
@@ -62,7 +81,7 @@ class Projected:
 
         Args:
             queries: the columns that attend, per row; `asked`, if queries are of these alone.
-            visible: columns that may be attended to, by themselves and what follows.
+            visible: columns that may be attended to, by themselves and, unless the mask says more, what follows.
             whole_map: compute it for all columns and throw the rest away, as eager attention does.
         """
         if whole_map:
@@ -74,9 +93,17 @@ class Projected:
         asked = turn(self.queries if self.asked is not None else self.queries[row, queries], cos, sin)
         keys = self.turned_keys().repeat_interleave(self.queries.shape[2] // self.keys.shape[2], 2)
         logits = torch.einsum("bqhd,bkhd->bhqk", asked.float(), keys.float()) * self.scaling
+        logits = logits if self.cap is None else (logits / self.cap).tanh() * self.cap
         column = torch.arange(visible.shape[1], device=visible.device)
-        seen = (visible[:, None] & (column <= queries[..., None])) | (column == queries[..., None])
+        seen = (visible[:, None] & self._sees(queries, column)) | (column == queries[..., None])
         return logits.masked_fill(~seen[:, None], -torch.inf).softmax(-1)
+
+    def _sees(self, queries: Queries, column: Int[Tensor, "column"]) -> Bool[Tensor, "batch queries column"]:
+        if self.mask is None or self.mask.ndim == 2:
+            return column <= queries[..., None]
+        mask = self.mask.to(column.device).expand(len(queries), -1, -1, -1)[:, 0]
+        rows = mask.gather(1, queries[..., None].expand(-1, -1, mask.shape[2]))
+        return rows if rows.dtype == torch.bool else rows == 0
 
 
 class AttentionWatcher(Watcher):
@@ -97,7 +124,7 @@ class AttentionWatcher(Watcher):
         return handles
 
     def _start(self, module: nn.Module, _: tuple, kwargs: dict[str, Any]) -> None:
-        self._seen = {"module": module, "angles": kwargs["position_embeddings"]}
+        self._seen = {"module": module, "angles": kwargs["position_embeddings"], "mask": kwargs.get("attention_mask")}
 
     def _note(self, name: str, _: nn.Module, __: tuple, output: Tensor) -> None:
         self._seen[name] = output
@@ -109,18 +136,19 @@ class AttentionWatcher(Watcher):
     @property
     def projected(self) -> Projected:
         """Queries and keys of the layer that ran last."""
-        module = self._seen["module"]
-        queries, keys = (_heads(self._seen[name], module) for name in ("q_proj", "k_proj"))
-        return Projected(queries, keys, self._seen["angles"], module.scaling)
+        return Projected.of(*(self._seen[name] for name in ("module", "q_proj", "k_proj", "angles", "mask")))
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate, as the model does."""
-    return x * cos + rotate_half(x) * sin
+    """Rotate the pairs of angle i and i + dim / 2, as the model does."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
-def _heads(x: Tensor, module: nn.Module) -> Float[Tensor, "batch _ _heads angle"]:
-    return x.unflatten(-1, (-1, module.head_dim))
+def heads(module: nn.Module, norm: str, x: States) -> Heads:
+    """What a projection gave, by heads, normalised where the model does that (Qwen3, Gemma 3) by the named module."""
+    x = x.unflatten(-1, (-1, module.head_dim))
+    return getattr(module, norm)(x) if hasattr(module, norm) else x
 
 
 def on(weights: Float[Tensor, "batch heads queries column"], columns: Ranks) -> Tensor:

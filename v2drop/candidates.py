@@ -26,6 +26,7 @@ class Whole:
         last: column of a row's last token, [batch, 1].
         noted: what the method's `start` said of each column; None if it said nothing.
         angles: cosines and sines at the position ids before the drop; None at layer 0.
+        mask: the layer's attention mask before the drop, as the model's operator takes it; None: plain causal.
         position: of the candidates in the caller's sequence; -1 for a token made of no single one.
         placeholders: image placeholders of the caller's sequence; None if nobody knows them.
         parts: of the model.
@@ -39,6 +40,7 @@ class Whole:
     last: Int[Tensor, "batch 1"]
     noted: Flags | None
     angles: Angles | None
+    mask: Tensor | None
     position: Ranks
     placeholders: Bool[Tensor, "batch length"] | None
     parts: Parts

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
+
+from v2drop import caches
+
+PER_LAYER = ("output_hidden_states", "output_attentions")
 
 
 def ours(same: bool, busy: int | None) -> None:
@@ -30,29 +32,42 @@ def by_name(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> dict[str,
     return dict(zip(inspect.signature(module.forward).parameters, args, strict=False)) | kwargs
 
 
-def forward(decoder: nn.Module, kwargs: dict[str, Any]) -> None:
+def forward(decoder: nn.Module, module: nn.Module, args: tuple, kwargs: dict[str, Any], read: bool) -> dict[str, Any]:
     """Refuse what has no meaning, or no right value, when layers run at different lengths.
 
+    Args:
+        decoder: of the model.
+        module: that is called: the decoder, or what calls it.
+        args: of this call.
+        kwargs: of this call.
+        read: whether the method reads what caches hold.
+
+    Returns:
+        All arguments by name.
+
     Raises:
-        ValueError: hidden states or attentions of every layer are asked for; the attention operator, the mask or the
-            cache is of a kind that is not supported.
+        ValueError: hidden states or attentions of every layer are asked for; the attention operator or the cache is of
+            a kind that is not supported.
     """
-    if isinstance(kwargs.get("attention_mask"), dict):
-        raise ValueError("attention_mask must be a tensor or None; got a dict of masks per kind of layer.")
-    for name in ("output_hidden_states", "output_attentions"):
+    kwargs = by_name(module, args, kwargs)
+    for name in PER_LAYER:
         asked = kwargs.get(name)
-        if getattr(decoder.config, name, False) if asked is None else asked:
-            raise ValueError(f"{name}=True is not supported while tokens are dropped: layers run at different lengths.")
+        no_output_per_layer(name, getattr(decoder.config, name, False) if asked is None else asked)
     operator = decoder.config._attn_implementation
     if "flex" in operator or "paged" in operator:
         raise ValueError(f"attention {operator!r} is not supported; allowed: eager, sdpa, flash_attention_2 and later.")
-    cache = kwargs.get("past_key_values")
-    grows = isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
-    if cache is not None and not grows:
-        raise ValueError(
-            f"{type(cache).__name__} cannot hold a different number of tokens per layer; allowed: DynamicCache "
-            "without sliding windows (the default: leave out cache_implementation), or use_cache=False."
-        )
+    caches.check(kwargs.get("past_key_values"), read)
+    return kwargs
+
+
+def no_output_per_layer(name: str, asked: bool | None) -> None:
+    """Refuse what only layers of one length can give.
+
+    Raises:
+        ValueError: it is asked for.
+    """
+    if asked:
+        raise ValueError(f"{name}=True is not supported while tokens are dropped: layers run at different lengths.")
 
 
 def wants_flat_mask(decoder: nn.Module) -> bool:

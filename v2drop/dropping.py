@@ -16,12 +16,15 @@ from weakref import WeakSet
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from v2drop import checks
+from v2drop import checks, sliding
+from v2drop.call import Call
+from v2drop.deepstack import Deepstack
+from v2drop.generating import guards
 from v2drop.head import finite_gradients
 from v2drop.held import cut
 from v2drop.layout import with_states
 from v2drop.memory import Memory
-from v2drop.models import Parts, is_vision, locate
+from v2drop.models import Parts, locate
 from v2drop.prompt import Prompt
 from v2drop.run import Run
 from v2drop.sight import Beside
@@ -48,11 +51,12 @@ class Dropping:
         method.check_model(self._parts)
         checks.vision_mask(vision_mask, needed=self._parts.receiver is None)
         self._vision_mask = vision_mask
-        self._trace, self._memory = Trace(), Memory()
-        self._handles: list[Any] = []
-        self._placeholders: Tensor | None = None  # where the receiver saw image placeholders, in this forward pass
+        self._trace, self._memory, self._handles = Trace(), Memory(), []
+        self._call = Call()  # what the model was called with, in this forward pass
+        self._deepstack: Deepstack | None = None  # what the decoder would add to tokens that may be gone
         self._previous: Tensor | None = None  # input of the layer before, where the method compares
         self._watcher = method.watcher()
+        self._model, self._reads = model, method.cuts_caches or self._watcher.reads_cache
         self._prompt: Prompt | None = None  # the prefill that this forward pass is, or goes on from
         self._run: Run | None = None  # this forward pass, if anything is dropped from it or was from its cache
         self._past = 0  # tokens cached before this forward pass
@@ -78,8 +82,10 @@ class Dropping:
         self._handles += self._watcher.hooks(parts, self._method.schedule.layers)
         for number, layer in enumerate(parts.layers):
             self._handles.append(layer.register_forward_pre_hook(partial(self._before_layer, number), with_kwargs=True))
+            if parts.deepstack:
+                self._handles.append(layer.register_forward_hook(partial(self._after_layer, number)))
         self._handles.append(parts.decoder.register_forward_hook(self._after_decoder, always_call=True))
-        self._handles += finite_gradients(parts.head)
+        self._handles += finite_gradients(parts.head) + guards(self._model, self._reads)
 
     def __exit__(self, *exception: object) -> None:
         """Take every hook away again, whatever happened."""
@@ -95,38 +101,37 @@ class Dropping:
         """A copy of a hooked model keeps hooks that lead here, where it is refused."""
         return self
 
-    def _forget(self, placeholders: Tensor | None = None) -> None:
-        self._placeholders, self._previous, self._run, self._thread = placeholders, None, None, None
+    def _forget(self, call: Call | None = None) -> None:
+        self._call, self._previous, self._run, self._deepstack, self._thread = call or Call(), None, None, None, None
 
     def _see_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         checks.ours(module is self._parts.receiver, self._thread)
-        ids = checks.by_name(module, args, kwargs).get("input_ids")
-        self._placeholders = None if ids is None else is_vision(ids, self._parts.vision_ids)
+        kwargs = checks.forward(self._parts.decoder, module, args, kwargs, self._reads)
+        sliding.check(self._parts)
+        self._call = Call.of(kwargs, self._parts)
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         checks.ours(module is self._parts.decoder, self._thread)
-        kwargs = checks.by_name(module, args, kwargs)
-        checks.forward(module, kwargs)
-        self._forget(placeholders := self._placeholders)
+        kwargs = checks.forward(module, module, args, kwargs, self._reads)
+        sliding.check(self._parts)
+        self._forget(call := self._call.completed(kwargs, self._parts))
         self._thread, cache = get_ident(), kwargs.get("past_key_values")
         self._past = past = 0 if cache is None else cache.get_seq_length()
         if past:
-            checks.no_new_vision(placeholders, past)
+            checks.no_new_vision(call.placeholders, past)
             return (), self._go_on(kwargs, past)
         self._trace.clear()
-        self._prompt = Prompt.of_call(kwargs, self._vision(kwargs, placeholders), self._method)
+        self._prompt = Prompt.of_call(call.flat, self._vision(kwargs), self._method, self._parts)
         if self._prompt is not None:
-            self._run = self._new_run(self._prompt)
+            self._run = Run(self._prompt, self._parts)
+            self._deepstack, kwargs = Deepstack.taken(kwargs)
             if self._method.enters or 0 in self._method.schedule.left:
                 kwargs = self._drop_embeddings(module, kwargs)
         return (), kwargs
 
-    def _new_run(self, prompt: Prompt, past: int = 0) -> Run:
-        return Run(prompt.everything, self._parts.decoder.rotary_emb, checks.wants_flat_mask(self._parts.decoder), past)
-
-    def _vision(self, kwargs: dict, placeholders: Tensor | None) -> Bool[Tensor, "batch length"]:
+    def _vision(self, kwargs: dict) -> Bool[Tensor, "batch length"]:
         if self._vision_mask is None:
-            return checks.seen(placeholders)
+            return checks.seen(self._call.placeholders)
         mask = checks.fitted(self._vision_mask, self._parts.decoder, kwargs, may_grow=self._mask_fitted)
         self._mask_fitted = True
         return mask
@@ -135,12 +140,12 @@ class Dropping:
         """A drop at layer 0: the model is called on the shorter sequence; masks and cache follow."""
         states = checks.tensor(kwargs)
         states = states if kwargs.get("input_ids") is None else module.get_input_embeddings()(states)
-        beside = Beside(self._parts, self._watcher, self._placeholders)
+        beside = Beside(self._parts, self._watcher, self._call.placeholders)
         narrowed = self._prompt.drop(0, self._run.queries, states, beside, self._trace)
         if narrowed is None:
             return kwargs
-        kwargs = self._prompt.enter(narrowed[0], kwargs)
-        self._run = self._new_run(self._prompt)
+        kwargs = self._prompt.enter(narrowed[0], kwargs, states.dtype)
+        self._run = Run(self._prompt, self._parts)
         return kwargs | {"inputs_embeds": narrowed[2], "input_ids": None}
 
     def _go_on(self, kwargs: dict, past: int) -> dict:
@@ -150,15 +155,14 @@ class Dropping:
         if prompt is None:
             return kwargs
         checks.same_rows(kwargs, len(prompt.of))
-        if prompt.segments:
-            self._run = self._new_run(prompt, past)
-        return prompt.continued(kwargs, past)
+        if prompt.held:
+            self._run = Run(prompt, self._parts, past, self._call.mask)
+        return prompt.continued(kwargs, past, self._call)
 
     def _before_layer(self, layer: int, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         states, run = args[0] if args else kwargs["hidden_states"], self._run
         if run is not None and run.past:
-            held, ran = self._prompt.held.get(layer, (None, None))
-            run.follow(held, self._prompt.moved(ran)[1], self._prompt.length, states.shape[1])
+            run.follow(layer, states.shape[1])
         elif run is not None:
             states = self._narrow(layer, states, kwargs)
         if not self._past:
@@ -168,7 +172,7 @@ class Dropping:
             self._trace.note(states.shape[1], left, of)
         if run is None or run.keys is None:
             return None
-        kwargs = run.cut(kwargs)
+        kwargs = run.cut(layer, kwargs)
         return ((states, *args[1:]), kwargs) if args else ((), kwargs | {"hidden_states": states})
 
     def _narrow(self, layer: int, states: Tensor, kwargs: dict) -> Tensor:
@@ -177,8 +181,9 @@ class Dropping:
         if layer == 0:
             prompt.start(states, self._watcher)
         elif layer in layers:
-            angles = (kwargs if run.keys is None else run.cut(kwargs))["position_embeddings"]
-            beside = Beside(self._parts, self._watcher, self._placeholders, self._previous, angles)
+            given = kwargs if run.keys is None else run.cut(layer, kwargs)
+            seen = given["position_embeddings"], given.get("attention_mask")
+            beside = Beside(self._parts, self._watcher, self._call.placeholders, self._previous, *seen)
             narrowed = prompt.drop(layer, run.queries, states, beside, self._trace)
             if narrowed is not None:
                 layout, columns, states = narrowed
@@ -189,6 +194,11 @@ class Dropping:
                 cut(kwargs.get("past_key_values"), prompt, min(layers), layer)
         self._previous = states if self._method.needs_previous and layer + 1 in layers else None
         return states
+
+    def _after_layer(self, layer: int, _: nn.Module, args: tuple, states: Tensor) -> Tensor:
+        if self._deepstack is None:
+            return states
+        return self._deepstack.added(layer, states, self._prompt.position.gather(1, self._run.queries.index))
 
     def _after_decoder(self, module: nn.Module, args: tuple, output: Any) -> Any:
         if self._thread != get_ident() or module is not self._parts.decoder:

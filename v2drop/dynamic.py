@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import Cache
 
 from v2drop import checks
-from v2drop.attention import turn
+from v2drop.attention import heads, turn
 from v2drop.candidates import top
 from v2drop.entries import share_of
 from v2drop.models import Parts
@@ -29,6 +29,8 @@ class DynamicWatcher(Watcher):
     else all of them. The cache holds all of them throughout, so no memory is saved. Tokens that come several at a time
     (a chunk, drafts) see all of them.
     """
+
+    reads_cache: ClassVar[bool] = True
 
     def __init__(self, layer: int, share: float) -> None:
         """See `DyCoke`."""
@@ -110,7 +112,7 @@ def _weights(
 ) -> Float[Tensor, "batch key"]:
     """Weights, float32, mean over heads, with which one token attends to cached keys [batch, heads, key, angle]."""
     cos, sin = (x[:, :, None] for x in angles)
-    query = turn(query.unflatten(-1, (-1, module.head_dim)), cos, sin)[:, 0]
+    query = turn(heads(module, "q_norm", query), cos, sin)[:, 0]
     keys = keys.repeat_interleave(query.shape[1] // keys.shape[1], 1)
     logits = torch.einsum("bhd,bhkd->bhk", query.float(), keys.float()) * module.scaling
     return logits.masked_fill(~seen[:, None], -torch.inf).softmax(-1).mean(1)

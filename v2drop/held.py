@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from transformers import Cache
 
+from v2drop import caches
 from v2drop.types import Columns
 
 if TYPE_CHECKING:
@@ -24,9 +25,13 @@ def cut(cache: Cache | None, prompt: Prompt, first: int, last: int) -> None:
         prompt: of this cache.
         first: drop layer.
         last: drop layer, which is about to run.
+
+    Raises:
+        ValueError: its layers do not hold all their tokens as they were computed.
     """
     if cache is None or not prompt.segments:
         return
+    caches.check(cache, read=True)  # the model may have made it just now, with windows
     final, ran = prompt.segments[max(prompt.segments)], prompt.everything
     start = max(1, first - 1)
     for layer in range(last):

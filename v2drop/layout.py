@@ -67,6 +67,10 @@ class Layout:
         position = torch.where(self.real, self.index, length)
         return place.new_zeros(len(place), length + 1).scatter(1, position, place).gather(1, later.index)
 
+    def last(self, n: int) -> Layout:
+        """The last `n` columns of this layout, or all if it has fewer."""
+        return Layout(self.index[:, -n:], self.real[:, -n:], self.holes)
+
     def without_last(self, n: int) -> Layout:
         """This layout without its last `n` columns."""
         keep = slice(0, self.width - n)

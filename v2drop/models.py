@@ -1,8 +1,8 @@
 """Where each Hugging Face family keeps its decoder layers and its vision tokens: one entry each.
 
-To add a family, add an entry to FAMILIES under its `config.model_type`. What is assumed of a family: its decoder is a
-module with `layers`, called in turn on hidden states of [batch, length, dim], each given `attention_mask`,
-`position_ids` and `position_embeddings` by keyword.
+To add a family, add an entry to FAMILIES under its `config.model_type`. What is assumed of a family: its decoder is of
+a type in `v2drop.decoders.TEXT_MODELS`, a module with `layers`, called in turn on hidden states of [batch, length,
+dim], each given `attention_mask`, `position_ids`, `position_embeddings` and `past_key_values` by keyword.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from v2drop import compiled
+from v2drop.decoders import has_axes, has_deepstack, windows
 
 
 @dataclass(frozen=True)
@@ -94,19 +97,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-TEXT_MODELS = (  # decoders known to call their layers so, alone or inside a family
-    "llama",
-    "qwen2",
-    "qwen3",
-    "mistral",
-    "qwen2_vl_text",
-    "qwen2_5_vl_text",
-    "qwen3_vl_text",
-    "qwen3_vl_moe_text",
-    "gemma",
-    "gemma2",
-    "gemma3_text",
-)
+CROSS_ATTENTION = ("mllama", "idefics")  # asked for often enough to be told why not
 
 
 @dataclass(frozen=True)
@@ -121,6 +112,9 @@ class Parts:
         head: gives logits; None if the model has none.
         tower, projector: of the pictures; None for text models.
         feature_layer: which layer of the tower, from 0, gives the features.
+        windows: how many columns back each decoder layer sees, itself included; None: all.
+        axes: position ids are places in time, height and width (M-RoPE).
+        deepstack: the decoder adds features of pictures after some of its layers.
     """
 
     decoder: nn.Module
@@ -128,21 +122,28 @@ class Parts:
     receiver: nn.Module | None
     vision_ids: tuple[int, ...]
     head: nn.Module | None
-    tower: nn.Module | None = None
-    projector: nn.Module | None = None
-    feature_layer: int = 0
+    tower: nn.Module | None
+    projector: nn.Module | None
+    feature_layer: int
+    windows: tuple[int | None, ...]
+    axes: bool
+    deepstack: bool
 
 
 def locate(model: nn.Module) -> Parts:
     """Find the parts of a supported model.
 
     Raises:
-        ValueError: the model is compiled, of an unsupported family, has layers that are not full attention, or is not
-            the class with the language-model head.
+        ValueError: the model is compiled, of an unsupported family, has layers of an unknown kind, or is not the class
+            with the language-model head.
     """
-    if hasattr(model, "_orig_mod"):
-        raise ValueError("a compiled model cannot be hooked; pass the model as it was before torch.compile.")
+    compiled.refuse(model)
     name = getattr(getattr(model, "config", None), "model_type", None)
+    if name in CROSS_ATTENTION:
+        raise ValueError(
+            f"{type(model).__name__} cannot drop vision tokens: they are no part of its sequence, layers of "
+            f"cross-attention read them from beside it. Allowed: {', '.join(FAMILIES)}."
+        )
     if name not in FAMILIES:
         raise ValueError(
             f"{type(model).__name__} (model_type {name!r}) is not supported; allowed: {', '.join(FAMILIES)}. "
@@ -158,9 +159,9 @@ def locate(model: nn.Module) -> Parts:
             f"{type(model).__name__} has no {family.decoder}.layers; pass the model with its language-model head, "
             "as AutoModelForImageTextToText or AutoModelForCausalLM load it."
         ) from error
-    _check_layers(decoder)
     ids = tuple(getattr(model.config, name) for name in family.placeholders) if receiver is not None else ()
-    return Parts(decoder, layers, receiver, ids, model.get_output_embeddings(), *_pictures(model, family))
+    pictures, kinds = _pictures(model, family), (windows(decoder), has_axes(decoder), has_deepstack(decoder))
+    return Parts(decoder, layers, receiver, ids, model.get_output_embeddings(), *pictures, *kinds)
 
 
 def is_vision(ids: Tensor, vision_ids: tuple[int, ...]) -> Tensor:
@@ -179,17 +180,3 @@ def _pictures(model: nn.Module, family: Family) -> tuple[nn.Module | None, nn.Mo
     # hidden_states[0] enters the first layer, hidden_states[i] is the output of layer i - 1.
     layer = number - 1 if number > 0 else tower.config.num_hidden_layers + number
     return tower, model.get_submodule(family.projector), layer
-
-
-def _check_layers(decoder: nn.Module) -> None:
-    config = decoder.config
-    if config.model_type not in TEXT_MODELS:
-        raise ValueError(
-            f"a decoder of type {config.model_type!r} is not supported; allowed: {', '.join(TEXT_MODELS)}."
-        )
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"]) - {"full_attention"}
-    if kinds or getattr(config, "sliding_window", None):
-        raise ValueError(
-            f"layers of full attention are needed; got {', '.join(sorted(kinds)) or 'sliding_attention'}: a window "
-            "would count positions that are no longer there. Load the model with sliding_window=None."
-        )

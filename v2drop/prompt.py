@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from v2drop.call import Call
 from v2drop.candidates import Candidates, Choice, flagged
 from v2drop.entry import Entry
 from v2drop.layout import Layout, gone, restore, take
+from v2drop.models import Parts
 from v2drop.sight import Beside, candidates
 from v2drop.trace import Drop, Trace
 from v2drop.types import Columns, Flags, Ranks, Real, Scores, States
@@ -43,6 +45,7 @@ class Prompt:
     """
 
     method: Method
+    parts: Parts
     vision: Flags
     present: Flags
     stays: Flags
@@ -59,11 +62,11 @@ class Prompt:
     noted: Flags | None = None
 
     @classmethod
-    def of_call(cls, kwargs: dict, vision: Bool[Tensor, "batch length"], method: Method) -> Prompt | None:
+    def of_call(
+        cls, mask: Tensor | None, vision: Bool[Tensor, "batch length"], method: Method, parts: Parts
+    ) -> Prompt | None:
         """The state at the start of a decoder call; None if no row has a vision token to drop."""
-        mask = kwargs.get("attention_mask")
-        flat = mask is not None and mask.ndim == 2
-        present = mask.to(vision.device).bool() if flat else torch.ones_like(vision)
+        present = torch.ones_like(vision) if mask is None else mask.to(vision.device).bool()
         length = vision.shape[1]
         position = torch.arange(length, device=vision.device).expand_as(vision)
         last = length - 1 - present.flip(1).int().argmax(1, keepdim=True)
@@ -75,7 +78,8 @@ class Prompt:
             return None
         rank = vision.cumsum(1) - 1
         closing = present & ~vision & (rank == rank[:, -1:])
-        return cls(method, vision, present, stays, closing, rank, position, of, texts, list(of), min(tails))
+        flags = (vision, present, stays, closing)
+        return cls(method, parts, *flags, rank, position, of, texts, list(of), min(tails))
 
     @property
     def length(self) -> int:
@@ -147,23 +151,29 @@ class Prompt:
             )
         return score.to(real.device)
 
-    def enter(self, layout: Layout, kwargs: dict) -> dict:
+    @property
+    def repacks(self) -> bool:
+        """Whether gaps in position ids are closed; places in time, height and width (M-RoPE) have none to close."""
+        return self.method.positions == "repack" and not self.parts.axes
+
+    def enter(self, layout: Layout, kwargs: dict, dtype: torch.dtype) -> dict:
         """Make what a drop at layer 0 left the sequence that enters the model; the decoder's new arguments.
 
         Raises:
             ValueError: position ids say that several sequences are packed into a row.
         """
-        repack = self.method.positions == "repack"
         whole = torch.arange(self.length, device=self.vision.device).expand_as(self.vision)
-        self.entry, kwargs = Entry.made(layout, kwargs, whole, self.present, repack)
+        self.entry, kwargs = Entry.made(layout, kwargs, whole, self.present, self.repacks, self.parts, dtype)
         for name in ("vision", "present", "stays", "closing"):
             setattr(self, name, getattr(self, name).gather(1, layout.index) & layout.real)
         self.rank, self.position = (x.gather(1, layout.index) for x in (self.rank, self.position))
+        if any(self.parts.windows):
+            self.held[0] = (self.everything,) * 2  # from the first layer on, a model's own masks go by short caches
         return kwargs
 
     def moved(self, layout: Layout | None) -> tuple[Tensor | None, Tensor | None]:
         """How far position ids move down before each column of a layout, and behind the prompt; None: kept."""
-        if layout is None or self.method.positions == "keep":
+        if layout is None or not self.repacks:
             return None, None
         return gone(layout, self.present)
 
@@ -189,9 +199,9 @@ class Prompt:
             widths.append(self.held[layer][0].width if layer in self.held else widths[-1])
         return [width + past - self.length for width in widths[1:]]
 
-    def continued(self, kwargs: dict, past: int) -> dict:
+    def continued(self, kwargs: dict, past: int, call: Call) -> dict:
         """The decoder's arguments for tokens after the prefill."""
-        return kwargs if self.entry is None else self.entry.continued(kwargs, past - self.length)
+        return kwargs if self.entry is None else self.entry.continued(kwargs, past - self.length, call)
 
     def restored(self, whole: Tensor) -> Tensor:
         """The decoder's output at the caller's length, NaN where a token was dropped."""

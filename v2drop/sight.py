@@ -29,6 +29,7 @@ class Beside:
         placeholders: image placeholders of the caller's sequence, if they are known.
         previous: input of the layer before, where the method compares.
         angles: cosines and sines of the columns still there; None at layer 0.
+        mask: the layer's attention mask of these columns, as the model's operator takes it.
     """
 
     parts: Parts
@@ -36,6 +37,7 @@ class Beside:
     placeholders: Tensor | None = None
     previous: States | None = None
     angles: Angles | None = None
+    mask: Tensor | None = None
 
 
 def candidates(
@@ -59,6 +61,7 @@ def candidates(
         last=torch.where(visible, order, -1).amax(1, keepdim=True),
         noted=None if prompt.noted is None else prompt.noted.gather(1, layout.index) & layout.real,
         angles=beside.angles,
+        mask=beside.mask,
         position=prompt.position.gather(1, origin),
         placeholders=beside.placeholders,
         parts=beside.parts,

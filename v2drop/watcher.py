@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from v2drop.models import Parts
 from v2drop.types import Columns, Flags
 
 
 class Watcher:
-    """Notes nothing. A method that needs more gives a watcher of its own, one for each `with`."""
+    """Notes nothing. A method that needs more gives a watcher of its own, one for each `with`.
+
+    Class attributes:
+        reads_cache: it reads what the cache holds.
+    """
+
+    reads_cache: ClassVar[bool] = False
 
     def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
         """Hook what is to be noted.

@@ -40,6 +40,7 @@ class PDrop(Method):
     def score(self, candidates: Candidates) -> Scores:
         """Mean over heads."""
         whole = candidates.whole
-        projected = Projected.of_layer(whole.parts.layers[candidates.layer], whole.states, whole.angles, whole.last)
+        layer = whole.parts.layers[candidates.layer]
+        projected = Projected.of_layer(layer, whole.states, whole.angles, whole.last, whole.mask)
         score = on(projected.weights(whole.last, whole.visible), whole.columns)[:, :, 0].mean(1)
         return divide_trend(score, candidates.rank, candidates.real) if self.debias else score

@@ -116,7 +116,8 @@ def _guided(candidates: Candidates) -> Scores:
     """Mean attention of the text behind the picture in the layer to come."""
     whole = candidates.whole
     text, there = flagged(whole.closing, int(whole.closing.sum(1).max()))
-    projected = Projected.of_layer(whole.parts.layers[candidates.layer], whole.states, whole.angles, text)
+    layer = whole.parts.layers[candidates.layer]
+    projected = Projected.of_layer(layer, whole.states, whole.angles, text, whole.mask)
     weights = on(projected.weights(text, whole.visible), whole.columns).mean(1)
     part = there / there.sum(1, keepdim=True).clamp(min=1)
     return torch.einsum("btv,bt->bv", weights, part)

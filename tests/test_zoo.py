@@ -1,0 +1,72 @@
+"""Before anything is dropped: every family of the zoo runs, and the oracle gives the plain model's logits."""
+
+import pytest
+import torch
+import zoo
+from decoding import at_last, run_at
+from oracle import oracle_run, positions_of
+from zoo_models import BUILD, LAYERS
+from zoo_words import BYTES
+
+from v2drop.models import FAMILIES
+
+STEPS = 4
+EVERY_NAME = pytest.mark.parametrize("name", BUILD)
+EVERY_MODEL = pytest.mark.parametrize("name, operator", [(name, o) for name in BUILD for o in zoo.operators(name)])
+PICTURES = [["titt"], ["tiitt", "ttt", "titttt"]]
+FILMS = [["tvt"], ["tvttt", "ttt", "tvt"]]
+TEXTS = [["tvvvvvvvvvvtt"], ["tvvvvvtvvvtt", "ttt"]]
+
+
+def prompts(name):
+    if name in zoo.TEXT_ONLY:
+        return TEXTS
+    return PICTURES + (FILMS if "video" in zoo.kinds(name) else [])
+
+
+def nothing_dropped(model, data, tokens):
+    return oracle_run(model, data, {}, tokens, LAYERS)
+
+
+def test_the_zoo_has_every_family():
+    assert {zoo.VARIANTS.get(name, name) for name in BUILD} == set(FAMILIES)
+
+
+@EVERY_NAME
+def test_the_processor_takes_what_the_family_says(name):
+    family = zoo.VARIANTS.get(name, name)
+    assert zoo.model(name, "eager").config.model_type == family
+    assert set(zoo.kinds(name)) == set(FAMILIES[family].takes)
+
+
+@EVERY_MODEL
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_oracle_is_the_plain_model(name, operator, side):
+    model = zoo.model(name, operator)
+    for rows in prompts(name):
+        data = zoo.prompt(name, rows, side)
+        expected = model(**data.inputs).logits
+        got = nothing_dropped(model, data, torch.zeros(len(rows), 0, dtype=torch.long))
+        torch.testing.assert_close(got[data.present], expected[data.present], atol=2e-5, rtol=1e-5)
+
+
+@EVERY_MODEL
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_decoding_through_the_cache_is_the_oracle(name, operator, side):
+    model = zoo.model(name, operator)
+    for rows in prompts(name):
+        data = zoo.prompt(name, rows, side)
+        tokens = torch.randint(len(BYTES), (len(rows), STEPS), generator=torch.Generator().manual_seed(0))
+        got = run_at(model, data, tokens, positions_of(model, data, STEPS))
+        logits = nothing_dropped(model, data, tokens)
+        torch.testing.assert_close(got, at_last(logits, data), atol=2e-5, rtol=1e-5)
+
+
+@EVERY_MODEL
+def test_generation_is_greedy_on_the_oracle(name, operator):
+    model = zoo.model(name, operator)
+    for rows in prompts(name):
+        data = zoo.prompt(name, rows)
+        tokens, got = zoo.greedy(model, data, STEPS)
+        expected = nothing_dropped(model, data, tokens)[:, data.vision.shape[1] - 1 : -1]
+        torch.testing.assert_close(got, expected, atol=2e-5, rtol=1e-5)

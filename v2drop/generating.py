@@ -1,0 +1,94 @@
+"""What `generate` may be asked for while tokens are dropped, refused before even the pictures are encoded.
+
+`generate` runs the vision tower before it makes the cache and calls the model, so a hook would be too late.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any
+
+from torch import nn
+from transformers.generation.configuration_utils import ALL_STATIC_CACHE_IMPLEMENTATIONS
+
+from v2drop import caches, checks
+from v2drop.compiled import Uncompiled
+
+# Old checkpoints of models with sliding windows name it, and transformers gives them a dynamic cache since.
+STATIC = {*ALL_STATIC_CACHE_IMPLEMENTATIONS} - {"hybrid"}
+
+
+def guards(model: nn.Module, read: bool) -> list[Any]:
+    """Handles of what is put beside the hooks, on the model and on compiled code."""
+    return [Guard(model, read), Uncompiled()]
+
+
+class Guard:
+    """A handle: until it is removed, the model's `generate` is checked first; its continuous batching is refused."""
+
+    def __init__(self, model: nn.Module, read: bool) -> None:
+        """See `caches.check` for `read`."""
+        self._model, self._names = model, []
+        for name, guarded in (("generate", _checked), ("init_continuous_batching", _refused)):
+            if hasattr(model, name) and name not in vars(model):
+                setattr(model, name, guarded(model, getattr(model, name), read))
+                self._names.append(name)
+
+    def remove(self) -> None:
+        """The methods of the model's class are back."""
+        while self._names:
+            delattr(self._model, self._names.pop())
+
+
+def _checked(model: nn.Module, generate: Any, read: bool) -> Any:
+    @wraps(generate)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        check(model, args, kwargs, read)
+        return generate(*args, **kwargs)
+
+    return run
+
+
+def _refused(model: nn.Module, method: Any, read: bool) -> Any:
+    @wraps(method)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        raise ValueError(
+            "continuous batching (generate_batch, cache_implementation='paged') is not supported while tokens are "
+            "dropped: its pages hold the same tokens in every layer. Use generate."
+        )
+
+    return run
+
+
+def check(model: nn.Module, args: tuple, kwargs: dict[str, Any], read: bool) -> None:
+    """Refuse arguments of `generate`.
+
+    Raises:
+        ValueError: the cache would be static, or the method cannot read it; the prompt would be prefilled in chunks;
+            hidden states or attentions of every layer are asked for.
+    """
+    given = args[1] if len(args) > 1 else kwargs.get("generation_config")
+
+    def asked(name: str) -> Any:
+        sources = (kwargs.get(name), getattr(given, name, None), getattr(model.generation_config, name, None))
+        return next((value for value in sources if value is not None), None)
+
+    for name in checks.PER_LAYER:
+        checks.no_output_per_layer(name, asked(name))
+    caches.check(kwargs.get("past_key_values"), read)
+    kind = asked("cache_implementation")
+    if kind in STATIC:
+        raise ValueError(
+            f"cache_implementation={kind!r} cannot hold a different number of tokens per layer; allowed: "
+            f"{caches.ALLOWED}."
+        )
+    if read and kind in ("quantized", "offloaded"):
+        raise ValueError(
+            f"the method reads what caches hold, so cache_implementation={kind!r} is not supported with "
+            "it; leave it out."
+        )
+    if asked("prefill_chunk_size") is not None:
+        raise ValueError(
+            "prefill_chunk_size is not supported while tokens are dropped: a prompt must be prefilled at "
+            "once, for what is dropped may depend on its end. Leave it out."
+        )
