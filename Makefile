@@ -41,7 +41,7 @@ clean: ## remove the environment, the reports and the caches
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is removed first and written last: whatever breaks in between, the next make does it all again.
-# torch goes in before the rest, alone, so that nothing else chooses another build of it.
+# torch and the torchvision that belongs to it go in before the rest, so that nothing else chooses other builds of them.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "make: Python 3.11 or newer is needed; '$(PYTHON)' is not. Try: make PYTHON=python3.12 ..." >&2; exit 1; }
@@ -49,6 +49,6 @@ $(READY): pyproject.toml constraints.txt
 	  echo "make: '$(PYTHON)' comes without venv. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@rm -f $@
 	$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	$(PY) -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(PY) -m pip install --quiet $$(grep -E '^torch(vision)?==' constraints.txt)
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[all]'
 	@touch $@

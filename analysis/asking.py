@@ -99,18 +99,19 @@ def batch(processor: Any, family: str, questions: list[str], pictures: list[list
     Raises:
         ValueError: the family does not take this mix.
     """
-    shown = [frames(video) for video in videos if video is not None]
-    _check(processor, family, pictures, shown)
-    counts = zip(questions, pictures, videos, strict=True)
-    texts = [prompt(processor, family, question, len(row), video is not None) for question, row, video in counts]
+    clips = [[] if video is None else [frames(video)] for video in videos]
+    _check(processor, family, pictures, clips)
+    counted = zip(questions, pictures, clips, strict=True)
+    texts = [prompt(processor, family, question, len(row), len(clip)) for question, row, clip in counted]
     given: dict[str, Any] = {"text": texts, "padding": True, "return_tensors": "pt"}
     start = getattr(processor.tokenizer, "bos_token", None)
     if start and texts and all(text.startswith(start) for text in texts):
         given["add_special_tokens"] = False  # the template has them already
     if any(pictures):
         given["images"] = pictures
-    if shown:
-        given |= {"videos": shown, "video_metadata": [_times(video) for video in shown], "do_sample_frames": False}
+    if any(clips):
+        times = [_times(video) for clip in clips for video in clip]
+        given |= {"videos": clips, "video_metadata": times, "do_sample_frames": False}
     inputs = processor(**given)
     return BatchFeature({key: value for key, value in inputs.items() if key not in UNASKED})
 
@@ -120,13 +121,13 @@ def _times(video: np.ndarray) -> dict[str, Any]:
     return {"fps": RATE, "total_num_frames": n, "duration": n / RATE, "frames_indices": list(range(n))}
 
 
-def _check(processor: Any, family: str, pictures: list[list], videos: list[np.ndarray]) -> None:
-    if videos and not hasattr(processor, "video_processor"):
+def _check(processor: Any, family: str, pictures: list[list], clips: list[list[np.ndarray]]) -> None:
+    if any(clips) and not hasattr(processor, "video_processor"):
         raise ValueError(f"{family} takes no videos; give its frames as pictures of one row.")
     if family in ALWAYS_A_PICTURE and not all(pictures):
         raise ValueError(f"{family} wants at least one picture in every row; got {[len(row) for row in pictures]}.")
-    if family in PICTURES_OR_VIDEOS and videos and any(pictures):
+    if family in PICTURES_OR_VIDEOS and any(clips) and any(pictures):
         raise ValueError(f"{family} takes pictures or videos in one batch, not both; ask in two batches.")
-    if family in EQUAL_VIDEOS and len({len(video) for video in videos}) > 1:
-        lengths = [len(video) for video in videos]
+    lengths = [len(video) for clip in clips for video in clip]
+    if family in EQUAL_VIDEOS and len(set(lengths)) > 1:
         raise ValueError(f"{family} takes videos of one length in one batch; got {lengths} frames.")

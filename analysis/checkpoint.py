@@ -1,6 +1,6 @@
 """Reading a checkpoint, cheap things first, so that whatever is wrong is said before weights are read.
 
-Imports classes of transformers and v2drop: to be imported after `analysis.torchvision_ops.usable()`.
+Imports classes of transformers: to be imported after `analysis.torchvision_ops.usable()`.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from transformers import BatchFeature
 
 from analysis import asking
 from analysis.torchvision_ops import usable
+from v2drop.models import is_vision, locate
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "data" / "mosaic_llava"
 
@@ -59,8 +60,6 @@ class Loaded:
 
     def vision_positions(self, inputs: BatchFeature) -> list[list[int]]:
         """Where each row's placeholders of pictures and videos are in the prompt."""
-        from v2drop.models import is_vision, locate  # late, as in load
-
         found = is_vision(inputs["input_ids"], locate(self.model).vision_ids)
         return [row.nonzero().flatten().tolist() for row in found]
 

@@ -154,13 +154,16 @@ def grown(tensor: Tensor, columns: Tensor) -> Tensor:
     return torch.cat([tensor, columns.to(tensor.dtype)], 1)
 
 
-def oracle_run(model, data, kept: dict[int, Tensor], tokens: Tensor, n_layers: int, positions: str = "keep") -> Tensor:
+def oracle_run(
+    model, data, kept: dict[int, Tensor], tokens: Tensor, n_layers: int, positions: str = "keep", there=None
+) -> Tensor:
     """Logits of the prompt followed by `tokens` [batch, steps], [batch, length + steps, vocabulary].
 
-    The tokens follow the prompt's last column, at the positions after the row's last one, as in generation.
+    The tokens follow the prompt's last column, at the positions after the row's last one, as in generation. Of them,
+    only those flagged `there` are seen by others; all, if it is None.
     """
     steps = tokens.shape[1]
-    present = grown(data.present, torch.ones_like(tokens))
+    present = grown(data.present, torch.ones_like(tokens) if there is None else there)
     vision = grown(data.vision, torch.zeros_like(tokens))
     inputs = {key: value for key, value in data.inputs.items() if key not in TOKEN_TYPES} | {
         "input_ids": grown(data.inputs["input_ids"], tokens),

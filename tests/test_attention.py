@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+import zoo
 from toys import LAYERS, batch, toy
 
 from v2drop import METHODS, Schedule
-from v2drop.attention import AttentionWatcher
+from v2drop.attention import AttentionWatcher, Projected
 from v2drop.models import locate
 
 ROWS = {"llava": ["titttt", "ittittt", "tttt"], "llama": ["tvvvvvvttt", "vvvvtt"], "qwen2": ["tvvvvvvttt", "vvvvtt"]}
@@ -31,6 +32,39 @@ def test_weights_are_rows_of_the_eager_map(family, operator, side):
             torch.testing.assert_close(got[row], maps[layer][row][:, asked], atol=1e-5, rtol=1e-5)
     watcher.forget()
     assert not vars(watcher)["_seen"]
+
+
+@pytest.mark.parametrize("name", zoo.BUILD)
+def test_every_family_has_its_own_attention(name):
+    """Norms of queries and keys, windows, capped logits, pictures and prompts that see themselves both ways."""
+    data = zoo.prompt(name, ["tvvvvvvvvvvvvtt", "ttt"] if name in zoo.TEXT_ONLY else ["ttitt", "ttt"])
+    parts = locate(zoo.model(name, "eager"))
+    queries = torch.tensor([[last - 3, last - 1, last] for last in data.last])
+    if not data.present.gather(1, queries).all():
+        queries = queries[:, 1:]
+    for layer in (2, 4):  # Gemma 3 has a window at the one and none at the other
+        attention, maps, before = parts.layers[layer].self_attn, [], []
+        watcher = AttentionWatcher()
+        handles = watcher.hooks(parts, (layer + 1,))
+        handles.append(attention.register_forward_hook(lambda *a, maps=maps: maps.append(a[2][1])))
+        handles.append(
+            parts.layers[layer].register_forward_pre_hook(
+                lambda m, a, k, before=before: before.append((a[0] if a else k["hidden_states"], k)), with_kwargs=True
+            )
+        )
+        zoo.model(name, "eager")(**data.inputs)
+        for handle in handles:
+            handle.remove()
+        (states, given), expected = (
+            before[0],
+            maps[0].gather(2, queries[:, None, :, None].expand(-1, 4, -1, maps[0].shape[3])),
+        )
+        ahead = Projected.of_layer(
+            parts.layers[layer], states, given["position_embeddings"], queries, given["attention_mask"]
+        )
+        for projected in (watcher.projected, ahead):
+            got = projected.weights(queries, data.present)
+            torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

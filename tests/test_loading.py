@@ -144,8 +144,8 @@ def test_layers_on_disk_change_nothing(embedded, asked):
     assert replies[0] == replies[1] and torch.equal(*kept)
 
 
-def test_a_model_wholly_on_disk_is_asked_from_the_cpu(embedded, asked):
-    spread = load(EMBEDDED, device_map={"": "disk"})
+def test_a_model_on_disk_is_asked_from_the_cpu(embedded, asked):
+    spread = load(EMBEDDED, device_map={"model": "disk", "lm_head": "cpu"})
     assert spread.model.device.type == "meta" and spread.inputs(*asked)["input_ids"].device.type == "cpu"
     assert spread.reply(asked[0][0], asked[1][0]) == embedded.reply(asked[0][0], asked[1][0])
 

@@ -65,7 +65,8 @@ class Projected:
     ) -> Projected:
         """Of what the projections of a self-attention gave, [batch, column, heads * dim]."""
         cap = getattr(module, "attn_logit_softcapping", None)
-        parts = heads(module, "q_norm", queries), heads(module, "k_norm", keys)
+        # A layer that is yet to run may be on another device than what it will be given.
+        parts = (heads(module, *x).to(angles[0].device) for x in (("q_norm", queries), ("k_norm", keys)))
         return cls(*parts, angles, module.scaling, asked, mask, cap)
 
     def turned_keys(self) -> Heads:
@@ -98,7 +99,7 @@ class Projected:
         seen = (visible[:, None] & self._sees(queries, column)) | (column == queries[..., None])
         return logits.masked_fill(~seen[:, None], -torch.inf).softmax(-1)
 
-    def _sees(self, queries: Queries, column: Int[Tensor, "column"]) -> Bool[Tensor, "batch queries column"]:
+    def _sees(self, queries: Queries, column: Int[Tensor, column]) -> Bool[Tensor, "batch queries column"]:
         if self.mask is None or self.mask.ndim == 2:
             return column <= queries[..., None]
         mask = self.mask.to(column.device).expand(len(queries), -1, -1, -1)[:, 0]

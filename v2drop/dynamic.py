@@ -69,7 +69,9 @@ class DynamicWatcher(Watcher):
         if cache is None:
             return
         if self._entering is not None:  # the prompt itself
-            self._vision[cache], self._counts[cache] = self._entering, self._entering[0].sum(1).tolist()
+            at = self._query.device
+            self._vision[cache] = tuple(flags.to(at) for flags in self._entering)
+            self._counts[cache] = self._entering[0].sum(1).tolist()
             self._before.pop(cache, None)
         elif cache in self._vision and self._query.shape[1] == 1:
             self._hidden = self._chosen(module, kwargs["position_embeddings"], cache)
@@ -122,6 +124,7 @@ def _without(mask: Tensor | None, hidden: Bool[Tensor, "batch key"], flat: bool)
     """A layer's attention mask, of any form, without some keys; `flat`: the operator takes 2-D masks."""
     if mask is None and flat:
         return (~hidden).long()
+    hidden = hidden if mask is None else hidden.to(mask.device)  # of layers that may be on another
     seen = ~hidden if mask is not None and mask.ndim == 2 else ~hidden[:, None, None]
     if mask is None or mask.dtype == torch.bool:
         return seen if mask is None else mask & seen

@@ -88,7 +88,8 @@ class Entry:
         if not isinstance(mask, Tensor) or mask.shape != (rows, width):
             raise ValueError(
                 f"after a drop at layer 0 attention_mask must be None or [{rows}, {width}], all tokens so far; got "
-                f"{list(getattr(mask, 'shape', mask))}. `generate` cannot go on with such a cache: drop at layer 1 or later."
+                f"{list(getattr(mask, 'shape', mask))}. `generate` cannot go on with such a "
+                "cache: drop at layer 1 or later."
             )
         start, positions = self.end + seen, kwargs.get("position_ids")
         if positions is None or call.counted:

@@ -29,6 +29,6 @@ def finite_gradients(head: nn.Module | None) -> list[Any]:
         return (args[0].masked_fill(gone[0], 0), *args[1:])
 
     def after(module: nn.Module, args: tuple, logits: Tensor) -> Tensor:
-        return logits.masked_fill(gone.pop(), torch.nan) if gone else logits
+        return logits.masked_fill(gone.pop().to(logits.device), torch.nan) if gone else logits
 
     return [head.register_forward_pre_hook(before), head.register_forward_hook(after)]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from v2drop.call import Call
 from v2drop.candidates import Candidates, Choice, flagged
+from v2drop.devices import moved
 from v2drop.entry import Entry
 from v2drop.layout import Layout, gone, restore, take
 from v2drop.models import Parts
@@ -94,7 +95,8 @@ class Prompt:
     def start(self, states: States, watcher: Watcher) -> None:
         """Show the method the embeddings."""
         watcher.enter(self.vision, self.present)
-        self.noted = self.method.start(states, self.vision, self.closing)
+        noted = self.method.start(states, *moved((self.vision, self.closing), states.device))
+        self.noted = moved(noted, self.vision.device)
 
     def drop(
         self, layer: int, layout: Layout, states: States, beside: Beside, trace: Trace
@@ -109,12 +111,13 @@ class Prompt:
         """
         columns, real = flagged(self.vision.gather(1, layout.index) & layout.real, max(self.left))
         seen = candidates(self, layer, layout, states, columns, real, beside)
+        shown = moved(seen, states.device)  # the model's layers may be on several
         if real.numel() == 0:
             score, choice = real.float(), Choice(real, list(self.left))
         else:
             with torch.no_grad():
-                score = self._checked(self.method.score(seen).detach(), real)
-            choice = self.method.choose(seen, score)
+                score = self._checked(self.method.score(shown).detach(), shown.real)
+            choice, score = moved((self.method.choose(shown, score), score), real.device)
         trace.add(layer, Drop(seen.whole.position, real, score, replace(choice, states=None)))
         if choice.left == self.left:
             return None
@@ -126,8 +129,8 @@ class Prompt:
         states = take(states, old)
         if choice.states is not None:
             here = self.vision.gather(1, new.index) & new.real
-            made = take(choice.states, (here.cumsum(1) - 1).clamp(min=0)).to(states.dtype)
-            states = torch.where(here[..., None], made, states)
+            made = take(choice.states, (here.cumsum(1) - 1).clamp(min=0)).to(states)
+            states = torch.where(here[..., None].to(states.device), made, states)
         if choice.order is not None:
             self._rename(choice, seen, layout.index.gather(1, columns))
         return new, old, states

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from v2drop.devices import moved
 from v2drop.models import Parts
 from v2drop.tower import TowerWatcher
 
@@ -34,6 +35,7 @@ class ShortTowerWatcher(TowerWatcher):
 
     def _lay_out(self, _: nn.Module, __: tuple, output: Tensor) -> Tensor:
         if self.home is not None:
+            self.token, self.home = moved((self.token, self.home), output.device)  # pictures may come from another
             output = output.gather(1, self.token[..., None].expand(-1, -1, output.shape[2]))
         self._seen["projected"] = output
         return output

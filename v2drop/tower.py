@@ -40,7 +40,8 @@ class TowerWatcher(Watcher):
         """What is said of every patch, for the candidates, [batch, vision, ...]; anything in padding."""
         known = values.shape[0] * values.shape[1]
         numbers = patches(candidates, known).masked_fill(~candidates.real, 0)
-        return values.flatten(0, 1)[numbers.clamp(max=known - 1)]
+        numbers = numbers.clamp(max=known - 1).to(values.device)
+        return values.flatten(0, 1)[numbers].to(candidates.real.device)
 
     def check(self, candidates: Candidates) -> None:
         """Refuse candidates of other pictures than those the tower saw last.
@@ -50,7 +51,7 @@ class TowerWatcher(Watcher):
         """
         projected, real = self._seen.get("projected"), candidates.real
         if projected is None or not torch.equal(
-            self.of(projected, candidates)[real], candidates.hidden[real].to(projected)
+            self.of(projected, candidates)[real], candidates.hidden[real].to(projected.dtype)
         ):
             raise ValueError(
                 "the pictures' features must come from this model's tower inside this `with`; got others (of another "

@@ -67,17 +67,17 @@ class WindowWatcher(ShortTowerWatcher):
             return None
         states = kwargs["hidden_states"]
         bias = states.new_zeros(states.shape[:2])
-        bias[:, 1:].masked_fill_(self._hidden, torch.finfo(states.dtype).min)
+        bias[:, 1:].masked_fill_(self._hidden.to(bias.device), torch.finfo(states.dtype).min)
         bias = bias[:, None, None].expand(-1, 1, states.shape[1], -1)
         return args, kwargs | {"attention_mask": bias}
 
     @property
     def key(self) -> Bool[Tensor, "images patches"]:
         """The best 8 % of a picture's tokens, rounded up, by the class token's attention, mean over heads."""
-        logits, hidden = self.logits, torch.zeros_like(self.token, dtype=torch.bool)
-        if self._hidden is not None:
-            hidden = self._hidden
-            logits[:, :, 1:].masked_fill_(hidden[:, None], -torch.inf)
+        logits, hidden = self.logits, self._hidden
+        hidden = torch.zeros_like(self.token, dtype=torch.bool) if hidden is None else hidden
+        hidden = hidden.to(logits.device)  # blocks may be on several
+        logits[:, :, 1:].masked_fill_(hidden[:, None], -torch.inf)
         score = logits.softmax(-1).mean(1)[:, 1:].masked_fill(hidden, -torch.inf)
         order = score.argsort(dim=1, descending=True, stable=True)
         place = torch.arange(score.shape[1], device=score.device).expand_as(order)

@@ -114,8 +114,6 @@ class Method(Budgeted, ABC):
                 f"{type(self).__name__} reads the vision tower; allowed: models with a CLIP tower, one "
                 "vision_feature_layer and vision_feature_select_strategy='default'."
             )
-        if self.cuts_caches and any(parts.windows):
-            raise ValueError(f"{type(self).__name__} cuts caches, which layers with a sliding window cut by themselves.")
 
     def __call__(self, model: nn.Module, vision_mask: Tensor | None = None) -> Dropping:
         """Use the method on a model: `with method(model) as trace: model.generate(...)`.

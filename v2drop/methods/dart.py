@@ -75,7 +75,8 @@ class DART(Method):
         whole, real = candidates.whole, candidates.real
         pivots, there = _largest(candidates) if self.pivots is None else _given(candidates, self.pivots)
         states = take(whole.states, pivots), candidates.hidden
-        asked, known = (torch.nn.functional.normalize(whole.parts.decoder.norm(x).float(), dim=-1) for x in states)
+        normed = (whole.parts.decoder.norm(x).to(real.device).float() for x in states)  # it may be on another device
+        asked, known = (torch.nn.functional.normalize(x, dim=-1) for x in normed)
         unlike = -torch.einsum("bpd,bvd->bpv", asked, known)
         itself = (pivots[..., None] == whole.columns[:, None]) & there[..., None] & real[:, None]
         left = torch.tensor(candidates.left, device=real.device)[:, None]

@@ -30,6 +30,19 @@ class Downsample(InTower):
 
     released: ClassVar[Schedule] = Schedule({0: 0.25}, label="half of each side")
 
+    def check_model(self, parts: Parts) -> None:
+        """Refuse a tower whose position embeddings lie on disk or in another memory until they are called.
+
+        Raises:
+            ValueError: they do; they are interpolated without a call.
+        """
+        super().check_model(parts)
+        if parts.tower.embeddings.position_embedding.weight.device.type == "meta":
+            raise ValueError(
+                "Downsample interpolates the vision tower's position embeddings, which are offloaded; keep the tower "
+                "on a device that computes (device_map)."
+            )
+
     def watcher(self) -> Watcher:
         """Resizes, and notes of it."""
         return ResizingWatcher(self)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from v2drop.devices import moved
 from v2drop.merging import averaged, matched, spread
 from v2drop.methods.in_tower import InTower
 from v2drop.models import Parts
@@ -107,7 +108,9 @@ class MergingWatcher(ShortTowerWatcher):
         states, n_merged = args[0], self._numbers[number]
         if not n_merged:
             return None
-        if self._sizes is None:
+        if self._sizes is not None:  # of the block before, which may be on another device
+            self._sizes, self.token, self.home = moved((self._sizes, self.token, self.home), states.device)
+        else:
             self._sizes = states.new_ones(states.shape[:2], dtype=torch.float32)
             patches = torch.arange(states.shape[1] - 1, device=states.device).expand(len(states), -1)
             self.token, self.home = patches, patches

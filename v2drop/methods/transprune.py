@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from v2drop.attention import Projected, on
 from v2drop.candidates import Candidates, flagged
+from v2drop.devices import moved
 from v2drop.methods.base import Method
 from v2drop.models import Parts
 from v2drop.schedule import Schedule
@@ -46,14 +47,15 @@ class TransitionWatcher(Watcher):
         Args:
             visible: columns that take part in a module's softmax.
         """
-        for growth, turn in self._new:
+        self._total = moved(self._total, visible.device)  # layers may be on several
+        for growth, turn in moved(tuple(self._new), visible.device):
             self._total = self._total + growth * turn.masked_fill(~visible, -torch.inf).softmax(1)
         self._new.clear()
         return self._total
 
     def narrow(self, columns: Columns) -> None:
         """Only these columns go on."""
-        self._total = self._total.gather(1, columns)
+        self._total = self._total.gather(1, columns.to(self._total.device))
 
     def forget(self) -> None:
         """Let go of all tensors."""

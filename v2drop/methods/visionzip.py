@@ -47,7 +47,7 @@ class VisionZip(BeforeLLM):
         tower, projector = candidates.whole.watcher, candidates.whole.parts.projector
         features, keys = (tower.of(x, candidates) for x in (tower.features, tower.keys))
         images = torch.arange(len(tower.features), device=score.device)[:, None].expand(tower.features.shape[:2])
-        image = tower.of(images, candidates)
+        image, of_class = tower.of(images, candidates), tower.class_feature.to(features.device)
         keep, ends = torch.zeros_like(candidates.real), [0] * len(score)
         order = score.new_full((len(score), most), -1, dtype=torch.long)
         states = candidates.hidden.new_zeros(len(score), most, candidates.hidden.shape[2])
@@ -60,7 +60,7 @@ class VisionZip(BeforeLLM):
                 order[row, there], states[row, there] = picture, own
             elif quota:
                 best, targets, merged = zipped(*(x[row, picture] for x in (score, features, keys)), quota)
-                made = torch.cat([tower.class_feature[image[row, picture[:1]]], merged])
+                made = torch.cat([of_class[image[row, picture[:1]]], merged])
                 # Past the hooks: the watcher's notes are of the tower's own features.
                 made = projector.forward(made).to(own)
                 states[row, there] = torch.cat([made[:1], own[best], made[1:]])

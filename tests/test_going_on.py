@@ -1,0 +1,60 @@
+"""After a drop at layer 0 the first layer's cache is short, so nothing may be counted by it, in any family."""
+
+import pytest
+import torch
+import zoo
+from decoding import at_last
+from oracle import oracle_run, positions_of
+from zoo_models import LAYERS
+from zoo_words import BYTES
+
+from v2drop import PDrop, Random, Schedule
+
+CLOSE = {"atol": 3e-5, "rtol": 1e-5}
+FIRST = Schedule({0: 0.5, 2: 0.2})
+
+
+def rows(name, *patterns):
+    return [pattern.replace("i", "vvvvvvvvvv") if name in zoo.TEXT_ONLY else pattern for pattern in patterns]
+
+
+@pytest.mark.parametrize("name", zoo.BUILD)
+def test_without_position_ids_the_model_goes_on_where_the_prompt_ended(name):
+    """By hand, one token at a time: M-RoPE's and PaliGemma's models count by the cache themselves."""
+    model, data = zoo.model(name, "eager"), zoo.prompt(name, rows(name, "tittt"))
+    tokens = torch.randint(len(BYTES), (1, 3), generator=torch.Generator().manual_seed(0))
+    with Random(FIRST)(model, **data.options) as trace:
+        out = model(**data.inputs)
+        got = [out.logits[:, -1]]
+        for step in range(3):
+            out = model(input_ids=tokens[:, step : step + 1], past_key_values=out.past_key_values)
+            got.append(out.logits[:, -1])
+    expected = at_last(oracle_run(model, data, trace.kept, tokens, LAYERS), data)
+    torch.testing.assert_close(torch.stack(got, 1), expected, **CLOSE)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("name", zoo.BUILD)
+def test_several_tokens_at_a_time(name, side):
+    """Of which one row's first is padding."""
+    model, data = zoo.model(name, "eager"), zoo.prompt(name, rows(name, "tittt", "tit"), side)
+    tokens = torch.randint(len(BYTES), (2, 3), generator=torch.Generator().manual_seed(0))
+    there = torch.tensor([[True, True, True], [False, True, True]])
+    ids, mask, length = positions_of(model, data, 3), data.inputs["attention_mask"], data.present.shape[1]
+    with Random(FIRST)(model, **data.options) as trace:
+        cache = model(**data.inputs, position_ids=ids[..., :length]).past_key_values
+        mask = torch.cat([mask, there.long()], 1)
+        got = model(input_ids=tokens, attention_mask=mask, position_ids=ids[..., length:], past_key_values=cache).logits
+    expected = oracle_run(model, data, trace.kept, tokens, LAYERS, there=there)[:, -3:]
+    torch.testing.assert_close(got[there], expected[there], **CLOSE)
+
+
+@pytest.mark.parametrize("name", zoo.BUILD)
+def test_gaps_are_closed_where_position_ids_are_a_count(name):
+    """Places in time, height and width have no gaps to close."""
+    model, data = zoo.model(name, "eager"), zoo.prompt(name, rows(name, "titttt", "tit"))
+    with PDrop(Schedule({1: 0.5, 3: 0.2}))(model, **data.options) as trace:
+        tokens, got = zoo.greedy(model, data, 3)
+    ids = "keep" if "_vl" in name else "repack"
+    expected = oracle_run(model, data, trace.kept, tokens, LAYERS, ids)[:, data.vision.shape[1] - 1 : -1]
+    torch.testing.assert_close(got, expected, **CLOSE)
