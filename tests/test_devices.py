@@ -38,12 +38,11 @@ def apart(model):
         f"{family.decoder}.layers.{i}": LAYERS[i % 5] for i in range(model.config.get_text_config().num_hidden_layers)
     }
     if family.tower:
-        devices |= {f"{family.tower}.encoder.layers.2": C, f"{family.tower}.encoder.layers.3": B}
+        devices |= {f"{family.tower}.encoder.layers.2": C, f"{family.tower}.encoder.layers.4": B}
     if family.receiver:
         children = (f"model.{name}" for name, _ in model.model.named_children())
         devices |= {name: TOWER for name in children if name != family.decoder}
-    if model.lm_head.weight is not model.get_input_embeddings().weight:
-        devices["lm_head"] = C
+    devices |= {"lm_head": C, f"{family.decoder}.embed_tokens": C, f"{family.decoder}.rotary_emb": A}
     return spread(copy.deepcopy(model), devices)
 
 
