@@ -1,7 +1,6 @@
 """Pretended devices: all tensors lie on the CPU, but those said to be elsewhere do not mix, as on a machine of several.
 
-What torch calls a device is answered by what was said; an operation on tensors of two devices is refused. Stricter than
-torch in one thing: columns that index a tensor must be where it is.
+What torch calls a device is answered by what was said; an operation on tensors of two devices is refused.
 """
 
 import torch
@@ -38,6 +37,8 @@ class Devices(TorchFunctionMode):
             return self._moved(*args, **kwargs)
         to = kwargs.pop("device", None)
         numbers, found = ({place_of(x) for x in tensors(args, kwargs) if bool(x.dim()) == d} for d in (False, True))
+        if function == torch.Tensor.__getitem__ and len(found) > 1:
+            found -= {HOST}  # torch takes such columns anywhere
         if len(found) > 1:
             raise RuntimeError(f"{function.__name__}: tensors on {sorted(map(str, found))}")
         made = torch.device(to) if to is not None else max(found or numbers, key=str, default=HOST)

@@ -43,7 +43,8 @@ class Deepstack:
             return states
         position = position.to(self._vision.device)
         here = self._vision.gather(1, position.clamp(min=0)) & (position >= 0)
-        features = self._features[layer][self._number.gather(1, position.clamp(min=0))[here]]
+        rows, features = self._number.gather(1, position.clamp(min=0))[here], self._features[layer]
+        features = features[rows.to(features.device)]
         here, states = here.to(states.device), states.clone()
         states[here] = states[here] + features.to(states)
         return states

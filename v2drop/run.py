@@ -91,7 +91,7 @@ class Run:
         if ids is None:
             return None
         ids = take(ids, self.queries.index)
-        return ids if self.moved is None else (ids - self.moved).clamp(min=0)  # a hole's may be anything
+        return ids if self.moved is None else (ids - self.moved.to(ids.device)).clamp(min=0)  # a hole's may be anything
 
     def _angles(self, layer: int, ids: Tensor | None, angles: tuple[Tensor, Tensor] | None) -> Any:
         if angles is None:
