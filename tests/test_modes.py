@@ -1,5 +1,7 @@
 """Every way to generate that transformers has: right, or a message before anything runs."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from oracle import grown, oracle_run
@@ -42,6 +44,10 @@ def test_drafts_of_an_assistant_do_not_change_the_greedy_tokens(noise, drops):
 
 def test_a_text_model_may_draft_for_pictures():
     model, data = toy("llava"), batch("llava", ["titttttt"])
+    try:
+        model.generate(**data.inputs, assistant_model=other("llama", 0.0), **GREEDY)
+    except ValueError:
+        pytest.skip("this transformers gives the pictures to the drafting model too")
     with V2Drop(HALF)(model):
         greedy = model.generate(**data.inputs, **GREEDY)
         assert torch.equal(greedy, model.generate(**data.inputs, assistant_model=other("llama", 0.0), **GREEDY))
@@ -166,3 +172,23 @@ def test_paged_attention_is_refused():
     model.config._attn_implementation = "paged|sdpa"
     with V2Drop(HALF)(model, **data.options), pytest.raises(ValueError, match=r"'paged\|sdpa' is not supported"):
         model(**data.inputs)
+
+
+@pytest.mark.parametrize("how", ["generate", "call"])
+@pytest.mark.parametrize("name", ["output_hidden_states", "output_attentions"])
+def test_outputs_of_every_layer_are_refused_before_anything_runs(name, how):
+    data, model = batch("llava", ["titt"]), toy("llava", "eager")
+    with V2Drop(HALF)(model), nothing_runs(model):
+        run = model.generate if how == "generate" else model
+        with pytest.raises(ValueError, match=f"{name}=True is not supported"):
+            run(**data.inputs, **{name: True})
+
+
+def test_what_stands_on_the_model_is_gone_afterwards():
+    model = toy("llava")
+    for broken in (False, True):
+        with nullcontext() if not broken else pytest.raises(RuntimeError), V2Drop(HALF)(model):
+            assert {"generate", "init_continuous_batching"} <= set(vars(model))
+            if broken:
+                raise RuntimeError
+        assert not {"generate", "init_continuous_batching"} & set(vars(model))
