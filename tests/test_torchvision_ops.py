@@ -11,7 +11,8 @@ import pytest
 from analysis import torchvision_ops
 
 TOP = Path(__file__).parents[1]
-FIRST = "from . import part\n"
+FIRST = "from . import early, part\n"
+EARLY = "import torchvision\ntorchvision.marked = True\n"  # gets through the first time
 # What the real one does when its compiled part does not load.
 PART = """import torch
 for name in {names}:
@@ -28,7 +29,7 @@ print([name for name in sys.modules if name == "torchvision"])
 from analysis.torchvision_ops import usable
 names = usable()
 import torchvision
-print(torchvision.part.__name__, names is usable(), names is not None)
+print(torchvision.part.__name__, torchvision.marked, names is usable(), names is not None)
 """
 
 
@@ -36,6 +37,7 @@ def asked(folder, names):
     """What happens beside a torchvision without a compiled part."""
     (folder / "torchvision").mkdir()
     (folder / "torchvision" / "__init__.py").write_text(FIRST)
+    (folder / "torchvision" / "early.py").write_text(EARLY)
     (folder / "torchvision" / "part.py").write_text(PART.format(names=names))
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(TOP)])}
     return subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, env=env, cwd=folder, check=False)
@@ -46,7 +48,7 @@ def test_missing_operators_get_their_names(tmp_path):
     assert done.stdout.splitlines() == [
         "operator torchvision::nms does not exist",
         "[]",  # importing analysis has mended nothing
-        "torchvision.part True True",
+        "torchvision.part True True True",
     ], done.stderr
 
 
