@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from analysis import asking, checkpoint, load, load_options, loading
+from analysis import asking, checkpoint, load, load_options
 from analysis.loading import EMBEDDED
 from analysis.mosaic import sample
 from v2drop import Schedule, V2Drop
@@ -187,13 +187,6 @@ def test_without_a_chat_template_the_documented_prompt_is_used(embedded, monkeyp
         ValueError, match="llava_next has no chat template; give it one: loaded.processor.chat_template"
     ):
         asking.prompt(embedded.processor, "llava_next", "What?")
-
-
-def test_torchvision_is_mended_first_and_the_model_is_ready_to_be_asked(monkeypatch):
-    mended = []
-    monkeypatch.setattr(loading, "usable", lambda: mended.append(True))
-    model = load(EMBEDDED).model
-    assert mended and not model.training and not any(p.requires_grad for p in model.parameters())
 
 
 def test_a_template_that_begins_the_sequence_is_not_begun_twice(embedded, asked, monkeypatch):

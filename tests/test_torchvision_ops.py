@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import torchvision_ops
+from analysis import load, loading, torchvision_ops
 
 TOP = Path(__file__).parents[1]
 FIRST = "from . import early, part\n"
@@ -76,3 +76,10 @@ def test_one_that_fits_is_left_alone_and_other_faults_are_reported(monkeypatch, 
         return
     with pytest.raises(ImportError, match=f"cannot be imported: {message}"):
         torchvision_ops.usable.__wrapped__()
+
+
+def test_torchvision_is_mended_first_and_the_model_is_ready_to_be_asked(monkeypatch):
+    mended = []
+    monkeypatch.setattr(loading, "usable", lambda: mended.append(True))
+    model = load(loading.EMBEDDED).model
+    assert mended and not model.training and not any(p.requires_grad for p in model.parameters())
