@@ -3,6 +3,7 @@
 import pytest
 import torch
 import zoo
+from transformers import Qwen3Config
 
 from analysis.footprint import footprint, qwen_72b
 
@@ -31,6 +32,12 @@ def test_the_cache_of_a_token_is_what_a_token_adds(name):
     cache = model(input_ids=torch.arange(5)[None], use_cache=True).past_key_values
     held = sum(x.numel() for layer in cache.layers for x in (layer.keys, layer.values))
     assert numbers(model.config)["cache"] * 5 == held
+
+
+def test_heads_may_be_wider_than_their_share():
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "vocab_size": 64}
+    config = Qwen3Config(**sizes, num_attention_heads=4, num_key_value_heads=2, head_dim=16)
+    assert numbers(config)["cache"] == 2 * 3 * 2 * 16
 
 
 def test_bytes_follow_the_dtype():

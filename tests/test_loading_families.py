@@ -1,6 +1,7 @@
 """Every family through analysis.load: saved, loaded, asked with pictures and videos in any mix, and generating."""
 
 import copy
+import re
 
 import numpy
 import pytest
@@ -89,6 +90,9 @@ def test_videos(saved):
     shorter = asked.vision_positions(asked.inputs(None, ["what happens"], [VIDEO[:2]]))
     newline = name == "llava_onevision"  # one at the end of a video
     assert len(positions[0]) - newline == 2 * (len(shorter[0]) - newline)  # no frame is left out
+    if name.startswith("qwen3"):  # four frames at two a second, seen in pairs
+        said = asked.processor.tokenizer.decode(asked.inputs(None, ["what"], [VIDEO])["input_ids"][0])
+        assert re.findall(r"<([\d.]+) seconds>", said) == ["0.2", "1.2"]
 
 
 def test_videos_beside_pictures(saved):
@@ -99,7 +103,11 @@ def test_videos_beside_pictures(saved):
         with pytest.raises(ValueError, match="pictures or videos in one batch, not both"):
             asked.inputs([SMALL, None], ["what", "and"], [None, VIDEO])
         return
-    assert all(generates(asked, asked.inputs([SMALL, None, [WIDE]], ["what", "and", "so"], [None, VIDEO, VIDEO])))
+    inputs = asked.inputs([SMALL, None, [WIDE]], ["what", "and", "so"], [None, VIDEO, VIDEO])
+    assert all(generates(asked, inputs))
+    if name.startswith("qwen"):  # pictures first
+        ids = inputs["input_ids"][2].tolist()
+        assert ids.index(asked.model.config.image_token_id) < ids.index(asked.model.config.video_token_id)
 
 
 def test_only_floats_change_type(saved):
@@ -107,6 +115,7 @@ def test_only_floats_change_type(saved):
     half = Loaded(asked.name, copy.deepcopy(asked.model).to(torch.bfloat16), asked.processor)
     for key, value in half.inputs([SMALL], ["what"]).items():
         allowed = (torch.bfloat16,) if key.startswith("pixel_values") else (torch.long, torch.bool)
+        assert key != "labels"  # nothing is to be learnt
         assert value.dtype in (allowed if key != "pixel_attention_mask" else (torch.bfloat16, *allowed)), key
 
 

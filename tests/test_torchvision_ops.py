@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis import torchvision_ops
+from analysis import load, loading, torchvision_ops
 
 TOP = Path(__file__).parents[1]
-FIRST = "from . import part\n"
+FIRST = "from . import early, part\n"
+EARLY = "import torchvision\ntorchvision.marked = True\n"  # gets through the first time
 # What the real one does when its compiled part does not load.
 PART = """import torch
 for name in {names}:
@@ -28,7 +29,7 @@ print([name for name in sys.modules if name == "torchvision"])
 from analysis.torchvision_ops import usable
 names = usable()
 import torchvision
-print(torchvision.part.__name__, names is usable(), names is not None)
+print(torchvision.part.__name__, torchvision.marked, names is usable(), names is not None)
 """
 
 
@@ -36,6 +37,7 @@ def asked(folder, names):
     """What happens beside a torchvision without a compiled part."""
     (folder / "torchvision").mkdir()
     (folder / "torchvision" / "__init__.py").write_text(FIRST)
+    (folder / "torchvision" / "early.py").write_text(EARLY)
     (folder / "torchvision" / "part.py").write_text(PART.format(names=names))
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(TOP)])}
     return subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, env=env, cwd=folder, check=False)
@@ -46,7 +48,7 @@ def test_missing_operators_get_their_names(tmp_path):
     assert done.stdout.splitlines() == [
         "operator torchvision::nms does not exist",
         "[]",  # importing analysis has mended nothing
-        "torchvision.part True True",
+        "torchvision.part True True True",
     ], done.stderr
 
 
@@ -74,3 +76,10 @@ def test_one_that_fits_is_left_alone_and_other_faults_are_reported(monkeypatch, 
         return
     with pytest.raises(ImportError, match=f"cannot be imported: {message}"):
         torchvision_ops.usable.__wrapped__()
+
+
+def test_torchvision_is_mended_first_and_the_model_is_ready_to_be_asked(monkeypatch):
+    mended = []
+    monkeypatch.setattr(loading, "usable", lambda: mended.append(True))
+    model = load(loading.EMBEDDED).model
+    assert mended and not model.training and not any(p.requires_grad for p in model.parameters())
