@@ -6,11 +6,10 @@ import inspect
 from threading import get_ident
 from typing import Any
 
-import torch
-from jaxtyping import Bool
 from torch import Tensor, nn
 
-from v2drop import caches
+from v2drop import caches, sliding
+from v2drop.models import Parts
 
 PER_LAYER = ("output_hidden_states", "output_attentions")
 
@@ -32,11 +31,11 @@ def by_name(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> dict[str,
     return dict(zip(inspect.signature(module.forward).parameters, args, strict=False)) | kwargs
 
 
-def forward(decoder: nn.Module, module: nn.Module, args: tuple, kwargs: dict[str, Any], read: bool) -> dict[str, Any]:
+def forward(parts: Parts, module: nn.Module, args: tuple, kwargs: dict[str, Any], read: bool) -> dict[str, Any]:
     """Refuse what has no meaning, or no right value, when layers run at different lengths.
 
     Args:
-        decoder: of the model.
+        parts: of the model.
         module: that is called: the decoder, or what calls it.
         args: of this call.
         kwargs: of this call.
@@ -49,13 +48,14 @@ def forward(decoder: nn.Module, module: nn.Module, args: tuple, kwargs: dict[str
         ValueError: hidden states or attentions of every layer are asked for; the attention operator or the cache is of
             a kind that is not supported.
     """
-    kwargs = by_name(module, args, kwargs)
+    kwargs, decoder = by_name(module, args, kwargs), parts.decoder
     for name in PER_LAYER:
         asked = kwargs.get(name)
         no_output_per_layer(name, getattr(decoder.config, name, False) if asked is None else asked)
     operator = decoder.config._attn_implementation
     if "flex" in operator or "paged" in operator:
         raise ValueError(f"attention {operator!r} is not supported; allowed: eager, sdpa, flash_attention_2 and later.")
+    sliding.check(parts)
     caches.check(kwargs.get("past_key_values"), read)
     return kwargs
 
@@ -75,69 +75,10 @@ def wants_flat_mask(decoder: nn.Module) -> bool:
     return "flash" in decoder.config._attn_implementation
 
 
-def vision_mask(mask: Tensor | None, needed: bool) -> None:
-    """Check a mask when it is given.
-
-    Raises:
-        ValueError: it is no boolean [batch, sequence], or it is missing for a text model.
-    """
-    if mask is None and needed:
-        raise ValueError(
-            "a text model has no vision tokens of its own; pass vision_mask=, a BoolTensor [batch, sequence] of the "
-            "prompt positions that may be dropped."
-        )
-    if mask is not None and (not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.ndim != 2):
-        got = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
-        raise ValueError(f"vision_mask must be a BoolTensor [batch, sequence]; got {got}.")
-
-
-def fitted(
-    mask: Bool[Tensor, "rows columns"], decoder: nn.Module, kwargs: dict[str, Any], may_grow: bool
-) -> Bool[Tensor, "batch length"]:
-    """The user's mask on the rows and columns of a prompt.
-
-    Rows are repeated as `generate` repeats a prompt for its beams. Without a cache `generate` runs the growing
-    sequence anew (`may_grow`, after a first fit); what follows the mask is text.
-
-    Raises:
-        ValueError: it does not fit.
-    """
-    given = tensor(kwargs)
-    batch, length = given.shape[:2]
-    rows, columns = mask.shape
-    cached = kwargs.get("use_cache")
-    cached = decoder.config.use_cache if cached is None else cached
-    grown = may_grow and not cached and length > columns
-    repeated = batch % rows == 0 and (batch == rows or grown or _repeats(given, batch // rows))
-    if not repeated or not (columns == length or grown):
-        raise ValueError(
-            f"vision_mask must be [{batch}, {length}], as the prompt is (with draft tokens, if a method of generation "
-            f"adds them to it); got {[rows, columns]}."
-        )
-    mask = mask.to(given.device).repeat_interleave(batch // rows, 0)
-    return torch.cat([mask, mask.new_zeros(batch, length - columns)], 1)
-
-
-def _repeats(given: Tensor, times: int) -> bool:
-    groups = given.unflatten(0, (-1, times))
-    return bool((groups == groups[:, :1]).all())
-
-
 def tensor(kwargs: dict[str, Any]) -> Tensor:
     """The decoder's input, embeddings or ids."""
     given = kwargs.get("inputs_embeds")
     return kwargs["input_ids"] if given is None else given
-
-
-def seen(placeholders: Bool[Tensor, "batch length"] | None) -> Bool[Tensor, "batch length"]:
-    """The image placeholders of this call.
-
-    Raises:
-        ValueError: the model was called with `inputs_embeds`, so nobody knows.
-    """
-    if placeholders is None:
-        raise ValueError("with inputs_embeds the image tokens cannot be told from text; pass vision_mask=.")
-    return placeholders
 
 
 def no_new_vision(placeholders: Tensor | None, past: int) -> None:

@@ -13,16 +13,16 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from jaxtyping import Bool
 from torch import Tensor, nn
 
-from v2drop import checks, sliding
+from v2drop import checks
 from v2drop.call import Call
 from v2drop.deepstack import Deepstack
 from v2drop.generating import guards
 from v2drop.head import finite_gradients
 from v2drop.held import cut
 from v2drop.layout import with_states
+from v2drop.marked import Marked
 from v2drop.memory import Memory
 from v2drop.models import Parts, locate
 from v2drop.prompt import Prompt
@@ -49,9 +49,9 @@ class Dropping:
         self._method, self._parts = method, locate(model)
         method.schedule.check_layers(len(self._parts.layers))
         method.check_model(self._parts)
-        checks.vision_mask(vision_mask, needed=self._parts.receiver is None)
-        self._vision_mask = vision_mask
-        self._trace, self._memory, self._handles = Trace(), Memory(), []
+        self._marked = Marked(vision_mask, self._parts)
+        self._trace, self._handles = Trace(), []
+        self._memory = Memory(len(self._parts.layers), vision_mask is not None)
         self._call = Call()  # what the model was called with, in this forward pass
         self._deepstack: Deepstack | None = None  # what the decoder would add to tokens that may be gone
         self._previous: Tensor | None = None  # input of the layer before, where the method compares
@@ -61,7 +61,6 @@ class Dropping:
         self._run: Run | None = None  # this forward pass, if anything is dropped from it or was from its cache
         self._past = 0  # tokens cached before this forward pass
         self._thread: int | None = None  # which runs a forward pass
-        self._mask_fitted = False  # whether `vision_mask` has been seen to be that of a prompt
 
     def __enter__(self) -> Trace:
         """Hook the model."""
@@ -94,8 +93,9 @@ class Dropping:
         _active.discard(self._parts.decoder)
         self._forget()
         self._watcher = self._method.watcher()  # and its notes are let go
-        self._prompt, self._mask_fitted = None, False
+        self._prompt = None
         self._memory.clear()
+        self._marked.forget()
 
     def __deepcopy__(self, memo: dict) -> Dropping:
         """A copy of a hooked model keeps hooks that lead here, where it is refused."""
@@ -106,14 +106,11 @@ class Dropping:
 
     def _see_ids(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         checks.ours(module is self._parts.receiver, self._thread)
-        kwargs = checks.forward(self._parts.decoder, module, args, kwargs, self._reads)
-        sliding.check(self._parts)
-        self._call = Call.of(kwargs, self._parts)
+        self._call = Call.of(checks.forward(self._parts, module, args, kwargs, self._reads), self._parts)
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         checks.ours(module is self._parts.decoder, self._thread)
-        kwargs = checks.forward(module, module, args, kwargs, self._reads)
-        sliding.check(self._parts)
+        kwargs = checks.forward(self._parts, module, args, kwargs, self._reads)
         self._forget(call := self._call.completed(kwargs, self._parts))
         self._thread, cache = get_ident(), kwargs.get("past_key_values")
         self._past = past = 0 if cache is None else cache.get_seq_length()
@@ -121,20 +118,14 @@ class Dropping:
             checks.no_new_vision(call.placeholders, past)
             return (), self._go_on(kwargs, past)
         self._trace.clear()
-        self._prompt = Prompt.of_call(call.flat, self._vision(kwargs), self._method, self._parts)
+        vision = self._marked.of_call(kwargs, call.placeholders)
+        self._prompt = Prompt.of_call(call.flat, vision, self._method, self._parts)
         if self._prompt is not None:
             self._run = Run(self._prompt, self._parts)
             self._deepstack, kwargs = Deepstack.taken(kwargs)
             if self._method.enters or 0 in self._method.schedule.left:
                 kwargs = self._drop_embeddings(module, kwargs)
         return (), kwargs
-
-    def _vision(self, kwargs: dict) -> Bool[Tensor, "batch length"]:
-        if self._vision_mask is None:
-            return checks.seen(self._call.placeholders)
-        mask = checks.fitted(self._vision_mask, self._parts.decoder, kwargs, may_grow=self._mask_fitted)
-        self._mask_fitted = True
-        return mask
 
     def _drop_embeddings(self, module: nn.Module, kwargs: dict) -> dict:
         """A drop at layer 0: the model is called on the shorter sequence; masks and cache follow."""
@@ -150,8 +141,7 @@ class Dropping:
 
     def _go_on(self, kwargs: dict, past: int) -> dict:
         """Generation, or any tokens after the prefill: the caches of some layers are shorter."""
-        cache, masked = kwargs["past_key_values"], self._vision_mask is not None
-        prompt = self._prompt = self._memory.of(cache, len(self._parts.layers), masked)
+        prompt = self._prompt = self._memory.of(kwargs["past_key_values"])
         if prompt is None:
             return kwargs
         checks.same_rows(kwargs, len(prompt.of))

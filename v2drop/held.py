@@ -1,4 +1,4 @@
-"""Caches of layers that ran before the last drop, cut to what it left, as MustDrop does before generation."""
+"""How many tokens each layer's cache holds, and caches that are cut after the last drop, as MustDrop does."""
 
 from __future__ import annotations
 
@@ -42,6 +42,29 @@ def cut(cache: Cache | None, prompt: Prompt, first: int, last: int) -> None:
         kept.keys, kept.values = _taken(kept.keys, columns), _taken(kept.values, columns)
         if layer == start or layer in prompt.segments:
             prompt.held[layer] = final, ran
+
+
+def expected(prompt: Prompt, n_layers: int, past: int) -> list[int]:
+    """How long every layer's cache must be when the first layer's is `past`.
+
+    Raises:
+        ValueError: it was cropped so far that layers lost different tokens.
+    """
+    if prompt.entry is not None and past < prompt.length:
+        raise ValueError(
+            f"after a drop at layer 0 a cache must not be cropped; got {past} of {prompt.length} tokens. Generation "
+            "with drafts (prompt_lookup_num_tokens, an assistant_model) needs drops at layer 1 or later."
+        )
+    croppable = prompt.tail if prompt.segments else prompt.length
+    if past < prompt.length - croppable:
+        raise ValueError(
+            f"the cache was cropped to {past} of the {prompt.length} tokens its prompt had, beyond its closing text; "
+            "layers hold different tokens there. Run the prompt again."
+        )
+    widths = [prompt.length]
+    for layer in range(n_layers):
+        widths.append(prompt.held[layer][0].width if layer in prompt.held else widths[-1])
+    return [width + past - prompt.length for width in widths[1:]]
 
 
 def _taken(states: Tensor, columns: Columns) -> Tensor:

@@ -7,16 +7,23 @@ from weakref import WeakKeyDictionary, WeakSet
 from transformers import Cache
 
 from v2drop import checks
+from v2drop.held import expected
 from v2drop.prompt import Prompt
 
 _shortened: WeakSet[Cache] = WeakSet()  # caches whose every layer is short: a drop at layer 0 made them
 
 
 class Memory:
-    """The prompts of one `with`, by the cache they filled; nothing is written on a cache."""
+    """The prompts of one `with`, by the cache they filled; nothing is written on a cache.
 
-    def __init__(self) -> None:
+    Args:
+        n_layers: of the decoder.
+        masked: there is a `vision_mask`, which must be of every prompt.
+    """
+
+    def __init__(self, n_layers: int, masked: bool) -> None:
         """Know no cache."""
+        self._n_layers, self._masked = n_layers, masked
         self._prompts: WeakKeyDictionary[Cache, Prompt | None] = WeakKeyDictionary()
 
     def note(self, cache: Cache | None, prompt: Prompt | None) -> None:
@@ -26,18 +33,18 @@ class Memory:
             if prompt is not None and prompt.entry is not None:
                 _shortened.add(cache)
 
-    def of(self, cache: Cache, n_layers: int, masked: bool) -> Prompt | None:
+    def of(self, cache: Cache) -> Prompt | None:
         """The prompt that filled a cache; None if nothing was dropped from it.
 
         Raises:
             ValueError: the cache is of another `with`, or was changed since (`v2drop.checks`).
         """
-        lengths = [cache.get_seq_length(layer) for layer in range(n_layers)]
+        lengths = [cache.get_seq_length(layer) for layer in range(self._n_layers)]
         if cache not in self._prompts:
-            checks.undropped(lengths, lengths[0], cache in _shortened, masked)
+            checks.undropped(lengths, lengths[0], cache in _shortened, self._masked)
         prompt = self._prompts.get(cache)
         if prompt is not None:
-            checks.uncut(lengths, prompt.cached(n_layers, lengths[0]))
+            checks.uncut(lengths, expected(prompt, self._n_layers, lengths[0]))
         return prompt
 
     def clear(self) -> None:

@@ -180,28 +180,6 @@ class Prompt:
             return None, None
         return gone(layout, self.present)
 
-    def cached(self, n_layers: int, past: int) -> list[int]:
-        """How long every layer's cache must be when the first layer's is `past`.
-
-        Raises:
-            ValueError: it was cropped so far that layers lost different tokens.
-        """
-        if self.entry is not None and past < self.length:
-            raise ValueError(
-                f"after a drop at layer 0 a cache must not be cropped; got {past} of {self.length} tokens. Generation "
-                "with drafts (prompt_lookup_num_tokens, an assistant_model) needs drops at layer 1 or later."
-            )
-        croppable = self.tail if self.segments else self.length
-        if past < self.length - croppable:
-            raise ValueError(
-                f"the cache was cropped to {past} of the {self.length} tokens its prompt had, beyond its closing text; "
-                "layers hold different tokens there. Run the prompt again."
-            )
-        widths = [self.length]
-        for layer in range(n_layers):
-            widths.append(self.held[layer][0].width if layer in self.held else widths[-1])
-        return [width + past - self.length for width in widths[1:]]
-
     def continued(self, kwargs: dict, past: int, call: Call) -> dict:
         """The decoder's arguments for tokens after the prefill."""
         return kwargs if self.entry is None else self.entry.continued(kwargs, past - self.length, call)
