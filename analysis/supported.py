@@ -16,7 +16,10 @@ BATCHES = {  # what a family's processor cannot put into one batch
 
 def table() -> str:
     """One row a family, as Markdown, and the decoders that may be inside them."""
-    head = ["| `model_type` | for example | a prompt takes | batches | remarks |", "|---|---|---|---|---|"]
+    head = [
+        "| `model_type` | for example | a prompt takes | batches | attention | remarks |",
+        "|---|---|---|---|---|---|",
+    ]
     inside = ", ".join(f"`{name}`" for name in TEXT_MODELS)
     return "\n".join([*head, *(_row(*entry) for entry in FAMILIES.items()), "", f"Decoders inside them: {inside}."])
 
@@ -25,7 +28,7 @@ def _row(name: str, family: Family) -> str:
     example = f"[{family.example}](https://huggingface.co/{family.example})" if family.example else ""
     takes = ", ".join(TAKES[kind] for kind in family.takes) or "text; `vision_mask` says what may go"
     batches = "; ".join(limit for names, limit in BATCHES.items() if name in names) or "any"
-    return f"| `{name}` | {example} | {takes} | {batches} | {family.note} |"
+    return f"| `{name}` | {example} | {takes} | {batches} | {', '.join(family.operators)} | {family.note} |"
 
 
 if __name__ == "__main__":

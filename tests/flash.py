@@ -45,8 +45,10 @@ KERNELS = {
     "_process_flash_kwargs_fn": utils._lazy_define_process_function(ragged),
     "_process_with_kvcache_kwargs_fn": dict,
 }
-ALL_ATTENTION_FUNCTIONS.register(NAME, flash_attention_forward)
-ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, flash_attention_mask)
+REGISTRIES = (
+    (ALL_ATTENTION_FUNCTIONS, flash_attention_forward),
+    (ALL_MASK_ATTENTION_FUNCTIONS, flash_attention_mask),
+)
 
 
 @contextmanager
@@ -58,6 +60,8 @@ def flashing(model):
     try:
         for name, value in KERNELS.items():
             setattr(utils, name, value)
+        for registry, function in REGISTRIES:
+            registry.register(NAME, function)
         for config in configs:
             config._attn_implementation = NAME
         yield model
@@ -66,3 +70,5 @@ def flashing(model):
             config._attn_implementation = operator
         for name, value in before.items():
             setattr(utils, name, value)
+        for registry, _ in REGISTRIES:
+            del registry._global_mapping[NAME]

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from v2drop import caches, sliding
+from v2drop import caches
 from v2drop.models import Parts
 
 PER_LAYER = ("output_hidden_states", "output_attentions")
@@ -52,12 +52,19 @@ def forward(parts: Parts, module: nn.Module, args: tuple, kwargs: dict[str, Any]
     for name in PER_LAYER:
         asked = kwargs.get(name)
         no_output_per_layer(name, getattr(decoder.config, name, False) if asked is None else asked)
-    operator = decoder.config._attn_implementation
-    if "flex" in operator or "paged" in operator:
-        raise ValueError(f"attention {operator!r} is not supported; allowed: eager, sdpa, flash_attention_2 and later.")
-    sliding.check(parts)
+    _operator(decoder.config._attn_implementation, parts)
     caches.check(kwargs.get("past_key_values"), read)
     return kwargs
+
+
+def _operator(name: str, parts: Parts) -> None:
+    if "flex" in name or "paged" in name or ("flash" in name and "flash" not in parts.operators):
+        allowed = ", ".join(parts.operators).replace("flash", "flash_attention_2, 3, 4")
+        raise ValueError(
+            f"attention {name!r} is not supported for this model while tokens are dropped; allowed: {allowed}. "
+            "(Flash operators count a sliding window over the tokens that are left, and know no tokens that see later "
+            'ones.) model.set_attn_implementation("sdpa") switches.'
+        )
 
 
 def no_output_per_layer(name: str, asked: bool | None) -> None:

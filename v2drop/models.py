@@ -28,6 +28,7 @@ class Family:
         tower: to a CLIP vision tower with a class token; empty if there is none.
         projector: to the module that turns the tower's features into the decoder's.
         takes: "image", several "images" a prompt, "video".
+        operators: of attention; "flash" stands for FlashAttention 2 to 4.
         example: a checkpoint on the hub.
         note: what is special about it, and how it is met.
     """
@@ -38,11 +39,14 @@ class Family:
     tower: str = ""
     projector: str = ""
     takes: tuple[str, ...] = ("image", "images")
+    operators: tuple[str, ...] = ("eager", "sdpa", "flash")
     example: str = ""
     note: str = ""
 
 
 LLAVA = "model.language_model"
+WINDOWS = "if its layers have sliding windows: eager, sdpa"
+MASKED = ("eager", "sdpa")  # flash operators know no windows over positions, and no tokens that see later ones
 VIDEO = {"placeholders": ("image_token_id", "video_token_id"), "takes": ("image", "images", "video")}
 
 FAMILIES: dict[str, Family] = {
@@ -87,13 +91,23 @@ FAMILIES: dict[str, Family] = {
     ),
     "idefics3": Family("model.text_model", "model", example="HuggingFaceM4/Idefics3-8B-Llama3", note="tiles"),
     "gemma3": Family(
-        LLAVA, "model", example="google/gemma-3-4b-it", note="sliding windows; tokens of a picture see each other"
+        LLAVA,
+        "model",
+        operators=MASKED,
+        example="google/gemma-3-4b-it",
+        note="sliding windows; tokens of a picture see each other",
     ),
-    "paligemma": Family(LLAVA, "model", example="google/paligemma2-3b-mix-224", note="a prompt sees all of itself"),
+    "paligemma": Family(
+        LLAVA,
+        "model",
+        operators=MASKED,
+        example="google/paligemma2-3b-mix-224",
+        note="a prompt sees all of itself; PaliGemma 2 has no sdpa",
+    ),
     "llama": Family("model", takes=()),
-    "qwen2": Family("model", takes=()),
-    "qwen3": Family("model", takes=()),
-    "mistral": Family("model", takes=()),
+    "qwen2": Family("model", takes=(), note=WINDOWS),
+    "qwen3": Family("model", takes=(), note=WINDOWS),
+    "mistral": Family("model", takes=(), note=WINDOWS),
 }
 
 
@@ -115,6 +129,7 @@ class Parts:
         windows: how many columns back each decoder layer sees, itself included; None: all.
         axes: position ids are places in time, height and width (M-RoPE).
         deepstack: the decoder adds features of pictures after some of its layers.
+        operators: of attention, that can do what its layers ask for (`Family`).
     """
 
     decoder: nn.Module
@@ -128,6 +143,7 @@ class Parts:
     windows: tuple[int | None, ...]
     axes: bool
     deepstack: bool
+    operators: tuple[str, ...]
 
 
 def locate(model: nn.Module) -> Parts:
@@ -161,6 +177,7 @@ def locate(model: nn.Module) -> Parts:
         ) from error
     ids = tuple(getattr(model.config, name) for name in family.placeholders) if receiver is not None else ()
     pictures, kinds = _pictures(model, family), (windows(decoder), has_axes(decoder), has_deepstack(decoder))
+    kinds += (MASKED if any(kinds[0]) else family.operators,)
     return Parts(decoder, layers, receiver, ids, model.get_output_embeddings(), *pictures, *kinds)
 
 

@@ -96,17 +96,3 @@ def fitting(parts: Parts, mask: Bool[Tensor, "*shape"], dtype: torch.dtype) -> S
     if parts.decoder.config._attn_implementation != "eager":
         return mask
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
-
-
-def check(parts: Parts) -> None:
-    """Refuse an operator that counts a window by itself.
-
-    Raises:
-        ValueError: there are windows, and the operator is a flash one.
-    """
-    operator = parts.decoder.config._attn_implementation
-    if any(parts.windows) and "flash" in operator:
-        raise ValueError(
-            f"attention {operator!r} counts a sliding window over the tokens that are left, not over positions; "
-            'allowed with windows: eager, sdpa. model.set_attn_implementation("sdpa") switches.'
-        )
