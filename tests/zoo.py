@@ -1,13 +1,13 @@
 """The zoo: a tiny random model of every family, with its real processor, and prompts that went through it."""
 
 import warnings
-from dataclasses import dataclass
 from functools import cache
 from itertools import cycle
 
 import numpy
 import torch
 from torch import Tensor
+from toys import Batch
 from zoo_models import BUILD
 from zoo_processors import PROCESSORS, template, words
 from zoo_words import BYTES
@@ -15,34 +15,11 @@ from zoo_words import BYTES
 TEXT_ONLY = tuple(name for name in BUILD if name not in PROCESSORS)
 VARIANTS = {"paligemma2": "paligemma", "qwen2_window": "qwen2", "mistral_window": "mistral"}  # of one model_type
 SIZES = [(32, 64), (48, 32), (48, 48), (32, 32), (64, 40), (32, 96)]  # of pictures: height, width
-
-
-FRAMES = {
+FRAMES = {  # four of others: Qwen's make two patches in time
     "smolvlm": 2,  # with text between them
     "internvl": 2,
     "qwen2_5_vl": 8,  # four patches in time: their ids run ahead of those of the text that follows
-}  # four of others: Qwen's make two patches in time
-
-
-@dataclass
-class Batch:
-    """A padded batch: what the model is called with, and what the tests need to know about it."""
-
-    inputs: dict[str, Tensor]
-    vision: Tensor  # bool [batch, length]
-    options: dict[str, Tensor]  # of the method's call: vision_mask for text models
-
-    @property
-    def present(self) -> Tensor:
-        return self.inputs["attention_mask"].bool()
-
-    @property
-    def positions(self) -> Tensor:
-        return (self.present.cumsum(1) - 1).clamp(min=0)
-
-    @property
-    def last(self) -> list[int]:
-        return [int(row.nonzero().max()) for row in self.present]
+}
 
 
 @cache

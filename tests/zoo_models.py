@@ -2,23 +2,18 @@
 
 from collections.abc import Callable
 
+import toys
 import transformers as hf
 from zoo_words import ID, VOCABULARY
 
-WIDTH, LAYERS, STD = 32, 5, 0.15
+WIDTH, LAYERS, STD = toys.WIDTH, toys.LAYERS, 0.15
 WINDOW = 8  # smaller than any prompt with a picture, so that windows cut
 SLIDING, FULL = "sliding_attention", "full_attention"
-TEXT = {
+TEXT = toys.TEXT | {
     "vocab_size": VOCABULARY,
-    "hidden_size": WIDTH,
-    "intermediate_size": 48,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
     "initializer_range": STD,
     "pad_token_id": ID["<pad>"],
     "bos_token_id": ID["<bos>"],
-    "eos_token_id": None,  # generation runs to its full length
 }
 GEMMA = TEXT | {"head_dim": 8}
 GEMMAS = GEMMA | {"sliding_window": WINDOW, "query_pre_attn_scalar": 8}
