@@ -50,23 +50,27 @@ def kinds(name: str) -> tuple[str, ...]:
     return ("image", "images") + (("video",) if hasattr(processor(name), "video_processor") else ())
 
 
-def prompt(name: str, rows: list[str], side: str = "left", seed: int = 0) -> Batch:
-    """Rows as patterns: "t" is a text token, "i" a picture, "v" a video; for text models "v" is a vision token."""
+def prompt(name: str, rows: list[str], side: str = "left", seed: int = 0, alone: int | None = None) -> Batch:
+    """Rows as patterns: "t" is a text token, "i" a picture, "v" a video; for text models "v" is a vision token.
+
+    With `alone`, that row as a batch of its own.
+    """
+    chosen = slice(None) if alone is None else slice(alone, alone + 1)
     if name in TEXT_ONLY:
-        return _text(rows, side, seed)
+        return _text(rows, side, seed, chosen)
     draw = numpy.random.default_rng(seed)
     texts = [_written(name, row, draw) for row in rows]
     sizes = cycle(draw.permutation(SIZES))
     pictures = [[_pixels(draw, *next(sizes)) for _ in range(row.count("i"))] for row in rows]
     videos = [[_pixels(draw, FRAMES.get(name, 4), 32, 48) for _ in range(row.count("v"))] for row in rows]
-    inputs = _processed(name, texts, pictures, videos, side)
+    inputs = _processed(name, texts[chosen], pictures[chosen], videos[chosen], side)
     vision = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
     for number in _placeholders(model(name, "eager").config):
         vision |= inputs["input_ids"] == number
     return Batch(inputs, vision, {})
 
 
-def _text(rows: list[str], side: str, seed: int) -> Batch:
+def _text(rows: list[str], side: str, seed: int, chosen: slice) -> Batch:
     torch.manual_seed(seed)
     length = max(map(len, rows))
     ids, present, vision = (torch.zeros(len(rows), length, dtype=torch.long) for _ in range(3))
@@ -75,6 +79,8 @@ def _text(rows: list[str], side: str, seed: int) -> Batch:
         ids[i, place] = torch.randint(len(BYTES), (len(row),))
         present[i, place] = 1
         vision[i, place] = torch.tensor([letter == "v" for letter in row]).long()
+    there = present[chosen].any(0)  # a row alone has no padding
+    ids, present, vision = (x[chosen][:, there] for x in (ids, present, vision))
     return Batch({"input_ids": ids, "attention_mask": present}, vision.bool(), {"vision_mask": vision.bool()})
 
 
