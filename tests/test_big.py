@@ -7,7 +7,6 @@ from toys import IMAGE_ID, LAYERS, batch, toy
 
 from v2drop import METHODS
 
-accelerate = pytest.importorskip("accelerate", reason="device_map is accelerate's")
 TOWER, DECODER = "model.vision_tower", "model.language_model"
 WHERE = {
     "llava, last layers": ["layers.3", "layers.4", "norm", "lm_head"],

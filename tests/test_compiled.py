@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
 from toys import FAMILIES, batch, toy
 
 from v2drop import Schedule, V2Drop
@@ -70,12 +71,11 @@ def test_a_wrapped_model_is_refused():
 
 
 def test_other_wrappers_of_forward_are_none_of_it(model, data):
-    hooks = pytest.importorskip("accelerate.hooks", reason="the wrapper is accelerate's")
-    hooks.add_hook_to_module(model, hooks.ModelHook())
+    add_hook_to_module(model, ModelHook())
     model.model.forward = torch.compiler.disable(model.model.forward)
     V2Drop(HALF)(model, **data.options)
     replace_forward(model.model.layers[1])
-    hooks.add_hook_to_module(model.model.layers[1], hooks.ModelHook())  # it stands in front, and is looked through
+    add_hook_to_module(model.model.layers[1], ModelHook())  # it stands in front, and is looked through
     with pytest.raises(ValueError, match=r"compiled \(its model.layers.1\)"):
         V2Drop(HALF)(model, **data.options)
 

@@ -4,9 +4,6 @@ import copy
 from functools import cache
 
 import pytest
-
-pytest.importorskip("accelerate", reason="pretended devices move tensors as accelerate does")
-
 import torch
 import zoo
 from fitting import fitted, skip_unless_possible

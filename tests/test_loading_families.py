@@ -14,8 +14,6 @@ from analysis.loading import Loaded
 from v2drop import Schedule, V2Drop
 from v2drop.models import FAMILIES
 
-pytest.importorskip("torchvision", reason="the processors of most families need it")
-
 DRAW = numpy.random.default_rng(0)
 # Sizes differ, so that batches are ragged in tokens too.
 SMALL, WIDE, TALL = (DRAW.integers(0, 256, (*size, 3), dtype=numpy.uint8) for size in ((16, 16), (24, 40), (48, 16)))

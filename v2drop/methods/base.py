@@ -40,7 +40,8 @@ class Method(Budgeted, ABC):
         needs_attention: `whole.watcher` is an `AttentionWatcher`, of the layer before.
         uses_query: the score depends on text behind the vision tokens, so what is kept depends on the question.
         uses_position: a permutation of the tokens may change which are kept.
-        positions: "keep": survivors keep their position ids; "repack": the gaps are closed.
+        positions: "keep": survivors keep their position ids; "repack": the gaps are closed, but for ids that are places
+            in time, height and width (M-RoPE), which are kept.
     """
 
     schedule: Schedule
