@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from v2drop import caches, sliding
 from v2drop.models import Parts
 
-PER_LAYER = ("output_hidden_states", "output_attentions")
+PER_LAYER = ("output_hidden_states", "output_attentions", "output_router_logits")
 
 
 def ours(same: bool, busy: int | None) -> None:
@@ -45,8 +45,8 @@ def forward(parts: Parts, module: nn.Module, args: tuple, kwargs: dict[str, Any]
         All arguments by name.
 
     Raises:
-        ValueError: hidden states or attentions of every layer are asked for; the attention operator or the cache is of
-            a kind that is not supported.
+        ValueError: something of every layer is asked for (`PER_LAYER`); the attention operator or the cache is of a
+            kind that is not supported.
     """
     kwargs, decoder = by_name(module, args, kwargs), parts.decoder
     for name in PER_LAYER:

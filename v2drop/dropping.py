@@ -93,8 +93,7 @@ class Dropping:
             self._handles.pop().remove()
         _active.discard(self._parts.decoder)
         self._forget()
-        self._watcher = self._method.watcher()  # and its notes are let go
-        self._prompt = None
+        self._watcher, self._prompt = self._method.watcher(), None  # and the notes of the old one are let go
         self._memory.clear()
         self._marked.forget()
 

@@ -77,7 +77,7 @@ def check(model: nn.Module, args: tuple, kwargs: dict[str, Any], read: bool) -> 
 
     Raises:
         ValueError: the cache would be static, or the method cannot read it; the prompt would be prefilled in chunks;
-            hidden states or attentions of every layer are asked for.
+            something of every layer is asked for.
     """
     given = args[1] if len(args) > 1 else kwargs.get("generation_config")
 
