@@ -45,8 +45,8 @@ def forward(parts: Parts, module: nn.Module, args: tuple, kwargs: dict[str, Any]
         All arguments by name.
 
     Raises:
-        ValueError: something of every layer is asked for (`PER_LAYER`); the attention operator or the cache is of a
-            kind that is not supported.
+        ValueError: something of every layer is asked for (`PER_LAYER`); the attention operator, the cache or gradient
+            checkpointing is of a kind that is not supported.
     """
     kwargs, decoder = by_name(module, args, kwargs), parts.decoder
     for name in PER_LAYER:
@@ -55,9 +55,20 @@ def forward(parts: Parts, module: nn.Module, args: tuple, kwargs: dict[str, Any]
     operator = decoder.config._attn_implementation
     if "flex" in operator or "paged" in operator:
         raise ValueError(f"attention {operator!r} is not supported; allowed: eager, sdpa, flash_attention_2 and later.")
+    _run_once(parts.layers[0])
     sliding.check(parts)
     caches.check(kwargs.get("past_key_values"), read)
     return kwargs
+
+
+def _run_once(layer: nn.Module) -> None:
+    """Refuse gradient checkpointing that runs hooks again; newer releases of transformers keep them outside."""
+    checkpointed = layer.training and getattr(layer, "gradient_checkpointing", False)
+    if checkpointed and type(layer).__call__ is not nn.Module.__call__:
+        raise ValueError(
+            "gradient checkpointing of this transformers runs hooks again in the backward pass, when nothing is "
+            "dropped any more; install a newer one, or call model.gradient_checkpointing_disable()."
+        )
 
 
 def no_output_per_layer(name: str, asked: bool | None) -> None:
