@@ -72,3 +72,14 @@ def test_gaps_are_closed_where_position_ids_are_a_count(name):
     ids = "keep" if "_vl" in name else "repack"
     expected = oracle_run(model, data, trace.kept, tokens, LAYERS, ids)[:, data.vision.shape[1] - 1 : -1]
     torch.testing.assert_close(got, expected, **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["llava", "gemma3", "qwen2_5_vl", "llama"])
+def test_generate_does_not_go_on_with_a_cache_that_is_short_from_the_first_layer_on(name):
+    """It would begin in the middle of the prompt, for a model with pictures perhaps among their tokens."""
+    model, data = zoo.model(name), zoo.prompt(name, rows(name, "titttt"))
+    with Random(FIRST)(model, **data.options):
+        cache = model(**data.inputs, use_cache=True).past_key_values
+        both = torch.cat([data.inputs["input_ids"], torch.ones(1, 2, dtype=torch.long)], 1)
+        with pytest.raises(ValueError, match="after a drop at layer 0"):
+            model.generate(both, attention_mask=torch.ones_like(both), past_key_values=cache, max_new_tokens=2)

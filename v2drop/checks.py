@@ -96,12 +96,13 @@ def no_new_vision(placeholders: Tensor | None, past: int) -> None:
     """Refuse image tokens after the start of a prompt.
 
     Raises:
-        ValueError: there are some: a second turn on an old cache, or a prefill in chunks.
+        ValueError: there are some: a new image on an old cache, a prefill in chunks, or the prompt anew.
     """
     if placeholders is not None and placeholders.shape[1] > 1 and placeholders.any():
         raise ValueError(
             f"image tokens came when the cache already held {past} tokens; a prompt with its images must be "
-            "prefilled at once (no prefill_chunk_size, no old cache with a new image)."
+            "prefilled at once (no prefill_chunk_size, no old cache with a new image; after a drop at layer 0 no old "
+            "cache in `generate`, which takes its length for the number of tokens)."
         )
 
 
