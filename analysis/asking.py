@@ -83,7 +83,8 @@ def prompt(processor: Any, family: str, question: str, n_pictures: int = 1, n_vi
             "'...' (its model card, or a sibling's chat_template.jinja, has it)."
         )
     visuals = processor.image_token * n_pictures + getattr(processor, "video_token", "") * n_videos
-    return PLAIN[family].format(visuals=visuals, question=question).replace(": \n", ": ")
+    written = PLAIN[family] if visuals else PLAIN[family].replace("\n", "")
+    return written.format(visuals=visuals, question=question)
 
 
 def batch(processor: Any, family: str, questions: list[str], pictures: list[list], videos: list) -> BatchFeature:

@@ -94,15 +94,16 @@ def test_nested_use_is_refused_and_the_outer_one_goes_on(prompt):
         model(**prompt.inputs)
 
 
-def test_a_method_that_cannot_be_hooked_leaves_nothing(prompt, monkeypatch):
+@pytest.mark.parametrize("what", ["watcher.Watcher.hooks", "generating.Guard.__init__", "compiled.Uncompiled.__init__"])
+def test_what_cannot_be_hooked_leaves_nothing(prompt, monkeypatch, what):
     model = toy("llava")
     before = footprint(model)
 
-    def explode(self, parts, layers):
+    def explode(*args):
         raise RuntimeError("no such module")
 
     with monkeypatch.context() as patch:
-        patch.setattr("v2drop.watcher.Watcher.hooks", explode)
+        patch.setattr(f"v2drop.{what}", explode)
         with pytest.raises(RuntimeError, match="no such module"), V2Drop(HALF)(model):
             pass
     assert footprint(model) == before

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from oracle import decoder_of, oracle_run, positions_of
+from torch.utils._python_dispatch import TorchDispatchMode
 from zoo_models import BUILD, LAYERS
 from zoo_words import BYTES
 
@@ -122,3 +123,35 @@ def test_survivors_have_their_logits_and_the_dropped_none(name, operator):
             there[row, kept[kept >= 0]] = True
         assert not got[there].isnan().any() and got[data.present & ~there].isnan().all()
         torch.testing.assert_close(got[there], expected[there], **CLOSE)
+
+
+def test_a_loss_on_the_routes_of_every_layer_is_refused(monkeypatch):
+    """It counts tokens layer by layer, and deep layers have fewer."""
+    model = zoo.model("qwen3_vl_moe")
+    monkeypatch.setattr(model.config.text_config, "output_router_logits", True)
+    with METHODS["v2drop"](Schedule({1: 3}))(model):
+        with pytest.raises(ValueError, match="output_router_logits=True is not supported"):
+            model(**zoo.prompt("qwen3_vl_moe", ["titt"]).inputs)
+
+
+class Flags(TorchDispatchMode):
+    """How many the largest tensor of flags has."""
+
+    most = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and out.dtype == torch.bool:
+            self.most = max(self.most, out.numel())
+        return out
+
+
+@pytest.mark.parametrize("name", ["gemma3", "paligemma2", "qwen2_window", "mistral_window"])
+def test_a_mask_of_one_new_token_has_one_row(name):
+    rows = ["t" + "v" * 99 + "t"] if name in zoo.TEXT_ONLY else ["tit"]
+    model, data = zoo.model(name, "eager"), zoo.prompt(name, rows)
+    with METHODS["random"](Schedule({1: 0.9}))(model, **data.options), Flags() as flags:
+        cache = model(**data.inputs, use_cache=True).past_key_values
+        flags.most = 0
+        model(input_ids=torch.ones(1, 1, dtype=torch.long), past_key_values=cache)
+    assert flags.most <= data.vision.shape[1] + 1

@@ -176,3 +176,22 @@ def test_gradients_through_dropped_tokens_are_those_of_the_oracle(prompt):
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-5, rtol=1e-3, msg=name)
+
+
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing_enable. is deprecated:FutureWarning")  # older have no other
+def test_layers_that_run_again_in_the_backward_pass_are_as_long_as_before_or_refused(prompt):
+    model, found = toy("llava").__class__(toy("llava").config).train(), []
+    labels = prompt.inputs["input_ids"].masked_fill(torch.arange(prompt.vision.shape[1]) < IMAGE_TOKENS + 2, -100)
+    for again in (False, True):
+        if again:
+            model.gradient_checkpointing_enable()
+        with V2Drop(HALF)(model) as trace:
+            if again and type(model.model.language_model.layers[0]).__call__ is not torch.nn.Module.__call__:
+                with pytest.raises(ValueError, match="checkpointing .* runs hooks again"):
+                    model(**prompt.inputs, labels=labels)
+                return
+            model(**prompt.inputs, labels=labels).loss.backward()
+        found.append((trace.lengths, model.model.language_model.layers[2].mlp.up_proj.weight.grad.clone()))
+        model.zero_grad()
+    assert found[0][0] == found[1][0] and found[0][1].abs().max() > 0
+    torch.testing.assert_close(*(gradient for _, gradient in found))

@@ -49,6 +49,20 @@ def test_several_tokens_at_a_time(name, side):
     torch.testing.assert_close(got[there], expected[there], **CLOSE)
 
 
+@pytest.mark.parametrize("name", ["llama", "qwen2_vl"])
+def test_several_tokens_in_more_rows_than_there_are_axes(name):
+    model, data = zoo.model(name, "eager"), zoo.prompt(name, rows(name, *["tittt", "tit"] * 2))
+    tokens, length = torch.ones(4, 2, dtype=torch.long), data.present.shape[1]
+    ids, mask = positions_of(model, data, 2), torch.cat([data.inputs["attention_mask"], tokens], 1)
+    with Random(FIRST)(model, **data.options) as trace:
+        cache = model(**data.inputs, position_ids=ids[..., :length]).past_key_values
+        given = {"attention_mask": mask, "past_key_values": cache}
+        with pytest.raises(ValueError, match="position_ids must go on where the tokens so far end"):
+            model(input_ids=tokens, position_ids=ids[..., length:] + 1, **given)
+        got = model(input_ids=tokens, position_ids=ids[..., length:], **given).logits
+    torch.testing.assert_close(got, oracle_run(model, data, trace.kept, tokens, LAYERS)[:, -2:], **CLOSE)
+
+
 @pytest.mark.parametrize("name", zoo.BUILD)
 def test_gaps_are_closed_where_position_ids_are_a_count(name):
     """Places in time, height and width have no gaps to close."""
@@ -58,3 +72,14 @@ def test_gaps_are_closed_where_position_ids_are_a_count(name):
     ids = "keep" if "_vl" in name else "repack"
     expected = oracle_run(model, data, trace.kept, tokens, LAYERS, ids)[:, data.vision.shape[1] - 1 : -1]
     torch.testing.assert_close(got, expected, **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["llava", "gemma3", "qwen2_5_vl", "llama"])
+def test_generate_does_not_go_on_with_a_cache_that_is_short_from_the_first_layer_on(name):
+    """It would begin in the middle of the prompt, for a model with pictures perhaps among their tokens."""
+    model, data = zoo.model(name), zoo.prompt(name, rows(name, "titttt"))
+    with Random(FIRST)(model, **data.options):
+        cache = model(**data.inputs, use_cache=True).past_key_values
+        both = torch.cat([data.inputs["input_ids"], torch.ones(1, 2, dtype=torch.long)], 1)
+        with pytest.raises(ValueError, match="after a drop at layer 0"):
+            model.generate(both, attention_mask=torch.ones_like(both), past_key_values=cache, max_new_tokens=2)

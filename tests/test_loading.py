@@ -182,6 +182,8 @@ def test_without_a_chat_template_the_documented_prompt_is_used(embedded, monkeyp
     assert asking.prompt(embedded.processor, "llava", "What?") == "USER: <image>\nWhat? ASSISTANT:"
     assert asking.prompt(embedded.processor, "llava", "What?", 2) == "USER: <image><image>\nWhat? ASSISTANT:"
     assert asking.prompt(embedded.processor, "llava", "What?", 0) == "USER: What? ASSISTANT:"
+    assert asking.prompt(embedded.processor, "llava", "One of: \n{a}", 0) == "USER: One of: \n{a} ASSISTANT:"
+    assert asking.prompt(embedded.processor, "llava", "One of: \n{a}") == "USER: <image>\nOne of: \n{a} ASSISTANT:"
     assert asking.prompt(embedded.processor, "paligemma", "caption en") == "<image>caption en"
     with pytest.raises(
         ValueError, match="llava_next has no chat template; give it one: loaded.processor.chat_template"

@@ -175,7 +175,7 @@ def test_paged_attention_is_refused():
 
 
 @pytest.mark.parametrize("how", ["generate", "call"])
-@pytest.mark.parametrize("name", ["output_hidden_states", "output_attentions"])
+@pytest.mark.parametrize("name", ["output_hidden_states", "output_attentions", "output_router_logits"])
 def test_outputs_of_every_layer_are_refused_before_anything_runs(name, how):
     data, model = batch("llava", ["titt"]), toy("llava", "eager")
     with V2Drop(HALF)(model), nothing_runs(model):

@@ -126,9 +126,12 @@ def test_a_copy_of_a_hooked_model_is_refused_and_leaves_the_trace_alone(prompt):
     with V2Drop(HALF)(model) as trace:
         model(**prompt.inputs)
         twin, lengths = deepcopy(model), list(trace.lengths)
-        with pytest.raises(ValueError, match="copied inside a dropping `with`"):
-            twin(**prompt.inputs)
+        for run in (twin, twin.generate):
+            with pytest.raises(ValueError, match="copied inside a dropping `with`"):
+                run(**prompt.inputs)
         assert trace.lengths == lengths
+    with pytest.raises(ValueError, match="copied inside a dropping `with`"):  # it would be the model's own
+        deepcopy(twin).generate(**prompt.inputs)
 
 
 def test_a_second_thread_is_refused_while_one_runs(prompt):

@@ -49,6 +49,13 @@ def test_the_chat_template_writes_what_a_message_holds(name):
     assert written == "a{i}{v}b".format(**words(name))
 
 
+@pytest.mark.parametrize("name", [name for name in BUILD if name not in zoo.TEXT_ONLY])
+def test_another_picture_gives_other_logits(name):
+    model, data = zoo.model(name, "eager"), zoo.prompt(name, ["titt"])
+    other = {key: value.flip(0, -1) if "pixel" in key else value for key, value in data.inputs.items()}
+    assert (model(**other).logits - model(**data.inputs).logits)[:, -1].abs().max() > 0.1
+
+
 @EVERY_MODEL
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_the_oracle_is_the_plain_model(name, operator, side):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 import toys
 import transformers as hf
 from zoo_words import ID, VOCABULARY
@@ -124,16 +125,17 @@ def _gemma3():
     kinds = [SLIDING, FULL, SLIDING, SLIDING, FULL]
     text = hf.Gemma3TextConfig(**GEMMAS, layer_types=kinds)
     ids = {"boi_token_index": ID["<start_of_image>"], "eoi_token_index": ID["<end_of_image>"]}
-    return hf.Gemma3ForConditionalGeneration(
-        hf.Gemma3Config(
-            vision_config=_siglip(2),
-            text_config=text,
-            mm_tokens_per_image=16,  # more than the window
-            image_token_index=ID["<image_soft_token>"],
-            initializer_range=STD,
-            **ids,
-        )
+    config = hf.Gemma3Config(
+        vision_config=_siglip(2),
+        text_config=text,
+        mm_tokens_per_image=16,  # more than the window
+        image_token_index=ID["<image_soft_token>"],
+        initializer_range=STD,
+        **ids,
     )
+    model = hf.Gemma3ForConditionalGeneration(config)
+    torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight, std=STD)  # made as zeros
+    return model
 
 
 def _paligemma(text: Callable) -> Callable:

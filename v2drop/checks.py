@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from v2drop import caches
 from v2drop.models import Parts
 
-PER_LAYER = ("output_hidden_states", "output_attentions")
+PER_LAYER = ("output_hidden_states", "output_attentions", "output_router_logits")
 
 
 def ours(same: bool, busy: int | None) -> None:
@@ -45,14 +45,15 @@ def forward(parts: Parts, module: nn.Module, args: tuple, kwargs: dict[str, Any]
         All arguments by name.
 
     Raises:
-        ValueError: hidden states or attentions of every layer are asked for; the attention operator or the cache is of
-            a kind that is not supported.
+        ValueError: something of every layer is asked for (`PER_LAYER`); the attention operator, the cache or gradient
+            checkpointing is of a kind that is not supported.
     """
     kwargs, decoder = by_name(module, args, kwargs), parts.decoder
     for name in PER_LAYER:
         asked = kwargs.get(name)
         no_output_per_layer(name, getattr(decoder.config, name, False) if asked is None else asked)
     _operator(decoder.config._attn_implementation, parts)
+    _run_once(parts.layers[0])
     caches.check(kwargs.get("past_key_values"), read)
     return kwargs
 
@@ -64,6 +65,16 @@ def _operator(name: str, parts: Parts) -> None:
             f"attention {name!r} is not supported for this model while tokens are dropped; allowed: {allowed}. "
             "(Flash operators count a sliding window over the tokens that are left, and know no tokens that see later "
             'ones.) model.set_attn_implementation("sdpa") switches.'
+        )
+
+
+def _run_once(layer: nn.Module) -> None:
+    """Refuse gradient checkpointing that runs hooks again; newer releases of transformers keep them outside."""
+    checkpointed = layer.training and getattr(layer, "gradient_checkpointing", False)
+    if checkpointed and type(layer).__call__ is not nn.Module.__call__:
+        raise ValueError(
+            "gradient checkpointing of this transformers runs hooks again in the backward pass, when nothing is "
+            "dropped any more; install a newer one, or call model.gradient_checkpointing_disable()."
         )
 
 
@@ -92,12 +103,13 @@ def no_new_vision(placeholders: Tensor | None, past: int) -> None:
     """Refuse image tokens after the start of a prompt.
 
     Raises:
-        ValueError: there are some: a second turn on an old cache, or a prefill in chunks.
+        ValueError: there are some: a new image on an old cache, a prefill in chunks, or the prompt anew.
     """
     if placeholders is not None and placeholders.shape[1] > 1 and placeholders.any():
         raise ValueError(
             f"image tokens came when the cache already held {past} tokens; a prompt with its images must be "
-            "prefilled at once (no prefill_chunk_size, no old cache with a new image)."
+            "prefilled at once (no prefill_chunk_size, no old cache with a new image; after a drop at layer 0 no old "
+            "cache in `generate`, which takes its length for the number of tokens)."
         )
 
 

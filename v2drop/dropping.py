@@ -83,8 +83,9 @@ class Dropping:
             self._handles.append(layer.register_forward_pre_hook(partial(self._before_layer, number), with_kwargs=True))
             if parts.deepstack:
                 self._handles.append(layer.register_forward_hook(partial(self._after_layer, number)))
-        self._handles.append(parts.decoder.register_forward_hook(self._after_decoder, always_call=True))
-        self._handles += finite_gradients(parts.head) + guards(self._model, self._reads)
+        after = parts.decoder.register_forward_hook(self._after_decoder, always_call=True)
+        self._handles += [after, *finite_gradients(parts.head)]
+        self._handles += guards(self._model, self._reads)
 
     def __exit__(self, *exception: object) -> None:
         """Take every hook away again, whatever happened."""
@@ -92,8 +93,7 @@ class Dropping:
             self._handles.pop().remove()
         _active.discard(self._parts.decoder)
         self._forget()
-        self._watcher = self._method.watcher()  # and its notes are let go
-        self._prompt = None
+        self._watcher, self._prompt = self._method.watcher(), None  # and the notes of the old one are let go
         self._memory.clear()
         self._marked.forget()
 

@@ -94,7 +94,7 @@ class Entry:
         start, positions = self.end + seen, kwargs.get("position_ids")
         if positions is None or call.counted:
             positions = start + torch.arange(n_new, device=start.device)
-        elif n_new > 1 and (positions[..., :1][-3:] != start).any():
+        elif n_new > 1 and (_placed(positions)[..., :1] != start).any():
             raise ValueError(
                 "after a drop at layer 0 position_ids must go on where the tokens so far end, "
                 f"{start.flatten().tolist()}; got {positions[..., 0].tolist()}. `generate` cannot go on with "
@@ -127,6 +127,11 @@ def _taken(positions: Tensor, layout: Layout) -> Tensor:
     return torch.stack([take(axis, layout.index) for axis in positions])
 
 
+def _placed(positions: Tensor) -> Tensor:
+    """Without the fourth axis, of text, that M-RoPE's places may have before them."""
+    return positions if positions.ndim == 2 else positions[-3:]
+
+
 def _end(positions: Tensor) -> Tensor:
     """The position id that comes next: behind the last column's, or, of three axes, behind the largest."""
-    return (positions[..., -1:] if positions.ndim == 2 else positions[-3:].amax((0, 2))[:, None]) + 1
+    return (positions[..., -1:] if positions.ndim == 2 else _placed(positions).amax((0, 2))[:, None]) + 1

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from functools import wraps
+from collections.abc import Callable, Iterator
+from functools import update_wrapper
 from typing import Any
 
 from torch import nn
@@ -18,9 +19,10 @@ from v2drop.compiled import Uncompiled
 STATIC = {*ALL_STATIC_CACHE_IMPLEMENTATIONS} - {"hybrid"}
 
 
-def guards(model: nn.Module, read: bool) -> list[Any]:
-    """Handles of what is put beside the hooks, on the model and on compiled code."""
-    return [Guard(model, read), Uncompiled()]
+def guards(model: nn.Module, read: bool) -> Iterator[Any]:
+    """Handles of what is put beside the hooks, on the model and on compiled code; each is there before the next."""
+    yield Guard(model, read)
+    yield Uncompiled()
 
 
 class Guard:
@@ -29,9 +31,9 @@ class Guard:
     def __init__(self, model: nn.Module, read: bool) -> None:
         """See `caches.check` for `read`."""
         self._model, self._names = model, []
-        for name, guarded in (("generate", _checked), ("init_continuous_batching", _refused)):
+        for name, guarded in (("generate", _checked(model, read)), ("init_continuous_batching", _refused)):
             if hasattr(model, name) and name not in vars(model):
-                setattr(model, name, guarded(model, getattr(model, name), read))
+                setattr(model, name, _Guarded(getattr(model, name), guarded))
                 self._names.append(name)
 
     def remove(self) -> None:
@@ -40,24 +42,34 @@ class Guard:
             delattr(self._model, self._names.pop())
 
 
-def _checked(model: nn.Module, generate: Any, read: bool) -> Any:
-    @wraps(generate)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        check(model, args, kwargs, read)
-        return generate(*args, **kwargs)
+class _Guarded:
+    """A method of a model, and what looks at its arguments first. A copy of the model would run the model's own."""
 
-    return run
+    def __init__(self, method: Callable, look: Callable) -> None:
+        self._method, self._look = method, look
+        update_wrapper(self, method)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._look(args, kwargs)
+        return self._method(*args, **kwargs)
+
+    def __deepcopy__(self, memo: dict) -> _Guarded:
+        return _Guarded(self._method, _copied)
 
 
-def _refused(model: nn.Module, method: Any, read: bool) -> Any:
-    @wraps(method)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        raise ValueError(
-            "continuous batching (generate_batch, cache_implementation='paged') is not supported while tokens are "
-            "dropped: its pages hold the same tokens in every layer. Use generate."
-        )
+def _checked(model: nn.Module, read: bool) -> Callable:
+    return lambda args, kwargs: check(model, args, kwargs, read)
 
-    return run
+
+def _copied(args: tuple, kwargs: dict[str, Any]) -> None:
+    checks.ours(same=False, busy=None)
+
+
+def _refused(args: tuple, kwargs: dict[str, Any]) -> None:
+    raise ValueError(
+        "continuous batching (generate_batch, cache_implementation='paged') is not supported while tokens are "
+        "dropped: its pages hold the same tokens in every layer. Use generate."
+    )
 
 
 def check(model: nn.Module, args: tuple, kwargs: dict[str, Any], read: bool) -> None:
@@ -65,7 +77,7 @@ def check(model: nn.Module, args: tuple, kwargs: dict[str, Any], read: bool) -> 
 
     Raises:
         ValueError: the cache would be static, or the method cannot read it; the prompt would be prefilled in chunks;
-            hidden states or attentions of every layer are asked for.
+            something of every layer is asked for.
     """
     given = args[1] if len(args) > 1 else kwargs.get("generation_config")
 

@@ -39,7 +39,8 @@ def visible(
     seen = (back >= 0) & there[:, None]
     if window is not None:
         seen = seen & (back < window)
-    itself = torch.eye(keys.shape[1], dtype=torch.bool, device=keys.device)[-queries.shape[1] :]
+    column = torch.arange(keys.shape[1], device=keys.device)
+    itself = column == column[-queries.shape[1] :, None]
     return (seen | itself)[:, None]  # so that no row is empty
 
 
