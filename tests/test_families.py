@@ -124,13 +124,12 @@ def test_survivors_have_their_logits_and_the_dropped_none(name, operator):
         torch.testing.assert_close(got[there], expected[there], **CLOSE)
 
 
-def test_a_loss_on_the_routes_of_every_layer_is_refused(monkeypatch):
+def test_a_loss_on_the_routes_of_every_layer_is_refused():
     """It counts tokens layer by layer, and deep layers have fewer."""
     model = zoo.model("qwen3_vl_moe")
-    monkeypatch.setattr(model.config.text_config, "output_router_logits", True)
     with METHODS["v2drop"](Schedule({1: 3}))(model):
         with pytest.raises(ValueError, match="output_router_logits=True is not supported"):
-            model(**zoo.prompt("qwen3_vl_moe", ["titt"]).inputs)
+            model(**zoo.prompt("qwen3_vl_moe", ["titt"]).inputs, output_router_logits=True)
 
 
 class Watching(TorchDispatchMode):
