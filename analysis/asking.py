@@ -37,12 +37,18 @@ def rows(pictures: Sequence | None, n: int) -> list[list]:
         n: rows that there should be.
 
     Raises:
-        ValueError: there are more or fewer rows.
+        ValueError: there are more or fewer rows, or an array is no picture.
     """
     given = [None] * n if pictures is None else list(pictures)
     if len(given) != n:
         raise ValueError(f"must be one entry a question, {n} of them; got {len(given)}.")
-    return [list(row) if isinstance(row, (list, tuple)) else [] if row is None else [row] for row in given]
+    found = [list(row) if isinstance(row, (list, tuple)) else [] if row is None else [row] for row in given]
+    for array in (picture for row in found for picture in row if isinstance(picture, np.ndarray)):
+        if array.ndim != 3 or array.shape[-1] != 3 or array.dtype != np.uint8:
+            raise ValueError(
+                f"a picture must be uint8 [height, width, 3] or a PIL image; got {array.dtype} {list(array.shape)}."
+            )
+    return found
 
 
 def frames(video: Any) -> np.ndarray:

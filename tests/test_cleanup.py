@@ -3,7 +3,7 @@
 import pytest
 import torch
 from fitting import fitted
-from toys import IMAGE_TOKENS, batch, toy
+from toys import FAMILIES, IMAGE_TOKENS, batch, toy
 
 from v2drop import METHODS, Random, Schedule, Uniform, V2Drop
 
@@ -128,3 +128,11 @@ def test_an_option_that_is_neither_true_nor_false_is_refused(option):
     object.__setattr__(method, option, "no")  # the tests' own type check would refuse it at the constructor
     with pytest.raises(ValueError, match=f"{option} must be True or False; got 'no'"):
         method.__post_init__()
+
+
+def test_what_the_user_put_on_the_model_since_stays():
+    model = FAMILIES["llama"]()
+    with V2Drop(HALF)(model, vision_mask=torch.ones(1, 3, dtype=torch.bool)):
+        del model.init_continuous_batching
+        model.generate = print
+    assert vars(model)["generate"] is print and not model.model._forward_pre_hooks

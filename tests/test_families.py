@@ -125,33 +125,35 @@ def test_survivors_have_their_logits_and_the_dropped_none(name, operator):
         torch.testing.assert_close(got[there], expected[there], **CLOSE)
 
 
-def test_a_loss_on_the_routes_of_every_layer_is_refused(monkeypatch):
+def test_a_loss_on_the_routes_of_every_layer_is_refused():
     """It counts tokens layer by layer, and deep layers have fewer."""
     model = zoo.model("qwen3_vl_moe")
-    monkeypatch.setattr(model.config.text_config, "output_router_logits", True)
     with METHODS["v2drop"](Schedule({1: 3}))(model):
         with pytest.raises(ValueError, match="output_router_logits=True is not supported"):
-            model(**zoo.prompt("qwen3_vl_moe", ["titt"]).inputs)
+            model(**zoo.prompt("qwen3_vl_moe", ["titt"]).inputs, output_router_logits=True)
 
 
-class Flags(TorchDispatchMode):
-    """How many the largest tensor of flags has."""
+class Watching(TorchDispatchMode):
+    """How many flags the largest tensor of them has, and how often the device is asked for a number."""
 
-    most = 0
+    most = asked = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
         if isinstance(out, torch.Tensor) and out.dtype == torch.bool:
             self.most = max(self.most, out.numel())
+        self.asked += function is torch.ops.aten._local_scalar_dense.default
         return out
 
 
 @pytest.mark.parametrize("name", ["gemma3", "paligemma2", "qwen2_window", "mistral_window"])
-def test_a_mask_of_one_new_token_has_one_row(name):
+def test_the_mask_of_a_new_token_is_one_row_and_made_without_waiting(name):
     rows = ["t" + "v" * 99 + "t"] if name in zoo.TEXT_ONLY else ["tit"]
     model, data = zoo.model(name, "eager"), zoo.prompt(name, rows)
-    with METHODS["random"](Schedule({1: 0.9}))(model, **data.options), Flags() as flags:
+    length = data.vision.shape[1]
+    with METHODS["random"](Schedule({1: 0.9}))(model, **data.options), Watching() as watching:
         cache = model(**data.inputs, use_cache=True).past_key_values
-        flags.most = 0
-        model(input_ids=torch.ones(1, 1, dtype=torch.long), past_key_values=cache)
-    assert flags.most <= data.vision.shape[1] + 1
+        watching.most = watching.asked = 0
+        ones = torch.ones(1, length + 1, dtype=torch.long)
+        model(input_ids=ones[:, :1], attention_mask=ones, past_key_values=cache)
+    assert watching.most <= length + 1 and not watching.asked

@@ -83,3 +83,14 @@ def test_generate_does_not_go_on_with_a_cache_that_is_short_from_the_first_layer
         both = torch.cat([data.inputs["input_ids"], torch.ones(1, 2, dtype=torch.long)], 1)
         with pytest.raises(ValueError, match="after a drop at layer 0"):
             model.generate(both, attention_mask=torch.ones_like(both), past_key_values=cache, max_new_tokens=2)
+
+
+def test_a_fourth_axis_tells_packed_sequences():
+    """Transformers reads them from it where there is no mask, and a drop at layer 0 would tear them."""
+    model, data = zoo.model("qwen2_vl"), zoo.prompt("qwen2_vl", ["titttt"])
+    inputs = {key: value for key, value in data.inputs.items() if key != "attention_mask"}
+    places, text = positions_of(model, data, 0), torch.arange(data.vision.shape[1])[None, None]
+    with Random(FIRST)(model):
+        model(**inputs, position_ids=torch.cat([text, places]))
+        with pytest.raises(ValueError, match="position_ids without an attention_mask must ascend by one"):
+            model(**inputs, position_ids=torch.cat([text % 9, places]))

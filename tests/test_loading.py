@@ -167,6 +167,8 @@ def test_rows_may_have_one_picture_several_or_none(embedded, asked):
         ([], None, "one entry a question, 2 of them; got 0"),
         (None, [None], r"one video \(or None\) a question, 2 of them; got 1"),
         (None, [numpy.zeros((2, 8, 8), numpy.uint8), None], r"a video must be uint8 .*; got uint8 \[2, 8, 8\]"),
+        ([numpy.zeros((8, 8, 3)), None], None, r"a picture must be uint8 .*; got float64"),
+        ([[numpy.zeros((2, 8, 8, 3), numpy.uint8)], None], None, r"a picture must be .*; got uint8 \[2, 8, 8, 3\]"),
         (None, [numpy.zeros((2, 8, 8, 3)), None], r"a video must be uint8 .*; got float64"),
         (None, [numpy.zeros((0, 8, 8, 3), numpy.uint8), None], "a video must be uint8"),
         (None, [[Image.new("RGB", (8, 8))], None], "llava takes no videos; give its frames as pictures of one row"),

@@ -37,9 +37,10 @@ class Guard:
                 self._names.append(name)
 
     def remove(self) -> None:
-        """The methods of the model's class are back."""
-        while self._names:
-            delattr(self._model, self._names.pop())
+        """The methods of the model's class are back, unless somebody has put others there since."""
+        for name in self._names:
+            if isinstance(vars(self._model).get(name), _Guarded):
+                delattr(self._model, name)
 
 
 class _Guarded:

@@ -88,6 +88,11 @@ class Prompt:
         return self.vision.shape[1]
 
     @property
+    def shortened(self) -> int:
+        """Columns that a drop at layer 0 took from the caller's sequence."""
+        return 0 if self.entry is None else self.entry.length - self.length
+
+    @property
     def everything(self) -> Layout:
         """The layout before any drop."""
         return Layout.full(*self.vision.shape, self.vision.device)

@@ -83,7 +83,8 @@ class Run:
         width = cache.layers[layer].get_mask_sizes(n_new)[0]
         key = "window", (window, width)
         if key not in self._cut:
-            made = sliding.after_prefill(self._prompt, self.keys.last(width), n_new, self._mask, window)
+            keys, total = self.keys.last(width), self.past + n_new + self._prompt.shortened
+            made = sliding.after_prefill(self._prompt, keys, n_new, total, self._mask, window)
             self._cut[key] = None, sliding.fitting(self._parts, made, angles[0].dtype)
         return self._cut[key][1]
 

@@ -62,7 +62,7 @@ def at_entry(parts: Parts, layout: Layout, present: Bool[Tensor, "batch length"]
 
 
 def after_prefill(
-    prompt: Prompt, keys: Layout, n_new: int, mask: Any, window: int | None
+    prompt: Prompt, keys: Layout, n_new: int, total: int, mask: Any, window: int | None
 ) -> Bool[Tensor, "batch 1 queries column"]:
     """Whom the newest tokens see at one layer.
 
@@ -70,6 +70,7 @@ def after_prefill(
         prompt: that filled the cache.
         keys: what the layer's cache holds, and the new tokens at its end.
         n_new: how many.
+        total: tokens of the caller's sequence so far, known without asking the device.
         mask: 2-D, of all the caller's tokens so far; None: nothing is padded but what the prompt said.
         window: of the layer.
 
@@ -79,10 +80,9 @@ def after_prefill(
     inside, column = keys.index < prompt.length, keys.index.clamp(max=prompt.length - 1)
     position, there = keys.index, prompt.present.gather(1, column) | ~inside
     if prompt.entry is not None:
-        later = position + prompt.entry.length - prompt.length
+        later = position + prompt.shortened
         position = torch.where(inside, prompt.entry.layout.index.gather(1, column), later)
     if mask is not None:
-        total = int(position[0, -1]) + 1
         if not isinstance(mask, Tensor) or mask.shape != (len(position), total):
             raise ValueError(
                 f"attention_mask must be None or [{len(position)}, {total}], all tokens so far, for a decoder with "
