@@ -1,5 +1,7 @@
 """The context manager leaves nothing behind, also after an exception, and can be used again."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from fitting import fitted
@@ -130,9 +132,22 @@ def test_an_option_that_is_neither_true_nor_false_is_refused(option):
         method.__post_init__()
 
 
-def test_what_the_user_put_on_the_model_since_stays():
+def test_what_the_user_put_on_the_model_stays():
     model = FAMILIES["llama"]()
     with V2Drop(HALF)(model, vision_mask=torch.ones(1, 3, dtype=torch.bool)):
         del model.init_continuous_batching
         model.generate = print
-    assert vars(model)["generate"] is print and not model.model._forward_pre_hooks
+    for _ in range(2):  # also what stood there before
+        assert vars(model)["generate"] is print and not model.model._forward_pre_hooks
+        with V2Drop(HALF)(model, vision_mask=torch.ones(1, 3, dtype=torch.bool)):
+            pass
+
+
+def test_what_stands_on_the_model_is_gone_afterwards():
+    model = toy("llava")
+    for broken in (False, True):
+        with nullcontext() if not broken else pytest.raises(RuntimeError), V2Drop(HALF)(model):
+            assert {"generate", "init_continuous_batching"} <= set(vars(model))
+            if broken:
+                raise RuntimeError
+        assert not {"generate", "init_continuous_batching"} & set(vars(model))

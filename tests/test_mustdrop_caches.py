@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+import zoo
+import zoo_models
 from mustdropping import prompts, sighted
 from test_contract import run_with_cache
 from toys import IMAGE_ID, batch, toy
-from transformers import DynamicCache
+from transformers import DynamicCache, LlavaConfig, LlavaForConditionalGeneration, MistralConfig
 
 from v2drop import METHODS, Schedule
 from v2drop.windows import WindowWatcher
@@ -120,3 +122,12 @@ def test_features_of_another_run_are_refused():
             with pytest.raises(ValueError, match="Pass pixel_values"):
                 model(input_ids=data.inputs["input_ids"], mm_encoder_outputs={"image": features})
             model(**other.inputs)
+
+
+def test_a_cache_with_windows_that_the_model_makes_itself_is_not_cut():
+    text = MistralConfig(**zoo_models.TEXT, sliding_window=8)
+    vision = zoo_models.BUILD["llava"]().config.vision_config
+    config = LlavaConfig(vision_config=vision, text_config=text, **zoo_models.LLAVA_IDS)
+    model, data = LlavaForConditionalGeneration(config).eval(), zoo.prompt("llava", ["titttt"])
+    with METHODS["mustdrop"](Schedule({1: 6, 3: 2}))(model), pytest.raises(ValueError, match="sliding-window layers"):
+        model(**data.inputs, use_cache=True)
