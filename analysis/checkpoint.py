@@ -5,6 +5,7 @@ Imports classes of transformers: to be imported after `analysis.torchvision_ops.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -34,18 +35,19 @@ ADVICE = (
 WRONG = (OSError, ValueError, ImportError, AttributeError, TypeError, KeyError, SafetensorError)
 
 
-def read(name: str, dtype: Any, device_map: Any, operator: str | None) -> tuple[PreTrainedModel, ProcessorMixin]:
+def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrainedModel, ProcessorMixin]:
     """The model, ready to be asked, and its processor.
 
     Args:
         name: a folder or a hub id.
         dtype: of the weights; None for float32 on a CPU, the checkpoint's own on a GPU.
         device_map: as transformers takes it; None for one device.
-        operator: of attention; None for transformers' choice.
+        operator: of attention, or a dict of them; None for transformers' choice.
 
     Raises:
         ValueError: anything is wrong with these, or with the checkpoint.
     """
+    name = os.path.expanduser(name)
     if name.startswith((".", "/", "~")) and not Path(name).is_dir():
         raise ValueError(f"{name!r} cannot be loaded: there is no such folder. {ADVICE}")
     options = checked(dtype, device_map, operator)

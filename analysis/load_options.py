@@ -27,13 +27,13 @@ NEEDS = {  # each of transformers' own tests looks for the package and for a GPU
 }
 
 
-def checked(dtype: Any, device_map: Any, operator: str | None) -> dict[str, Any]:
+def checked(dtype: Any, device_map: Any, operator: Any) -> dict[str, Any]:
     """Options of `from_pretrained`.
 
     Args:
         dtype: of the weights; None for float32 on a CPU, the checkpoint's own on a GPU.
         device_map: as transformers takes it; None for one device.
-        operator: of attention; None for transformers' choice.
+        operator: of attention, or a dict of them by parts of the configuration; None for transformers' choice.
 
     Raises:
         ValueError: one of them does not exist here.
@@ -42,7 +42,9 @@ def checked(dtype: Any, device_map: Any, operator: str | None) -> dict[str, Any]
     if device_map is not None:
         options["device_map"] = _device_map(device_map)
     if operator is not None:
-        options["attn_implementation"] = _operator(operator)
+        for name in operator.values() if isinstance(operator, dict) else [operator]:
+            _check_operator(name)
+        options["attn_implementation"] = operator
     return options
 
 
@@ -74,8 +76,8 @@ def _device_map(device_map: Any) -> Any:
     return device_map
 
 
-def _operator(name: str) -> str:
+def _check_operator(name: Any) -> None:
     if name in operators():
-        return name
+        return
     why = "not installed here, or there is no GPU for it" if name in NEEDS else "no operator of this name is known"
     raise ValueError(f"attn_implementation must be one of {', '.join(operators())}; got {name!r}: {why}.")

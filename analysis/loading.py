@@ -97,7 +97,7 @@ def load(
     *,
     dtype: torch.dtype | str | None = None,
     device_map: Any = None,
-    attn_implementation: str | None = None,
+    attn_implementation: str | dict[str, str] | None = None,
 ) -> Loaded:
     """Load an image-and-text checkpoint of any family that the README lists, without running code of its repository.
 
@@ -108,7 +108,8 @@ def load(
             CPU and "auto" on a GPU.
         device_map: spreads layers over devices and disk as transformers' `from_pretrained` does ("auto", or a dict
             of modules); needs accelerate. By default the whole model goes to the GPU if there is one.
-        attn_implementation: "eager", "sdpa", ...; by default what transformers chooses.
+        attn_implementation: "eager", "sdpa", ..., or one for each part, as {"vision_config": "sdpa"}; by default what
+            transformers chooses.
 
     Raises:
         ValueError: there is no such checkpoint, it cannot be reached, needs a package that is not installed or code of

@@ -138,7 +138,7 @@ STATIC = ["static", "offloaded_static", "sliding_window", "hybrid_chunked"]
 
 
 @pytest.mark.parametrize("family", ["llava", "llama"])
-@pytest.mark.parametrize("where", [*STATIC, "generation_config", "default", "by hand", "call"])
+@pytest.mark.parametrize("where", [*STATIC, "generation_config", "default", "by hand", "call", "one layer"])
 def test_static_caches_are_refused_before_anything_runs(family, where, monkeypatch):
     data, model, arguments = (
         batch("llava", ["titt"]) if family == "llava" else batch("llama", ["tvvt"]),
@@ -153,7 +153,10 @@ def test_static_caches_are_refused_before_anything_runs(family, where, monkeypat
     elif where == "default":
         monkeypatch.setattr(model.generation_config, "cache_implementation", "static")
     else:
-        arguments["past_key_values"] = StaticCache(config=model.config, max_cache_len=64)
+        arguments["past_key_values"] = cache = StaticCache(config=model.config, max_cache_len=64)
+        if where == "one layer":
+            arguments["past_key_values"] = mixed = DynamicCache(config=model.config)
+            mixed.layers[2] = cache.layers[2]
     with V2Drop(HALF)(model, **options), nothing_runs(model):
         run = model if where == "call" else model.generate
         with pytest.raises(

@@ -9,10 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from analysis import asking, checkpoint, load, load_options
+from analysis import asking, checkpoint, load
 from analysis.loading import EMBEDDED
 from analysis.mosaic import sample
-from v2drop import Schedule, V2Drop
 
 CONFIG = json.loads((EMBEDDED / "config.json").read_text())
 PROCESSOR = ("processor_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -87,67 +86,6 @@ def test_packages_that_a_processor_may_need_are_named(monkeypatch):
     monkeypatch.setattr(checkpoint, "find_spec", lambda name: None if name == "num2words" else ModuleSpec(name, None))
     with pytest.raises(ValueError, match=r"Without num2words many processors cannot be made: .*'\.\[processors\]'"):
         load()
-
-
-@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, "int8", "half", "is_tensor"])
-def test_a_wrong_dtype_is_refused(dtype):
-    with pytest.raises(ValueError, match=r"dtype must be 'auto', 'float32', .* or such a torch dtype; got"):
-        load(dtype=dtype)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, "bfloat16", "torch.bfloat16"])
-def test_the_dtype_is_the_weights_and_the_pictures(dtype, asked):
-    loaded = load(EMBEDDED, dtype=dtype)
-    inputs = loaded.inputs(*asked)
-    assert loaded.model.dtype == inputs["pixel_values"].dtype == torch.bfloat16
-    assert inputs["input_ids"].dtype == torch.long
-
-
-def test_auto_is_the_checkpoints_own(tmp_path):
-    load(EMBEDDED).model.to(torch.float16).save_pretrained(tmp_path)
-    assert load(folder(tmp_path, None, PROCESSOR), dtype="auto").model.dtype == torch.float16
-
-
-@pytest.mark.parametrize("name", ["flash_attention_2", "flash_attention_3", "flash_attention_4", "sdap", "org/kernel"])
-def test_an_operator_that_is_not_here_is_refused(name, monkeypatch):
-    monkeypatch.setattr(load_options, "NEEDS", {known: lambda: False for known in load_options.NEEDS})
-    why = "not installed" if name.startswith("flash") else "no operator of this name"
-    with pytest.raises(ValueError, match=f"must be one of eager, sdpa.*; got '{name}': {why}"):
-        load(attn_implementation=name)
-
-
-@pytest.mark.parametrize("name", ["eager", "sdpa"])
-def test_the_operator_is_the_one_asked_for(name):
-    assert load(EMBEDDED, attn_implementation=name).model.config.text_config._attn_implementation == name
-
-
-def test_a_device_map_needs_accelerate(monkeypatch):
-    monkeypatch.setattr(load_options, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"device_map='auto' needs accelerate.*pip install '\.\[big\]'"):
-        load(device_map="auto")
-
-
-def test_a_wrong_device_map_is_refused():
-    with pytest.raises(ValueError, match=r"device_map must be 'auto', .*; got 'everywhere'"):
-        load(device_map="everywhere")
-
-
-def test_layers_on_disk_change_nothing(embedded, asked):
-    where = {"model.vision_tower": "cpu", "model.multi_modal_projector": "cpu", "lm_head": "cpu"}
-    spread = load(EMBEDDED, device_map=where | {"model.language_model": "disk"})
-    assert spread.model.model.language_model.layers[0].mlp.up_proj.weight.device.type == "meta"
-    replies, kept = [], []
-    for loaded in (embedded, spread):
-        with V2Drop(Schedule({2: 40}))(loaded.model) as trace:
-            replies.append(loaded.reply(asked[0][0], asked[1][0]))
-        kept.append(trace.kept[2])
-    assert replies[0] == replies[1] and torch.equal(*kept)
-
-
-def test_a_model_on_disk_is_asked_from_the_cpu(embedded, asked):
-    spread = load(EMBEDDED, device_map={"model": "disk", "lm_head": "cpu"})
-    assert spread.model.device.type == "meta" and spread.inputs(*asked)["input_ids"].device.type == "cpu"
-    assert spread.reply(asked[0][0], asked[1][0]) == embedded.reply(asked[0][0], asked[1][0])
 
 
 def test_rows_may_have_one_picture_several_or_none(embedded, asked):

@@ -112,7 +112,7 @@ class Method(Budgeted, ABC):
         """
         if self.needs_tower and parts.tower is None:
             raise ValueError(
-                f"{type(self).__name__} reads the vision tower; allowed: models with a CLIP tower, one "
+                f"{type(self).__name__} reads the vision tower; allowed: the family 'llava' with a CLIP tower, one "
                 "vision_feature_layer and vision_feature_select_strategy='default'."
             )
 
