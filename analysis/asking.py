@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from PIL.Image import Image
 from transformers import BatchFeature
 
 # Prompts of families whose checkpoints come without a chat template, as their model cards have them.
@@ -29,7 +30,7 @@ RATE = 2.0  # frames a second, for families that write the time of a frame into 
 UNASKED = ("labels", "video_metadata")  # what some processors give back besides what a model takes
 
 
-def rows(pictures: Sequence | None, n: int) -> list[list]:
+def rows(pictures: Any, n: int) -> list[list]:
     """The pictures of each row as a list.
 
     Args:
@@ -37,18 +38,32 @@ def rows(pictures: Sequence | None, n: int) -> list[list]:
         n: rows that there should be.
 
     Raises:
-        ValueError: there are more or fewer rows, or an array is no picture.
+        ValueError: there are more or fewer rows, or something is no picture.
     """
+    if pictures is not None and not isinstance(pictures, Sequence):
+        raise ValueError(
+            "images must be a list with one entry a question, as in inputs([picture], ['What is it?']); got one "
+            f"{type(pictures).__name__}."
+        )
     given = [None] * n if pictures is None else list(pictures)
     if len(given) != n:
-        raise ValueError(f"must be one entry a question, {n} of them; got {len(given)}.")
+        raise ValueError(f"images must have one entry a question, {n} of them; got {len(given)}.")
     found = [list(row) if isinstance(row, (list, tuple)) else [] if row is None else [row] for row in given]
-    for array in (picture for row in found for picture in row if isinstance(picture, np.ndarray)):
-        if array.ndim != 3 or array.shape[-1] != 3 or array.dtype != np.uint8:
-            raise ValueError(
-                f"a picture must be uint8 [height, width, 3] or a PIL image; got {array.dtype} {list(array.shape)}."
-            )
+    for picture in (picture for row in found for picture in row):
+        _check_picture(picture)
     return found
+
+
+def _check_picture(picture: Any) -> None:
+    if isinstance(picture, Image):
+        there, said = min(picture.size) > 0, f"one of size {picture.size}"
+    elif isinstance(picture, np.ndarray):
+        there = picture.ndim == 3 and picture.shape[-1] == 3 and picture.dtype == np.uint8 and picture.size > 0
+        said = f"{picture.dtype} {list(picture.shape)}"
+    else:
+        there, said = False, type(picture).__name__
+    if not there:
+        raise ValueError(f"a picture must be uint8 [height, width, 3] or a PIL image; got {said}.")
 
 
 def frames(video: Any) -> np.ndarray:
@@ -57,7 +72,10 @@ def frames(video: Any) -> np.ndarray:
     Raises:
         ValueError: it is neither that nor a list of pictures of one size.
     """
-    array = np.stack([np.asarray(frame) for frame in video]) if isinstance(video, (list, tuple)) else np.asarray(video)
+    shots = [np.asarray(frame) for frame in video] if isinstance(video, (list, tuple)) else []
+    if len({shot.shape for shot in shots}) > 1:
+        raise ValueError(f"frames of a video must have one size; got {sorted({shot.shape for shot in shots})}.")
+    array = np.stack(shots) if shots else np.asarray(video)
     if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or not len(array):
         raise ValueError(
             f"a video must be uint8 [frames, height, width, 3] or a list of such pictures; got {array.dtype} "

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from analysis.load_options import checked
-from v2drop.models import FAMILIES, locate
+from v2drop.models import CROSS_ATTENTION, FAMILIES, locate
 
 ADVICE = (
     "Give a folder that save_pretrained wrote, or a hub id spelt as on its page (log in for a gated one; unset "
@@ -48,7 +48,8 @@ def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrai
         ValueError: anything is wrong with these, or with the checkpoint.
     """
     name = os.path.expanduser(name)
-    if name.startswith((".", "/", "~")) and not Path(name).is_dir():
+    local = name.startswith((".", "/", "~")) or Path(name).is_file()
+    if local and not Path(name).is_dir():
         raise ValueError(f"{name!r} cannot be loaded: there is no such folder. {ADVICE}")
     options = checked(dtype, device_map, operator)
     with _quiet():
@@ -57,15 +58,31 @@ def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrai
         _check_family(name, config)
         processor = _processor(name)
         with _in_one_line(name):
-            model = AutoModelForImageTextToText.from_pretrained(name, trust_remote_code=False, **options)
+            model, found = AutoModelForImageTextToText.from_pretrained(
+                name, trust_remote_code=False, output_loading_info=True, **options
+            )
+    _check_whole(name, sorted(found["missing_keys"]))
     if device_map is None:
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     return model.eval().requires_grad_(False), processor
 
 
+def _check_whole(name: str, missing: list[str]) -> None:
+    if missing:
+        raise ValueError(
+            f"{name!r} cannot be loaded: {len(missing)} of its weights are not in the checkpoint ({missing[0]}, ...), "
+            "and would be random: the files are incomplete, or of another model."
+        )
+
+
 def _check_family(name: str, config: PreTrainedConfig) -> None:
     """Refuse what dropping could not be hooked into, seen on a model of these very classes without weights."""
-    family = FAMILIES.get(config.model_type)
+    family, shown = FAMILIES.get(config.model_type), [kind for kind, family in FAMILIES.items() if family.takes]
+    if family is None and config.model_type not in CROSS_ATTENTION:
+        raise ValueError(
+            f"{name!r} cannot be loaded: a model of type {config.model_type!r} is not supported; allowed: "
+            f"{', '.join(shown)}. v2drop/models.py says how to add a family."
+        )
     if family is not None and not family.takes:
         raise ValueError(
             f"{name!r} cannot be loaded: it is a text model ({config.model_type}), and one for pictures and text is "

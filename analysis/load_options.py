@@ -14,7 +14,6 @@ from transformers.utils import (
     is_flash_attn_2_available,
     is_flash_attn_3_available,
     is_flash_attn_4_available,
-    is_torch_flex_attn_available,
 )
 
 DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
@@ -23,7 +22,6 @@ NEEDS = {  # each of transformers' own tests looks for the package and for a GPU
     "flash_attention_2": is_flash_attn_2_available,
     "flash_attention_3": is_flash_attn_3_available,
     "flash_attention_4": is_flash_attn_4_available,
-    "flex_attention": is_torch_flex_attn_available,
 }
 
 
@@ -50,7 +48,8 @@ def checked(dtype: Any, device_map: Any, operator: Any) -> dict[str, Any]:
 
 def operators() -> list[str]:
     """Names that `attn_implementation` may have here: built in, installed, or registered with transformers."""
-    known = ["eager", *sorted(name for name in ALL_ATTENTION_FUNCTIONS.valid_keys() if "|" not in name)]
+    names = ALL_ATTENTION_FUNCTIONS.valid_keys()  # no paged and no flex ones, under which no tokens can be dropped
+    known = ["eager", *sorted(name for name in names if "|" not in name and "flex" not in name)]
     return [name for name in known if name not in NEEDS or NEEDS[name]()]
 
 
@@ -67,13 +66,18 @@ def _dtype(dtype: Any) -> torch.dtype | str:
 def _device_map(device_map: Any) -> Any:
     if find_spec("accelerate") is None:
         raise ValueError(f"device_map={device_map!r} needs accelerate, which is not installed: pip install '.[big]'.")
-    if isinstance(device_map, str) and device_map not in SPREADS:
-        try:
-            torch.device(device_map)
-        except RuntimeError as error:
-            allowed = f"{', '.join(map(repr, SPREADS))}, a device, or a dict from names of modules to devices"
-            raise ValueError(f"device_map must be {allowed}; got {device_map!r}.") from error
+    for device in device_map.values() if isinstance(device_map, dict) else [device_map]:
+        if device not in (*SPREADS, "disk"):
+            _check_device(device, device_map)
     return device_map
+
+
+def _check_device(device: Any, device_map: Any) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        allowed = f"{', '.join(map(repr, SPREADS))}, a device of this machine, or a dict from names of modules to those"
+        raise ValueError(f"device_map must be {allowed} or 'disk'; got {device_map!r}.") from error
 
 
 def _check_operator(name: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ class Loaded:
     """
 
     name: str
-    model: Any
-    processor: Any
+    model: Any = field(repr=False)
+    processor: Any = field(repr=False)
 
-    def inputs(self, images: Sequence | None, questions: list[str], videos: Sequence | None = None) -> BatchFeature:
+    def inputs(self, images: Any, questions: Sequence[str], videos: Sequence | None = None) -> BatchFeature:
         """One question a row, after its pictures and video, in the checkpoint's own chat template, left-padded.
 
         Videos are seen as they are given: no frame is left out. Families that tell the model the time of a frame
@@ -51,6 +51,8 @@ class Loaded:
             ValueError: the rows do not fit each other, the family does not take such a mix, or the checkpoint has no
                 chat template and its family no known prompt.
         """
+        if isinstance(questions, str) or not questions:
+            raise ValueError(f"questions must be a list of strings, at least one; got {questions!r}.")
         n = len(questions)
         pictures, shown = asking.rows(images, n), list(videos) if videos is not None else [None] * n
         if len(shown) != n:

@@ -83,6 +83,12 @@ def test_a_wrong_device_map_is_refused():
         load(device_map="everywhere")
 
 
+@pytest.mark.parametrize("device_map", ["cuda:9", 9, {"": "gpu"}, {"": "cuda:9"}], ids=str)
+def test_a_device_that_is_not_here_is_refused(device_map):
+    with pytest.raises(ValueError, match="a device of this machine, .*; got"):
+        load(device_map=device_map)
+
+
 def test_layers_on_disk_change_nothing(embedded, asked):
     where = {"model.vision_tower": "cpu", "model.multi_modal_projector": "cpu", "lm_head": "cpu"}
     spread = load(EMBEDDED, device_map=where | {"model.language_model": "disk"})

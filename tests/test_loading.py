@@ -8,6 +8,7 @@ import numpy
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from analysis import asking, checkpoint, load
 from analysis.loading import EMBEDDED
@@ -44,7 +45,11 @@ def folder(path, config=None, copied=()):
         ({"model_type": "strange"}, (), "model type `strange` .* Give a folder"),
         (CODE, (), "run code of its own repository, which this toolkit does not do"),
         ({"model_type": "qwen2"}, (), r"text model \(qwen2\).*AutoModelForCausalLM; method\(model, vision_mask=mask\)"),
-        ({"model_type": "bert"}, (), "BertConfig.*The README lists the families"),
+        (
+            {"model_type": "bert"},
+            (),
+            "type 'bert' is not supported; allowed: llava, .*paligemma\\. .*how to add a family",
+        ),
         ({"model_type": "mllama"}, (), "MllamaForConditionalGeneration.*The README lists the families"),
         (CONFIG, (), "its processor cannot be made: .*Give a folder"),
         (CONFIG, PROCESSOR[1:3], "its processor cannot be made: .*preprocessor_config.json"),
@@ -103,6 +108,11 @@ def test_rows_may_have_one_picture_several_or_none(embedded, asked):
     ("images", "videos", "said"),
     [
         ([], None, "one entry a question, 2 of them; got 0"),
+        (numpy.zeros((8, 8, 3), numpy.uint8), None, r"list with one entry a question, .*; got one ndarray"),
+        ([["a.png"], None], None, "a picture must be .*; got str"),
+        ([[Image.new("RGB", (8, 8)), None], None], None, "a picture must be .*; got NoneType"),
+        ([numpy.zeros((0, 8, 3), numpy.uint8), None], None, r"a picture must be .*; got uint8 \[0, 8, 3\]"),
+        (None, [[Image.new("RGB", (8, n)) for n in (8, 9)], None], "frames of a video must have one size"),
         (None, [None], r"one video \(or None\) a question, 2 of them; got 1"),
         (None, [numpy.zeros((2, 8, 8), numpy.uint8), None], r"a video must be uint8 .*; got uint8 \[2, 8, 8\]"),
         ([numpy.zeros((8, 8, 3)), None], None, r"a picture must be uint8 .*; got float64"),
@@ -115,6 +125,24 @@ def test_rows_may_have_one_picture_several_or_none(embedded, asked):
 def test_rows_that_do_not_fit_are_refused(embedded, images, videos, said):
     with pytest.raises(ValueError, match=said):
         embedded.inputs(images, ["what", "where"], videos)
+
+
+def test_questions_are_a_list(embedded, asked):
+    for questions in ("What?", []):
+        with pytest.raises(ValueError, match="questions must be a list of strings, at least one; got"):
+            embedded.inputs(None, questions)
+
+
+def test_weights_that_are_not_there_are_not_made_up(tmp_path):
+    shutil.copytree(EMBEDDED, tmp_path, dirs_exist_ok=True)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file({name: x for name, x in weights.items() if "layers.3." not in name}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"cannot be loaded: \d+ of its weights are not in the checkpoint \(model\."):
+        load(tmp_path)
+
+
+def test_what_is_loaded_prints_shortly(embedded):
+    assert "mosaic_llava" in repr(embedded) and len(repr(embedded)) < 200
 
 
 def test_without_a_chat_template_the_documented_prompt_is_used(embedded, monkeypatch):

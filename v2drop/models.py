@@ -45,6 +45,7 @@ class Family:
 
 
 LLAVA = "model.language_model"
+CROSS_ATTENTION = ("mllama", "idefics")  # asked for often enough to be told why not
 WINDOWS = "if its layers have sliding windows: eager, sdpa"
 MASKED = ("eager", "sdpa")  # flash operators know no windows over positions, and no tokens that see later ones
 VIDEO = {"placeholders": ("image_token_id", "video_token_id"), "takes": ("image", "images", "video")}
@@ -111,9 +112,6 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-CROSS_ATTENTION = ("mllama", "idefics")  # asked for often enough to be told why not
-
-
 @dataclass(frozen=True)
 class Parts:
     """The modules of one model that dropping hooks into.
@@ -153,6 +151,8 @@ def locate(model: nn.Module) -> Parts:
         ValueError: the model is compiled, of an unsupported family, has layers of an unknown kind, or is not the class
             with the language-model head.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"a model must be as transformers loads it (loaded.model); got {type(model).__name__}.")
     compiled.refuse(model)
     name = getattr(getattr(model, "config", None), "model_type", None)
     if name in CROSS_ATTENTION:
