@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +119,17 @@ def _in_one_line(name: str, what: str = "", advice: str = ADVICE) -> Iterator[No
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No remark on packages that are missing; no bar that ends up in a notebook's output."""
+    """No remark on packages that are missing or places that were asked for; no bar in a notebook's output."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    accelerate = getLogger("accelerate")
+    level = accelerate.level
+    accelerate.setLevel(ERROR)
     logging.set_verbosity_error()
     logging.disable_progress_bar()  # of reading weights from disk; downloads still show theirs
     try:
         yield
     finally:
+        accelerate.setLevel(level)
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()

@@ -11,7 +11,8 @@ except ImportError:
     Quantized = QuantizedLayer
 
 ALLOWED = (
-    "DynamicCache (the default: leave out cache_implementation), also offloaded, QuantizedCache, or use_cache=False"
+    "DynamicCache (the default: leave out cache_implementation), also offloaded (on a GPU), QuantizedCache, or "
+    "use_cache=False"
 )
 
 
