@@ -10,4 +10,5 @@ def test_features_go_by_places_and_a_token_of_no_place_gets_none():
     stack = Deepstack(vision, [torch.arange(1.0, 5.0)[:, None]])
     position = torch.tensor([[-1, 1, 2], [2, -1, 0]])
     assert stack.added(0, torch.zeros(2, 3, 1), position)[..., 0].tolist() == [[0, 2, 0], [4, 0, 3]]
-    assert torch.equal(stack.added(1, vision[..., None], position), vision[..., None])
+    states = vision[..., None].float()
+    assert torch.equal(stack.added(1, states, position), states)
