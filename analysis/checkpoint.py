@@ -57,6 +57,7 @@ def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrai
         with _in_one_line(name):
             config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         _check_family(name, config)
+        _check_parts(config, operator)
         processor = _processor(name)
         with _in_one_line(name):
             model, found = AutoModelForImageTextToText.from_pretrained(
@@ -66,6 +67,15 @@ def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrai
     if device_map is None:
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     return model.eval().requires_grad_(False), processor
+
+
+def _check_parts(config: PreTrainedConfig, operator: Any) -> None:
+    unknown = set(operator) - {"", *config.sub_configs} if isinstance(operator, dict) else ()
+    if unknown:
+        raise ValueError(
+            f"attn_implementation names parts of the configuration, {', '.join(sorted(config.sub_configs))}; got "
+            f"{', '.join(map(repr, sorted(unknown)))}."
+        )
 
 
 def _check_whole(name: str, missing: list[str]) -> None:

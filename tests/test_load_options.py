@@ -57,6 +57,8 @@ def test_the_operator_is_the_one_asked_for(name):
     assert parts.text_config._attn_implementation == name and parts.vision_config._attn_implementation == "eager"
     with pytest.raises(ValueError, match="got 'sdap': no operator of this name"):
         load(EMBEDDED, attn_implementation={"text_config": "sdap"})
+    with pytest.raises(ValueError, match="text_config, vision_config; got 'vison_config'"):
+        load(EMBEDDED, attn_implementation={"vison_config": "eager"})
 
 
 def test_a_model_is_frozen_and_what_transformers_says_is_as_before(monkeypatch):
