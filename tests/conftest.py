@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -15,3 +16,20 @@ usable()  # before a test imports classes of transformers
 torch.set_num_threads(1)  # tiny models: threads wait for each other longer than they work
 settings.register_profile("v2drop", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("v2drop")
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    """The embedded model, as `analysis.load` gives it."""
+    from analysis.loading import EMBEDDED, load  # late, as usable() must come before
+
+    return load(EMBEDDED)
+
+
+@pytest.fixture
+def asked():
+    """One picture and one question, as `Loaded.inputs` takes them."""
+    from analysis.mosaic import sample
+
+    scene, question = sample(1)[0]
+    return [scene.image], [question.text]

@@ -16,11 +16,6 @@ from analysis.mosaic_model import config
 
 
 @pytest.fixture(scope="module")
-def embedded():
-    return load(EMBEDDED)
-
-
-@pytest.fixture(scope="module")
 def measured(embedded):
     return evaluate(embedded, n=300, seed=7).set_index("kind")
 

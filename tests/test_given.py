@@ -6,21 +6,14 @@ import pytest
 import torch
 from toys import batch, toy
 
-from analysis import load
 from analysis.accuracy import accuracy
 from analysis.given import Given, ranked
-from analysis.loading import EMBEDDED
 from analysis.mosaic import sample
 from analysis.scores import scored, scores
 from v2drop import Schedule, V2Drop
 from v2drop.variation import METRICS
 
 ROWS = ["titttt", "ittitttt", "ttt"]
-
-
-@pytest.fixture(scope="module")
-def embedded():
-    return load(EMBEDDED)
 
 
 @pytest.mark.parametrize("metric", METRICS)

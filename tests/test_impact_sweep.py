@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_impact_statistics import synthetic
 
-from analysis import impact_sweep, load
+from analysis import impact_sweep
 from analysis.impact_groups import by_assumption
 from analysis.impact_sweep import RECORDED, measure, recorded, sweep, with_recorded
 from analysis.loading import EMBEDDED
@@ -21,11 +21,6 @@ N = 60
 @pytest.fixture(scope="module")
 def tables():
     return recorded()
-
-
-@pytest.fixture(scope="module")
-def embedded():
-    return load(EMBEDDED)
 
 
 def test_a_slice_of_the_recorded_tables_is_made_again(tables, embedded):

@@ -6,19 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import load
 from analysis.accuracy import accuracy, against
 from analysis.given import Given
-from analysis.loading import EMBEDDED
 from analysis.mosaic import sample
 from v2drop import Schedule, V2Drop
 
 METHODS = {"plain": None, "v2drop": V2Drop(Schedule({1: 20, 6: 3}))}
-
-
-@pytest.fixture(scope="module")
-def embedded():
-    return load(EMBEDDED)
 
 
 def step_by_step(loaded, scene, question, method):

@@ -6,19 +6,7 @@ from transformers import logging
 
 from analysis import load, load_options
 from analysis.loading import EMBEDDED
-from analysis.mosaic import sample
 from v2drop import Schedule, V2Drop
-
-
-@pytest.fixture(scope="module")
-def embedded():
-    return load(EMBEDDED)
-
-
-@pytest.fixture
-def asked():
-    scene, question = sample(1)[0]
-    return [scene.image], [question.text]
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.bool, "int8", "half", "is_tensor"])

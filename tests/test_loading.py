@@ -12,22 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from analysis import asking, checkpoint, load
 from analysis.loading import EMBEDDED
-from analysis.mosaic import sample
 
 CONFIG = json.loads((EMBEDDED / "config.json").read_text())
 PROCESSOR = ("processor_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 CODE = {"model_type": "own", "auto_map": {"AutoConfig": "configuration_own.OwnConfig"}}
-
-
-@pytest.fixture(scope="module")
-def embedded():
-    return load(EMBEDDED)
-
-
-@pytest.fixture
-def asked():
-    scene, question = sample(1)[0]
-    return [scene.image], [question.text]
 
 
 def folder(path, config=None, copied=()):

@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import load
-from analysis.loading import EMBEDDED
 from analysis.mosaic import sample
 from analysis.pairs import pairs, wins
 from analysis.retained import retained, shared
@@ -15,11 +13,6 @@ from analysis.rivals import WHOLE, at_average, by_difficulty, over_averages, rel
 from v2drop import METHODS, Random, Schedule
 
 NAMES = ["v2drop", "fastv", "random"]
-
-
-@pytest.fixture(scope="module")
-def embedded():
-    return load(EMBEDDED)
 
 
 @pytest.fixture(scope="module")

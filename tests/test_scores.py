@@ -8,8 +8,6 @@ from pure import decoder, prompt
 from test_measuring import assert_unchanged, everything, used
 from toys import FAMILIES, LAYERS, batch, toy
 
-from analysis import load
-from analysis.loading import EMBEDDED
 from analysis.mosaic import question, scene
 from analysis.scores import ATTENTIONS, CRITERIA, VARIATIONS, scored, scores
 from v2drop.variation import METRICS
@@ -84,11 +82,6 @@ def test_nothing_is_left_on_the_model():
 def test_layers_outside_the_model_are_refused():
     with pytest.raises(ValueError, match=rf"layers must lie in \[0, {LAYERS - 1}\]"):
         measured("llava", layers=[LAYERS])
-
-
-@pytest.fixture(scope="module")
-def embedded():
-    return load(EMBEDDED)
 
 
 def test_questions_are_numbered_through_batches(embedded):

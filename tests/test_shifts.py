@@ -6,18 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import load, shifts
-from analysis.loading import EMBEDDED
+from analysis import shifts
 from analysis.localisation import retained
 from analysis.mosaic import GRID, PATCH, sample
 from analysis.scores import scored
 from analysis.shifts import decompose, decompositions, shifted
 from v2drop import Schedule, Uniform, V2Drop
-
-
-@pytest.fixture(scope="module")
-def embedded():
-    return load(EMBEDDED)
 
 
 def by_pixels(_, asked, layers, **__):
