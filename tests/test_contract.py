@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from decoding import run_with_cache
-from fitting import fitted, skip_unless_possible
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from oracle import oracle_run
-from toys import FAMILIES, LAYERS, batch, toy
 
+from tests.support.cached_decoding import run_with_cache
+from tests.support.fitted_methods import fitted, skip_unless_possible
+from tests.support.oracle import oracle_run
+from tests.support.toys import FAMILIES, LAYERS, batch, toy
 from v2drop import METHODS, Schedule
 from v2drop.candidates import Candidates
 

@@ -6,10 +6,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
-import test_contract as contract
 import torch
-from toys import FAMILIES, LAYERS, batch, toy
 
+from tests import test_contract as contract
+from tests.support.toys import FAMILIES, LAYERS, batch, toy
 from v2drop import METHODS, Schedule
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()

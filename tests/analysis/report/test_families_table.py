@@ -1,0 +1,31 @@
+"""The table of families is the list of families, and the way to add one is what was done for those that are there."""
+
+import re
+from pathlib import Path
+
+from analysis import asking
+from analysis.supported import TAKES, table
+from v2drop.models import FAMILIES, Family
+
+TEXT = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text()
+
+
+def test_one_row_a_family_with_what_it_takes():
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", table(), re.M)[1:])
+    assert list(rows) == list(FAMILIES)
+    for name, family in FAMILIES.items():
+        assert {kind for kind, words in TAKES.items() if re.search(rf"\b{words}\b", rows[name])} >= set(family.takes)
+        assert family.example in rows[name] and family.note in rows[name]
+        assert ("a video," in rows[name].replace(" |", ",")) == ("video" in family.takes)
+
+
+def test_limits_name_families_that_there_are():
+    limits = asking.ALWAYS_A_PICTURE + asking.PICTURES_OR_VIDEOS + asking.EQUAL_VIDEOS
+    assert set(limits) | set(asking.PLAIN) <= set(FAMILIES)
+    assert all("video" in FAMILIES[name].takes for name in asking.PICTURES_OR_VIDEOS + asking.EQUAL_VIDEOS)
+
+
+def test_the_worked_example_is_the_entry():
+    families = {}
+    exec(re.search(r"## A new family.*?```python\n(.*?)```", TEXT, re.S)[1], {"FAMILIES": families, "Family": Family})
+    assert families == {name: FAMILIES[name] for name in families} and families

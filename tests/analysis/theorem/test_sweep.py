@@ -1,0 +1,143 @@
+"""The recorded tables of the theorem: made by the script that is there, and what the notebook does with them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import impact_sweep
+from analysis.impact_groups import by_assumption
+from analysis.impact_sweep import RECORDED, measure, recorded, sweep, with_recorded
+from analysis.loading import EMBEDDED
+from analysis.mosaic import sample
+from analysis.mosaic_evaluate import checksum
+from analysis.scores import scored
+from tests.support.impact_tables import synthetic
+
+N = 60
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return recorded()
+
+
+def test_a_slice_of_the_recorded_tables_is_made_again(tables, embedded):
+    number, layers = 7, [5, 8, 11]
+    again = measure(embedded, number, N, layers)
+    stored = tables[(tables["sample"] == number) & tables.layer.isin(layers)].reset_index(drop=True)
+    assert list(stored.columns) == list(again.columns)
+    for name in again.columns.drop("taylor_slope"):
+        if again[name].dtype == float:
+            np.testing.assert_allclose(stored[name], again[name], rtol=1e-3, atol=1e-9, err_msg=name)
+        else:
+            assert stored[name].tolist() == again[name].tolist()
+    both = stored.taylor_slope.notna() & again.taylor_slope.notna()
+    assert both.sum() >= 5 and (stored.taylor_slope[both] - again.taylor_slope[both]).abs().max() < 0.1
+
+
+def test_every_question_layer_and_token_is_recorded_once_and_every_kind_as_often(tables):
+    assert len(tables) == N * 12 * 144
+    assert not tables.duplicated(["sample", "layer", "token"]).any()
+    assert set(tables.groupby("kind")["sample"].nunique()) == {N // 5}
+
+
+def test_the_recorded_tables_obey_the_algebra(tables):
+    assert (tables.first_order_impact <= tables.predicted_impact * (1 + 1e-5)).all()
+    assert (tables.loc[tables.layer == 11, ["operator_norm", "revert_impact", "drop_impact"]] == 0).all(axis=None)
+    product = tables.operator_norm * tables.variation_l2
+    np.testing.assert_allclose(tables.predicted_impact, product, rtol=2e-5)
+
+
+def test_a_sweep_goes_on_where_it_was(embedded, tmp_path, monkeypatch):
+    asked = []
+
+    def fake(loaded, number, n):
+        asked.append(number)
+        if number == 2 and len(asked) == 3:
+            raise KeyboardInterrupt
+        return pd.DataFrame({"sample": [number], "value": [1 / 3]})
+
+    monkeypatch.setattr(impact_sweep, "measure", fake)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(embedded, tmp_path, 4)
+    assert len(recorded(tmp_path)) == 2
+    first = (tmp_path / "question_000.csv.gz").read_bytes()
+    sweep(embedded, tmp_path, 4)
+    assert asked == [0, 1, 2, 2, 3]
+    assert (tmp_path / "question_000.csv.gz").read_bytes() == first
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"question_00{i}.csv.gz" for i in range(4)]
+    (tmp_path / "question_000.csv.gz").unlink()
+    sweep(embedded, tmp_path, 4)
+    assert (tmp_path / "question_000.csv.gz").read_bytes() == first
+
+
+def test_a_folder_without_tables_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"must hold what analysis.impact_sweep wrote; it holds no question_"):
+        recorded(tmp_path)
+
+
+def test_the_tables_are_the_ones_that_were_listed():
+    lines = (RECORDED / "SHA256SUMS").read_text().splitlines()
+    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    assert set(sums) == {path.name for path in RECORDED.glob("*.csv.gz")}
+    assert all(checksum(RECORDED / name) == digest for name, digest in sums.items())
+
+
+def test_the_card_names_the_script_and_the_machine():
+    card = (RECORDED / "README.md").read_text()
+    assert "python -m analysis.impact_sweep --output data/variation_impact" in card and "AMD EPYC" in card
+
+
+def test_groups_hold_the_tokens_they_are_named_for():
+    table = synthetic(samples=4, layers=3, tokens=50)
+    table["operator_norm"] = table.token + 1.0
+    table["token_norm"] = np.where(table.token == 3, 100.0, 1.0)
+    table["linear"] = np.where(table.token >= 45, 2.0, 1.1)
+    table["revert_impact"] = table.first_order_impact * table.linear
+    groups = by_assumption(table).set_index(["group", "statistic"])["mean"]
+    sizes = groups.xs("tokens", level="statistic")
+    assert sizes.to_dict() == {
+        "all tokens": 150,
+        "smallest Jacobian (tenth)": 15,
+        "largest Jacobian (tenth)": 15,
+        "massive activation": 3,
+        "first layer": 50,
+        "last layer that matters": 50,
+    }
+    assert groups["largest Jacobian (tenth)", "linear_error"] == pytest.approx(1.0)
+    assert groups["smallest Jacobian (tenth)", "linear_error"] == pytest.approx(0.1)
+
+
+def test_a_group_without_tokens_says_so_and_nothing_else():
+    groups = by_assumption(synthetic(samples=3, layers=2).assign(token_norm=1.0))
+    none = groups[groups.group == "massive activation"]
+    assert none.statistic.tolist() == ["tokens"] and none["mean"].tolist() == [0.0]
+
+
+def test_recorded_bounds_join_scores_by_the_tokens_rank_whatever_the_padding(tables, embedded):
+    asked = sample(4, split="test", seed=impact_sweep.SEED)
+    scores = with_recorded(scored(embedded, asked, [5]), embedded)
+    stored = tables[(tables["sample"] < 4) & (tables.layer == 5)]
+    assert scores.predicted_impact.tolist() == stored.predicted_impact.tolist()
+    np.testing.assert_allclose(scores.variation_l2, stored.variation_l2, rtol=1e-3)
+
+
+def test_another_model_has_no_recorded_bounds(embedded):
+    other = replace(embedded, name="elsewhere")
+    assert with_recorded(pd.DataFrame({"sample": [0]}), other).predicted_impact.isna().all()
+
+
+def test_bounds_of_other_questions_are_not_attached(embedded):
+    others = scored(embedded, sample(2, split="test", seed=1), [5])
+    with pytest.raises(ValueError, match="must be those of the recorded questions"):
+        with_recorded(others, embedded)
+    with pytest.raises(ValueError, match="must be those of the recorded questions"):
+        with_recorded(others.assign(sample=others["sample"] + 99), embedded)
+
+
+def test_the_embedded_model_is_known_by_any_name(embedded, monkeypatch):
+    monkeypatch.chdir(EMBEDDED.parent)
+    table = scored(embedded, sample(1, split="test", seed=impact_sweep.SEED), [5])
+    assert with_recorded(table, replace(embedded, name=EMBEDDED.name)).predicted_impact.notna().all()

@@ -1,0 +1,15 @@
+"""A scene of two digits at known patches, and a question about one of them."""
+
+import numpy as np
+
+from analysis.mosaic import Question, Scene, Thing
+
+THINGS = (Thing(7, "red", (1, 4)), Thing(2, "blue", (5, 0)))  # patches 32 33 44 45, and 120 121 132 133
+
+
+RIGHT, OTHER = THINGS[0].patches, THINGS[1].patches
+
+
+def asked(relevant=RIGHT, kind="what"):
+    scene = Scene(np.zeros((96, 96, 3), dtype=np.uint8), THINGS)
+    return [(scene, Question(kind, "what digit is red", "7", relevant, tuple(sorted(RIGHT + OTHER))))]

@@ -1,0 +1,30 @@
+"""The cases over which the residual stream is tested."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import strategies as st
+
+from analysis.network import Network, enter
+from analysis.stream import Stream
+from tests.support.toys import FAMILIES
+
+EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
+EVERY_OPERATOR = pytest.mark.parametrize("operator", ["eager", "sdpa"])
+ROWS = {"llava": ["titt", "ittt"], "llama": ["tvvvvtt", "vvtvvvvvvt"], "qwen2": ["tvvvvtt", "vvtvvvvvvt"]}
+NEAR = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def masked(model, inputs, mask, form="boolean", output="hidden"):
+    """The stream of one row whose layers were given this mask [length, length]."""
+    network, entry = Network(model, torch.float64, output), enter(model, inputs)
+    if form == "additive":
+        mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
+    return Stream(network, replace(entry, mask=mask[None, None]), 0, torch.arange(len(mask)))
+
+
+def masks(length):
+    """Every position sees itself; what else it sees is anybody's guess."""
+    flags = st.lists(st.booleans(), min_size=length**2, max_size=length**2)
+    return flags.map(lambda seen: torch.tensor(seen).view(length, length) | torch.eye(length).bool())
