@@ -7,20 +7,15 @@ cache. What the released codes pay instead, the whole map, can be had too (`offi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from v2drop.layout import take
-from v2drop.models import Parts
-from v2drop.types import Flags, Queries, Ranks, States
-from v2drop.watcher import Watcher
+from v2drop.selection import take
+from v2drop.types import Angles, Flags, Queries, Ranks, States
 
 Heads = Float[Tensor, "batch column _heads angle"]
-Angles = tuple[Float[Tensor, "_ column angle"], Float[Tensor, "_ column angle"]]  # cosine and sine
 
 
 @dataclass(frozen=True)
@@ -99,45 +94,12 @@ class Projected:
         seen = (visible[:, None] & self._sees(queries, column)) | (column == queries[..., None])
         return logits.masked_fill(~seen[:, None], -torch.inf).softmax(-1)
 
-    def _sees(self, queries: Queries, column: Int[Tensor, column]) -> Bool[Tensor, "batch queries column"]:
+    def _sees(self, queries: Queries, column: Int[Tensor, " column"]) -> Bool[Tensor, "batch queries column"]:
         if self.mask is None or self.mask.ndim == 2:
             return column <= queries[..., None]
         mask = self.mask.to(column.device).expand(len(queries), -1, -1, -1)[:, 0]
         rows = mask.gather(1, queries[..., None].expand(-1, -1, mask.shape[2]))
         return rows if rows.dtype == torch.bool else rows == 0
-
-
-class AttentionWatcher(Watcher):
-    """Notes queries and keys of every layer before a drop."""
-
-    def __init__(self) -> None:
-        """Know nothing."""
-        self._seen: dict[str, Any] = {}
-
-    def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
-        """On the self-attention of the layers before drops."""
-        handles = []
-        for drop in layers:
-            module = parts.layers[drop - 1].self_attn
-            handles.append(module.register_forward_pre_hook(self._start, with_kwargs=True))
-            for name in ("q_proj", "k_proj"):
-                handles.append(getattr(module, name).register_forward_hook(partial(self._note, name)))
-        return handles
-
-    def _start(self, module: nn.Module, _: tuple, kwargs: dict[str, Any]) -> None:
-        self._seen = {"module": module, "angles": kwargs["position_embeddings"], "mask": kwargs.get("attention_mask")}
-
-    def _note(self, name: str, _: nn.Module, __: tuple, output: Tensor) -> None:
-        self._seen[name] = output
-
-    def forget(self) -> None:
-        """Let go of all tensors."""
-        self._seen.clear()
-
-    @property
-    def projected(self) -> Projected:
-        """Queries and keys of the layer that ran last."""
-        return Projected.of(*(self._seen[name] for name in ("module", "q_proj", "k_proj", "angles", "mask")))
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

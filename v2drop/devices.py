@@ -1,4 +1,4 @@
-"""Models spread over several devices: where layers, states and what is noted of a prompt meet."""
+"""Models spread over several devices: moving tensors to where layers, states and the bookkeeping of a prompt meet."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from v2drop.candidates import Candidates, Choice, Whole
+
+class TensorRecord:
+    """Base class of dataclasses whose tensors move to another device together."""
 
 
 def moved(value: Any, device: torch.device) -> Any:
-    """Tensors on a device, also those of a tuple and of what a method is shown or chose; anything else as it is."""
+    """A tensor on a device; also the tensors of a tuple or of a `TensorRecord`. Any other value as it is."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, tuple):
         return tuple(moved(each, device) for each in value)
-    if isinstance(value, (Candidates, Whole, Choice)):
+    if isinstance(value, TensorRecord):
         return replace(value, **{each.name: moved(getattr(value, each.name), device) for each in fields(value)})
     return value

@@ -10,13 +10,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import Cache
 
-from v2drop import checks
+from v2drop import calling
 from v2drop.attention import heads, turn
-from v2drop.candidates import top
+from v2drop.contract import Watcher
 from v2drop.entries import share_of
 from v2drop.models import Parts
+from v2drop.selection import top
 from v2drop.types import Flags
-from v2drop.watcher import Watcher
 
 ALIKE = 0.9  # cosine from which on attention counts as unchanged, in the released code
 
@@ -53,7 +53,7 @@ class DynamicWatcher(Watcher):
     def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
         """On the self-attention of the layer before, and on all layers from there on."""
         attention = parts.layers[self._layer - 1].self_attn
-        self._flat = checks.wants_flat_mask(parts.decoder)
+        self._flat = calling.wants_flat_mask(parts.decoder)
         handles = [
             attention.q_proj.register_forward_hook(self._note),
             attention.register_forward_hook(self._look, with_kwargs=True),

@@ -9,10 +9,12 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from v2drop import checks, sliding
-from v2drop.call import Call
-from v2drop.layout import Layout, gone, mask_for, take
+from v2drop import sliding
+from v2drop.calling import tensor
+from v2drop.layout import Layout, gone
 from v2drop.models import Parts
+from v2drop.selection import take
+from v2drop.sliding import mask_for
 
 
 @dataclass(frozen=True)
@@ -69,18 +71,19 @@ class Entry:
         positions = positions if before is None else (positions - before).clamp(min=0)
         return entry, kwargs | {"attention_mask": masks, "position_ids": positions}
 
-    def continued(self, kwargs: dict, seen: int, call: Call) -> dict:
+    def continued(self, kwargs: dict, seen: int, mask: Any, counts_by_cache: bool) -> dict:
         """The decoder's arguments for tokens after the prefill.
 
         Args:
             kwargs: the decoder's arguments.
             seen: tokens since the prompt that the cache holds already.
-            call: of the model, which counts tokens by the first layer's cache and may have made masks of that length.
+            mask: the attention mask that the model was called with; the decoder's own may have the cache's length.
+            counts_by_cache: whether the model was given no position ids, and counts by the first layer's cache.
 
         Raises:
             ValueError: the caller's mask or position ids do not fit all tokens so far.
         """
-        mask, n_new = call.mask, checks.tensor(kwargs).shape[1]
+        n_new = tensor(kwargs).shape[1]
         rows = len(self.layout.index)
         width = self.length + seen + n_new
         if mask is None:
@@ -92,7 +95,7 @@ class Entry:
                 "cache: drop at layer 1 or later."
             )
         start, positions = self.end + seen, kwargs.get("position_ids")
-        if positions is None or call.counted:
+        if positions is None or counts_by_cache:
             positions = start + torch.arange(n_new, device=start.device)
         elif n_new > 1 and (_placed(positions)[..., :1] != start).any():
             raise ValueError(

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 from transformers.generation.configuration_utils import ALL_STATIC_CACHE_IMPLEMENTATIONS
 
-from v2drop import caches, checks
+from v2drop import caches, checks, state
 from v2drop.compiled import Uncompiled
 
 # Old checkpoints of models with sliding windows name it, and transformers gives them a dynamic cache since.
@@ -63,7 +63,7 @@ def _checked(model: nn.Module, read: bool) -> Callable:
 
 
 def _copied(args: tuple, kwargs: dict[str, Any]) -> None:
-    checks.ours(same=False, busy=None)
+    state.ours(same=False, busy=None)
 
 
 def _refused(args: tuple, kwargs: dict[str, Any]) -> None:

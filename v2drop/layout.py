@@ -8,7 +8,6 @@ repeat some real column, no token may attend to them, and nothing is read from t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -95,61 +94,9 @@ def gone(layout: Layout, present: Bool[Tensor, "batch length"]) -> tuple[Columns
     return before, present.sum(1, keepdim=True) - there.sum(1, keepdim=True)
 
 
-def take(x: Tensor, columns: Columns) -> Tensor:
-    """Columns of `x` [batch or 1, length, ...] for every row: [batch, columns, ...]."""
-    rows = torch.arange(len(columns), device=x.device)[:, None] if len(x) > 1 else 0
-    return x[rows, columns.to(x.device)]
-
-
 def restore(x: Float[Tensor, "batch column dim"], layout: Layout, length: int) -> Float[Tensor, "batch length dim"]:
     """Back to the full sequence, NaN where a column is gone: a number read there would be a wrong one."""
     layout_index = torch.where(layout.real, layout.index, length).to(x.device)  # holes go to a column cut off below
     full = x.new_full((len(x), length + 1, x.shape[-1]), torch.nan)
     full = full.scatter(1, layout_index[..., None].expand_as(x), x)
     return full[:, :length]
-
-
-def with_states(output: Any, states: Tensor) -> Any:
-    """A decoder's output with other hidden states."""
-    if isinstance(output, tuple):
-        return (states, *output[1:])
-    output.last_hidden_state = states
-    return output
-
-
-def mask_for(
-    mask: Tensor | None, queries: Layout, keys: Layout, past: int, flat: bool
-) -> Bool[Tensor, "batch ..."] | Float[Tensor, "batch ..."] | Int[Tensor, "batch ..."] | None:
-    """The model's own attention mask, cut to the remaining queries and keys.
-
-    Args:
-        mask: what the model made for the full sequence: None (plain causal), 2-D [batch, keys] (flash operators) or
-            4-D [batch or 1, heads, queries, keys], boolean (True: attend) or additive.
-        queries: columns of this forward pass, counted from `past`.
-        keys: columns of cache and forward pass, counted from the start.
-        past: full-sequence tokens before this forward pass.
-        flat: whether the attention operator wants a 2-D mask where one has to be made.
-    """
-    if mask is None and not keys.holes:
-        return None
-    if mask is None and flat:
-        return keys.real.long()
-    if mask is None:
-        mask = _causal(past, keys)
-    to, real, asked = (t.to(mask.device) for t in (keys.index, keys.real, queries.index))
-    if mask.ndim == 2:
-        return mask.gather(1, to) * real
-    heads = mask.shape[1]
-    rows = mask.expand(len(to), -1, -1, -1)
-    rows = rows.gather(2, asked[:, None, :, None].expand(-1, heads, -1, rows.shape[3]))
-    cut = rows.gather(3, to[:, None, None, :].expand(-1, heads, rows.shape[2], -1))
-    if not keys.holes:
-        return cut
-    never = False if cut.dtype == torch.bool else torch.finfo(cut.dtype).min
-    return cut.masked_fill(~real[:, None, None, :], never)
-
-
-def _causal(past: int, keys: Layout) -> Bool[Tensor, "1 1 query key"]:
-    # No layout loses its last column, so the last position is the full sequence's last.
-    key = torch.arange(int(keys.index[0, -1]) + 1, device=keys.index.device)
-    return (key <= key[past:, None])[None, None]

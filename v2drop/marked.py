@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from v2drop import checks
+from v2drop import calling
 from v2drop.models import Parts
 
 
@@ -53,10 +53,6 @@ class Marked:
         self._fitted = True
         return mask
 
-    def forget(self) -> None:
-        """The mask has fitted no prompt yet."""
-        self._fitted = False
-
 
 def _fitted(
     mask: Bool[Tensor, "rows columns"], decoder: nn.Module, kwargs: dict[str, Any], may_grow: bool
@@ -69,7 +65,7 @@ def _fitted(
     Raises:
         ValueError: it does not fit.
     """
-    given = checks.tensor(kwargs)
+    given = calling.tensor(kwargs)
     batch, length = given.shape[:2]
     rows, columns = mask.shape
     cached = kwargs.get("use_cache")

@@ -6,9 +6,8 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from transformers import Cache
 
-from v2drop import checks
-from v2drop.held import expected
-from v2drop.prompt import Prompt
+from v2drop import state
+from v2drop.cached_prompt import CachedPrompt
 
 _shortened: WeakSet[Cache] = WeakSet()  # caches whose every layer is short: a drop at layer 0 made them
 
@@ -24,16 +23,16 @@ class Memory:
     def __init__(self, n_layers: int, masked: bool) -> None:
         """Know no cache."""
         self._n_layers, self._masked = n_layers, masked
-        self._prompts: WeakKeyDictionary[Cache, Prompt | None] = WeakKeyDictionary()
+        self._prompts: WeakKeyDictionary[Cache, CachedPrompt | None] = WeakKeyDictionary()
 
-    def note(self, cache: Cache | None, prompt: Prompt | None) -> None:
+    def note(self, cache: Cache | None, prompt: CachedPrompt | None) -> None:
         """The cache is being filled by this prompt; None: by one without vision tokens."""
         if cache is not None:
             self._prompts[cache] = prompt
-            if prompt is not None and prompt.entry is not None:
+            if prompt is not None and prompt.shortened_prompt is not None:
                 _shortened.add(cache)
 
-    def of(self, cache: Cache) -> Prompt | None:
+    def of(self, cache: Cache) -> CachedPrompt | None:
         """The prompt that filled a cache; None if nothing was dropped from it.
 
         Raises:
@@ -41,12 +40,8 @@ class Memory:
         """
         lengths = [cache.get_seq_length(layer) for layer in range(self._n_layers)]
         if cache not in self._prompts:
-            checks.undropped(lengths, lengths[0], cache in _shortened, self._masked)
+            state.undropped(lengths, lengths[0], cache in _shortened, self._masked)
         prompt = self._prompts.get(cache)
         if prompt is not None:
-            checks.uncut(lengths, expected(prompt, self._n_layers, lengths[0]))
+            state.uncut(lengths, prompt.expected_lengths(self._n_layers, lengths[0]))
         return prompt
-
-    def clear(self) -> None:
-        """Forget all of them."""
-        self._prompts.clear()

@@ -7,18 +7,15 @@ count of positions any more, and a drop at layer 0 comes before any mask.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from v2drop.layout import Layout
 from v2drop.models import Parts
 from v2drop.types import Columns, Flags, Queries
-
-if TYPE_CHECKING:
-    from v2drop.prompt import Prompt
 
 
 def visible(
@@ -62,34 +59,29 @@ def at_entry(parts: Parts, layout: Layout, present: Bool[Tensor, "batch length"]
 
 
 def after_prefill(
-    prompt: Prompt, keys: Layout, n_new: int, total: int, mask: Any, window: int | None
+    position: Columns, valid: Flags, n_new: int, total: int, mask: Any, window: int | None
 ) -> Bool[Tensor, "batch 1 queries column"]:
-    """Whom the newest tokens see at one layer.
+    """The mask of one layer for tokens after the prefill.
 
     Args:
-        prompt: that filled the cache.
-        keys: what the layer's cache holds, and the new tokens at its end.
-        n_new: how many.
-        total: tokens of the caller's sequence so far, known without asking the device.
-        mask: 2-D, of all the caller's tokens so far; None: nothing is padded but what the prompt said.
-        window: of the layer.
+        position: positions of the layer's keys in the caller's sequence, the new tokens at the end.
+        valid: keys that are neither padding nor holes.
+        n_new: number of new tokens.
+        total: number of tokens in the caller's sequence so far, known without asking the device.
+        mask: the caller's 2-D mask of all tokens so far; None: nothing is padded but what the prompt said.
+        window: number of positions that the layer looks back; None: all.
 
     Raises:
         ValueError: the mask is not of all tokens so far.
     """
-    inside, column = keys.index < prompt.length, keys.index.clamp(max=prompt.length - 1)
-    position, there = keys.index, prompt.present.gather(1, column) | ~inside
-    if prompt.entry is not None:
-        later = position + prompt.shortened
-        position = torch.where(inside, prompt.entry.layout.index.gather(1, column), later)
     if mask is not None:
         if not isinstance(mask, Tensor) or mask.shape != (len(position), total):
             raise ValueError(
                 f"attention_mask must be None or [{len(position)}, {total}], all tokens so far, for a decoder with "
                 f"sliding windows; got {list(getattr(mask, 'shape', mask))}."
             )
-        there = there & mask.to(position.device).bool().gather(1, position)
-    return visible(position[:, -n_new:], position, there & keys.real, window)
+        valid = valid & mask.to(position.device).bool().gather(1, position)
+    return visible(position[:, -n_new:], position, valid, window)
 
 
 def fitting(parts: Parts, mask: Bool[Tensor, "*shape"], dtype: torch.dtype) -> Shaped[Tensor, "*shape"]:
@@ -97,3 +89,41 @@ def fitting(parts: Parts, mask: Bool[Tensor, "*shape"], dtype: torch.dtype) -> S
     if parts.decoder.config._attn_implementation != "eager":
         return mask
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+
+
+def mask_for(
+    mask: Tensor | None, queries: Layout, keys: Layout, past: int, flat: bool
+) -> Bool[Tensor, "batch ..."] | Float[Tensor, "batch ..."] | Int[Tensor, "batch ..."] | None:
+    """The model's own attention mask, cut to the remaining queries and keys.
+
+    Args:
+        mask: what the model made for the full sequence: None (plain causal), 2-D [batch, keys] (flash operators) or
+            4-D [batch or 1, heads, queries, keys], boolean (True: attend) or additive.
+        queries: columns of this forward pass, counted from `past`.
+        keys: columns of cache and forward pass, counted from the start.
+        past: full-sequence tokens before this forward pass.
+        flat: whether the attention operator wants a 2-D mask where one has to be made.
+    """
+    if mask is None and not keys.holes:
+        return None
+    if mask is None and flat:
+        return keys.real.long()
+    if mask is None:
+        mask = _causal(past, keys)
+    to, real, asked = (t.to(mask.device) for t in (keys.index, keys.real, queries.index))
+    if mask.ndim == 2:
+        return mask.gather(1, to) * real
+    heads = mask.shape[1]
+    rows = mask.expand(len(to), -1, -1, -1)
+    rows = rows.gather(2, asked[:, None, :, None].expand(-1, heads, -1, rows.shape[3]))
+    cut = rows.gather(3, to[:, None, None, :].expand(-1, heads, rows.shape[2], -1))
+    if not keys.holes:
+        return cut
+    never = False if cut.dtype == torch.bool else torch.finfo(cut.dtype).min
+    return cut.masked_fill(~real[:, None, None, :], never)
+
+
+def _causal(past: int, keys: Layout) -> Bool[Tensor, "1 1 query key"]:
+    # No layout loses its last column, so the last position is the full sequence's last.
+    key = torch.arange(int(keys.index[0, -1]) + 1, device=keys.index.device)
+    return (key <= key[past:, None])[None, None]

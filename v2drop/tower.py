@@ -9,10 +9,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from v2drop.candidates import Candidates
+from v2drop.contract import Candidates, Watcher
 from v2drop.models import Parts
 from v2drop.types import Ranks
-from v2drop.watcher import Watcher
 
 
 class TowerWatcher(Watcher):

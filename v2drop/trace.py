@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from v2drop.candidates import Choice, flagged
+from v2drop.contract import Choice
+from v2drop.selection import flagged
 from v2drop.types import Ranks, Real, Scores
 
 

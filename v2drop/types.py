@@ -10,5 +10,7 @@ Real = Bool[Tensor, "batch vision"]  # False where a row is padded
 Columns = Int[Tensor, "batch column"]  # positions in the sequence
 Flags = Bool[Tensor, "batch column"]
 States = Float[Tensor, "batch column dim"]  # of every column, text too
+Survivors = Float[Tensor, "batch left dim"]  # states after a drop
 Attention = Float[Tensor, "batch heads queries vision"]  # weights of some queries on the candidates
+Angles = tuple[Float[Tensor, "_ column angle"], Float[Tensor, "_ column angle"]]  # cosines and sines of position ids
 Queries = Int[Tensor, "batch queries"]  # columns that attend

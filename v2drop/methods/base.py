@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from v2drop.attention import AttentionWatcher
+from v2drop.attention_hooks import AttentionWatcher
 from v2drop.budgeted import Budgeted
-from v2drop.candidates import Candidates, Choice, top
+from v2drop.contract import Candidates, Choice, Watcher
 from v2drop.dropping import Dropping
 from v2drop.models import Parts
 from v2drop.schedule import Schedule
+from v2drop.selection import top
 from v2drop.types import Flags, Scores, States
-from v2drop.watcher import Watcher
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from v2drop.candidates import Candidates, Choice
+from v2drop.contract import Candidates, Choice, Watcher
 from v2drop.methods.base import Method
 from v2drop.tower import TowerWatcher, patches
 from v2drop.types import Ranks, Scores
-from v2drop.watcher import Watcher
 
 
 @dataclass(frozen=True)

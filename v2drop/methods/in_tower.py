@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from v2drop.candidates import Candidates, Choice
+from v2drop.contract import Candidates, Choice
 from v2drop.methods.before import BeforeLLM, shares
 from v2drop.models import Parts
 from v2drop.types import Scores

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from v2drop.attention import on
-from v2drop.candidates import Candidates, flagged
-from v2drop.layout import take
+from v2drop.contract import Candidates
 from v2drop.methods.base import Method
+from v2drop.selection import flagged, take
 from v2drop.types import Attention, Flags, Queries, States
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tests.support.toys import batch, toy
 from v2drop import Random, Schedule, Uniform, V2Drop
-from v2drop.candidates import Candidates, top
+from v2drop.contract import Candidates
+from v2drop.selection import top
 from v2drop.variation import METRICS
 
 

@@ -2,7 +2,9 @@
 
 import torch
 
-from v2drop.layout import Layout, mask_for, restore, take
+from v2drop.layout import Layout, restore
+from v2drop.sliding import mask_for
+from v2drop.selection import take
 
 
 def ragged():

@@ -5,7 +5,7 @@ import torch
 
 from tests.support.toys import LAYERS, batch, toy
 from v2drop import Schedule
-from v2drop.candidates import Candidates
+from v2drop.contract import Candidates
 from v2drop.methods.dycoke import DyCoke, compared
 
 SIZE = 4
