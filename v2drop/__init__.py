@@ -1,5 +1,6 @@
 """Vision-token dropping on unmodified Hugging Face models."""
 
+from v2drop.budgets.schedule import Schedule
 from v2drop.methods import METHODS, Method
 from v2drop.methods.dart import DART
 from v2drop.methods.divprune import DivPrune
@@ -17,7 +18,6 @@ from v2drop.methods.transprune import TransPrune
 from v2drop.methods.uniform import Uniform
 from v2drop.methods.v2drop import V2Drop
 from v2drop.methods.visionzip import VisionZip
-from v2drop.schedule import Schedule
 from v2drop.trace import Trace
 
 __all__ = [

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from v2drop.budgets.schedule import Schedule
 from v2drop.devices import TensorRecord
 from v2drop.models import Parts
-from v2drop.schedule import Schedule
 from v2drop.types import Angles, Columns, Flags, Hidden, Ranks, Real, Scores, States
 
 

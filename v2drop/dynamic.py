@@ -12,8 +12,8 @@ from transformers import Cache
 
 from v2drop import calling
 from v2drop.attention import heads, turn
+from v2drop.budgets.counting import share_of
 from v2drop.contract import Watcher
-from v2drop.entries import share_of
 from v2drop.models import Parts
 from v2drop.selection import top
 from v2drop.types import Flags

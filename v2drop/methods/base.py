@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from v2drop.attention_hooks import AttentionWatcher
-from v2drop.budgeted import Budgeted
+from v2drop.budgets.released_depths import scaled
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Candidates, Choice, Watcher
 from v2drop.dropping import Dropping
-from v2drop.models import Parts
-from v2drop.schedule import Schedule
+from v2drop.models import Parts, locate
 from v2drop.selection import top
 from v2drop.types import Flags, Scores, States
 
 
 @dataclass(frozen=True)
-class Method(Budgeted, ABC):
+class Method(ABC):
     """A way to choose vision tokens. The base owns the model; a method owns `score`.
 
     Calling a method on a model gives a context manager; inside it the model drops tokens, after it nothing is left on
     the model. A method holds no state and can be used on any number of models, one at a time each.
 
     Class attributes:
-        released: the schedule of the released code on LLaVA-1.5-7B (`Budgeted`).
+        released: the schedule of the released code on LLaVA-1.5-7B, 576 tokens and 32 layers, in shares.
         before_llm: tokens are dropped at layer 0 alone, before the language model sees them.
         exact_count: as many are left as the schedule says. False: a row may have fewer, and a row of several pictures
             needs a share, for pictures are shortened before rows are known; or more, if the method needs frames.
@@ -46,6 +46,7 @@ class Method(Budgeted, ABC):
 
     schedule: Schedule
 
+    released: ClassVar[Schedule]
     before_llm: ClassVar[bool] = False
     exact_count: ClassVar[bool] = True
     makes_tokens: ClassVar[bool] = False
@@ -78,6 +79,56 @@ class Method(Budgeted, ABC):
                 f"{type(self).__name__} scores by what layer 0 does not have; allowed: layers from {self.first_layer} "
                 f"on; got {early}."
             )
+
+    @classmethod
+    def drop_layers(cls, n_layers: int) -> tuple[int, ...]:
+        """The released layers, at the same depths of a decoder of `n_layers`; two that fall together are one.
+
+        Raises:
+            ValueError: the decoder has too few layers.
+
+        >>> from v2drop import V2Drop
+        >>> V2Drop.drop_layers(32), V2Drop.drop_layers(12)
+        ((3, 17, 22), (1, 6, 8))
+        """
+        return tuple(cls._released_left(n_layers))
+
+    @classmethod
+    def _released_left(cls, n_layers: int) -> dict[int, float]:
+        if n_layers <= cls.first_layer:
+            raise ValueError(
+                f"{cls.__name__} drops from layer {cls.first_layer} on; the decoder must have more; got {n_layers}."
+            )
+        return scaled(cls.released, cls.first_layer, n_layers)
+
+    @classmethod
+    def default(cls, model: nn.Module, **options: Any) -> Method:
+        """The method as released, its layers at the same depths and its counts in the same shares.
+
+        Args:
+            model: a model of a supported family.
+            options: the method's own options.
+
+        Raises:
+            ValueError: the model is not supported.
+        """
+        n_layers = len(locate(model).layers)
+        return cls(Schedule(cls._released_left(n_layers), label=cls.released.label), **options)
+
+    @classmethod
+    def for_average(cls, average: float, n_tokens: int, n_layers: int, **options: Any) -> Method:
+        """The method at a true layer average, dropping at the released depths (`Schedule.for_average`).
+
+        >>> from v2drop import FastV
+        >>> FastV.for_average(192, n_tokens=576, n_layers=32).schedule
+        Schedule({2: 166})
+        """
+        return cls(Schedule.for_average(average, cls.drop_layers(n_layers), n_tokens, n_layers), **options)
+
+    @classmethod
+    def for_final(cls, final: int, n_tokens: int, n_layers: int, **options: Any) -> Method:
+        """The method at a final count, dropping at the released depths (`Schedule.for_final`)."""
+        return cls(Schedule.for_final(final, cls.drop_layers(n_layers), n_tokens, n_layers), **options)
 
     @abstractmethod
     def score(self, candidates: Candidates) -> Scores:

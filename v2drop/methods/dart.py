@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Candidates
 from v2drop.methods.base import Method
-from v2drop.schedule import Schedule
 from v2drop.selection import take
 from v2drop.types import Ranks, Scores
 

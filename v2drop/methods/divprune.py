@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Candidates
 from v2drop.methods.before import BeforeLLM, shares
-from v2drop.schedule import Schedule
 from v2drop.types import Scores
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Watcher
 from v2drop.methods.in_tower import InTower
 from v2drop.models import Parts
 from v2drop.resizing_hooks import ResizingWatcher
-from v2drop.schedule import Schedule
 
 
 @dataclass(frozen=True)

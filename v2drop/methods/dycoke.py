@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from v2drop.budgets.counting import share_of
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Candidates, Choice, Watcher
 from v2drop.dynamic import DynamicWatcher
-from v2drop.entries import share_of
 from v2drop.methods.before import BeforeLLM, pictures
 from v2drop.models import Parts
-from v2drop.schedule import Schedule
 from v2drop.types import Scores
 
 WHOLE = 2.0  # above every dissimilarity, 1 at most

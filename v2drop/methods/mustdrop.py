@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from v2drop.attention import on
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Candidates, Choice, Watcher
 from v2drop.methods.base import Method
 from v2drop.methods.before import shares
 from v2drop.models import Parts
-from v2drop.schedule import Schedule
 from v2drop.selection import flagged, take, top
 from v2drop.types import Scores
 from v2drop.window_hooks import WindowWatcher

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from v2drop.attention import Projected, on
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Candidates
 from v2drop.debias import divide_trend
 from v2drop.methods.base import Method
-from v2drop.schedule import Schedule
 from v2drop.types import Scores
 
 

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import torch
 
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Candidates
 from v2drop.methods.base import Method
 from v2drop.methods.v2drop import V2Drop
-from v2drop.schedule import Schedule
 from v2drop.types import Scores
 
 

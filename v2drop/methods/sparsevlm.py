@@ -9,11 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Candidates, Choice
 from v2drop.debias import divide_trend
 from v2drop.methods.raters import Rated
 from v2drop.peaks import clusters
-from v2drop.schedule import Schedule
 from v2drop.types import Scores
 
 

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from v2drop.attention import Projected, turn
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Candidates
 from v2drop.methods.raters import Rated
-from v2drop.schedule import Schedule
 from v2drop.selection import take
 from v2drop.types import Queries, Ranks, Scores
 

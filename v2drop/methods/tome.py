@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Watcher
 from v2drop.merging import spread
 from v2drop.merging_hooks import MergingWatcher
 from v2drop.methods.in_tower import InTower
 from v2drop.models import Parts
-from v2drop.schedule import Schedule
 
 
 @dataclass(frozen=True)

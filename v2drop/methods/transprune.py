@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 import torch
 
 from v2drop.attention import Projected, on
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Candidates, Watcher
 from v2drop.methods.base import Method
-from v2drop.schedule import Schedule
 from v2drop.selection import flagged
 from v2drop.transition_hooks import TransitionWatcher
 from v2drop.types import Real, Scores

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Candidates
 from v2drop.methods.base import Method
-from v2drop.schedule import Schedule
 from v2drop.types import Scores
 from v2drop.variation import METRICS
 

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
+from v2drop.budgets.schedule import Schedule
 from v2drop.contract import Candidates, Choice
 from v2drop.methods.before import BeforeLLM, shares
-from v2drop.schedule import Schedule
 from v2drop.types import Scores
 
 

@@ -9,7 +9,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tests.support.fitted_methods import fitted
 from tests.support.toys import LAYERS, TEXT, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.presets import PRESETS
 
 EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
 
@@ -33,7 +32,7 @@ EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
 )
 def test_presets_of_the_rivals_are_the_counts_their_codes_run_at(model, budget, counts, average):
     """Counts and averages as measured on the released codes or derived from them (shared/methods.md, section 2)."""
-    schedule = PRESETS[f"llava-1.5-7b-{model}", budget]
+    schedule = Schedule.preset(f"llava-1.5-7b-{model}", budget)
     assert schedule.counts(576, 32) == counts and schedule.average(576, 32) == pytest.approx(average, abs=0.06)
     assert f"average {schedule.average(576, 32):.1f}" in schedule.label
 

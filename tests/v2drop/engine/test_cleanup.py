@@ -81,7 +81,9 @@ def test_nested_use_is_refused_and_the_outer_one_goes_on(prompt):
         model(**prompt.inputs)
 
 
-@pytest.mark.parametrize("what", ["contract.Watcher.hooks", "generating.Guard.__init__", "compiled.Uncompiled.__init__"])
+@pytest.mark.parametrize(
+    "what", ["contract.Watcher.hooks", "generating.Guard.__init__", "compiled.Uncompiled.__init__"]
+)
 def test_what_cannot_be_hooked_leaves_nothing(prompt, monkeypatch, what):
     model = toy("llava")
     before = footprint(model)

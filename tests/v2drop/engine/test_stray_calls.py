@@ -5,7 +5,7 @@ import torch
 
 from tests.support.toys import LAYERS, batch, toy
 from v2drop import V2Drop
-from v2drop.schedule import Schedule
+from v2drop.budgets.schedule import Schedule
 
 HALF = Schedule({1: 0.5, 3: 0.25})
 

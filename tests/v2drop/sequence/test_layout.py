@@ -3,8 +3,8 @@
 import torch
 
 from v2drop.layout import Layout, restore
-from v2drop.sliding import mask_for
 from v2drop.selection import take
+from v2drop.sliding import mask_for
 
 
 def ragged():

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
 
-from v2drop.entries import share_of
-
-if TYPE_CHECKING:
-    from v2drop.schedule import Schedule
+from v2drop.budgets.counting import check_layers, layer_average, share_of
 
 
-def for_average(kind: type[Schedule], average: float, layers: Iterable[int], n_tokens: int, n_layers: int) -> Schedule:
-    """`Schedule.for_average`."""
+def left_for_average(average: float, layers: Iterable[int], n_tokens: int, n_layers: int) -> dict[int, int]:
+    """Counts by drop layer whose true layer average is `average` to within one token (`Schedule.for_average`).
+
+    Raises:
+        ValueError: `layers` is empty, repeats a layer or leaves the model; `average` cannot be reached with them.
+    """
     if not isinstance(average, Real):
         raise ValueError(f"average must be a number of tokens; got {average!r}.")
     layers = _checked(layers)
-    least = kind(dict.fromkeys(layers, 0)).average(n_tokens, n_layers)
+    least = layer_average(dict.fromkeys(layers, 0), n_tokens, n_layers)
     if not least <= average <= n_tokens:
         raise ValueError(
             f"an average of {average} cannot be reached by dropping at layers {layers} of {n_layers}: "
@@ -27,22 +27,24 @@ def for_average(kind: type[Schedule], average: float, layers: Iterable[int], n_t
     low, high = 0.0, 1.0
     for _ in range(60):  # 2^-60 is far below the resolution of a count
         middle = (low + high) / 2
-        short = kind(_geometric(layers, middle, n_tokens)).average(n_tokens, n_layers) < average
+        short = layer_average(_geometric(layers, middle, n_tokens), n_tokens, n_layers) < average
         low, high = (middle, high) if short else (low, middle)
-    around = [kind(_geometric(layers, ratio, n_tokens)) for ratio in (low, high)]
-    found = min(around, key=lambda schedule: abs(schedule.average(n_tokens, n_layers) - average))
-    return kind(found.left, label=f"layer average {found.average(n_tokens, n_layers):.1f} of {n_tokens}")
+    around = [_geometric(layers, ratio, n_tokens) for ratio in (low, high)]
+    return min(around, key=lambda left: abs(layer_average(left, n_tokens, n_layers) - average))
 
 
-def for_final(kind: type[Schedule], final: int, layers: Iterable[int], n_tokens: int, n_layers: int) -> Schedule:
-    """`Schedule.for_final`."""
+def left_for_final(final: int, layers: Iterable[int], n_tokens: int, n_layers: int) -> dict[int, int]:
+    """Counts by drop layer that end with `final` tokens, each the same share of the one before (`Schedule.for_final`).
+
+    Raises:
+        ValueError: `layers` is empty, repeats a layer or leaves the model; `final` is no count of these tokens.
+    """
     if not isinstance(final, Integral) or not 0 <= final <= n_tokens:
         raise ValueError(f"final must be an int from 0 to the {n_tokens} tokens there are; got {final!r}.")
     layers = _checked(layers)
+    check_layers(layers, n_layers)
     ratio = (final / n_tokens) ** (1 / len(layers)) if n_tokens else 1.0
-    counts = _geometric(layers, ratio, n_tokens)
-    average = kind(counts).average(n_tokens, n_layers)
-    return kind(counts, label=f"{final} of {n_tokens} in the end, layer average {average:.1f}")
+    return _geometric(layers, ratio, n_tokens)
 
 
 def _checked(layers: Iterable[int]) -> tuple[int, ...]:

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from types import MappingProxyType
 
-from v2drop.budgets import for_average, for_final
-from v2drop.entries import check_entry, check_falling, share_of
+from v2drop.budgets.counting import (
+    check_entry,
+    check_falling,
+    check_layers,
+    counts_per_layer,
+    layer_average,
+    tokens_after,
+)
+from v2drop.budgets.presets import PRESETS
+from v2drop.budgets.solvers import left_for_average, left_for_final
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,42 +85,23 @@ class Schedule:
         >>> Schedule({3: 288, 17: 0.25}).after(576)
         {3: 288, 17: 144}
         """
-        if n_tokens < 0:
-            raise ValueError(f"n_tokens must be 0 or more; got {n_tokens}.")
-        counts, most = {}, n_tokens
-        for layer, amount in self.left.items():
-            counted = isinstance(amount, Integral)
-            counts[layer] = min(int(amount), n_tokens) if counted else share_of(amount, n_tokens)
-            if counts[layer] > most:
-                raise ValueError(
-                    f"counts may not grow with depth: layer {layer} would keep {counts[layer]} "
-                    f"({amount} of {n_tokens}), but only {most} are left by then; allowed: 0 to {most}."
-                )
-            most = counts[layer]
-        return counts
+        return tokens_after(self.left, n_tokens)
 
     def counts(self, n_tokens: int, n_layers: int) -> list[int]:
-        """Vision tokens each of the `n_layers` decoder layers runs on.
+        """Vision tokens that each of the `n_layers` decoder layers runs on.
 
         Raises:
             ValueError: a layer of the schedule lies outside the model, or counts grow (see `after`).
         """
-        if n_layers < 1:
-            raise ValueError(f"n_layers must be 1 or more; got {n_layers}.")
-        self.check_layers(n_layers)
-        after = self.after(n_tokens)
-        counts = [n_tokens]
-        for layer in range(n_layers):
-            counts.append(after.get(layer, counts[-1]))
-        return counts[1:]
+        return counts_per_layer(self.left, n_tokens, n_layers)
 
     def average(self, n_tokens: int, n_layers: int) -> float:
-        """The true layer average: the mean of `counts`, every layer booked at the length it ran at.
+        """The true layer average: the mean of `counts`, every layer counted at the length it ran at.
 
         >>> Schedule.preset("llava-1.5-7b", 192).average(n_tokens=576, n_layers=32)
         202.8125
         """
-        return sum(self.counts(n_tokens, n_layers)) / n_layers
+        return layer_average(self.left, n_tokens, n_layers)
 
     def check_layers(self, n_layers: int) -> None:
         """Refuse a schedule that does not fit a model.
@@ -120,12 +109,7 @@ class Schedule:
         Raises:
             ValueError: a layer lies outside [0, n_layers).
         """
-        for layer in self.layers:
-            if layer >= n_layers:
-                raise ValueError(
-                    f"layer {layer} is out of range: the model has {n_layers} decoder layers, "
-                    f"allowed: 0 to {n_layers - 1}."
-                )
+        check_layers(self.left, n_layers)
 
     @classmethod
     def for_average(cls, average: float, layers: tuple[int, ...], n_tokens: int, n_layers: int) -> Schedule:
@@ -141,7 +125,8 @@ class Schedule:
         >>> schedule, schedule.average(576, 32)
         (Schedule({3: 246, 17: 105, 22: 45}), 192.09375)
         """
-        return for_average(cls, average, layers, n_tokens, n_layers)
+        left = left_for_average(average, layers, n_tokens, n_layers)
+        return cls(left, label=f"layer average {layer_average(left, n_tokens, n_layers):.1f} of {n_tokens}")
 
     @classmethod
     def for_final(cls, final: int, layers: tuple[int, ...], n_tokens: int, n_layers: int) -> Schedule:
@@ -154,7 +139,9 @@ class Schedule:
         >>> schedule, schedule.average(576, 32)
         (Schedule({8: 288, 16: 144, 24: 72}), 270.0)
         """
-        return for_final(cls, final, layers, n_tokens, n_layers)
+        left = left_for_final(final, layers, n_tokens, n_layers)
+        average = layer_average(left, n_tokens, n_layers)
+        return cls(left, label=f"{final} of {n_tokens} in the end, layer average {average:.1f}")
 
     @classmethod
     def preset(cls, model: str, budget: int) -> Schedule:
@@ -168,12 +155,13 @@ class Schedule:
         >>> Schedule.preset("llava-1.5-7b", 192).label
         'V2Drop, released LLaVA code: true layer average 202.8 of 576 tokens over 32 layers'
         """
-        from v2drop.presets import PRESETS  # presets are made of schedules
-
         if (model, budget) not in PRESETS:
             known = ", ".join(f"{name!r} at {label}" for name, label in PRESETS)
             raise ValueError(
                 f"no paper or released code defines {model!r} at {budget} tokens; allowed: {known}. "
                 "For any other budget use Schedule.for_average."
             )
-        return PRESETS[model, budget]
+        preset = PRESETS[model, budget]
+        average = layer_average(preset.left, preset.n_tokens, preset.n_layers)
+        of = f"of {preset.n_tokens} tokens over {preset.n_layers} layers"
+        return cls(preset.left, label=f"{preset.source}: true layer average {average:.1f} {of}")
