@@ -26,7 +26,8 @@ from transformers import (
 )
 
 from analysis.load_options import checked
-from v2drop.models import CROSS_ATTENTION, FAMILIES, locate
+from v2drop.models.families import FAMILIES
+from v2drop.models.parts import CROSS_ATTENTION, locate
 
 ADVICE = (
     "Give a folder that save_pretrained wrote, or a hub id spelt as on its page (log in for a gated one; unset "
@@ -92,7 +93,7 @@ def _check_family(name: str, config: PreTrainedConfig) -> None:
     if family is None and config.model_type not in CROSS_ATTENTION:
         raise ValueError(
             f"{name!r} cannot be loaded: a model of type {config.model_type!r} is not supported; allowed: "
-            f"{', '.join(shown)}. v2drop/models.py says how to add a family."
+            f"{', '.join(shown)}. v2drop/models/families.py says how to add a family."
         )
     if family is not None and not family.takes:
         raise ValueError(

@@ -7,7 +7,7 @@ import torch
 import transformers  # whose classes are imported when they are called for, which is after usable()
 
 from analysis.torchvision_ops import usable
-from v2drop.models import locate
+from v2drop.models.parts import locate
 
 # Qwen2.5-VL-72B-Instruct, as config.json of its repository has it.
 QWEN_72B = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analysis.tokens import check
 from v2drop import Schedule
-from v2drop.contract import Candidates
+from v2drop.engine.contract import Candidates
 from v2drop.methods.base import Method
 from v2drop.types import Scores
 

@@ -25,8 +25,8 @@ from analysis.norms import Norms, exact, jacobians
 from analysis.prompts import Tokens, check_layers, prompts
 from analysis.stream import Stream
 from analysis.taylor import slopes
-from v2drop.models import locate
-from v2drop.variation import METRICS
+from v2drop.models.parts import locate
+from v2drop.scoring.variation import METRICS
 
 __all__ = ["CRITERIA", "RATIOS", "TARGETS", "per_sample", "summarise", "variation_impact"]
 
@@ -68,7 +68,7 @@ def variation_impact(
     - token_norm: :math:`\|x_j^{(l+1)}\|_2`, units of x; random: uniform draws.
 
     Args:
-        model: of a supported family (`v2drop.models.FAMILIES`), in evaluation mode; left as it was.
+        model: of a supported family (`v2drop.models.families.FAMILIES`), in evaluation mode; left as it was.
         inputs: as the model is called with; rows may be padded.
         layers: l, decoder layers from 0; all by default. The last one changes nothing but the last token's output.
         tokens: as for `operator_norms`; not a row's last one, where the output is read.

@@ -111,7 +111,7 @@ def operator_norms(
       together with a stated confidence. Its `operator_norm` is `lower`.
 
     Args:
-        model: of a supported family (`v2drop.models.FAMILIES`), in evaluation mode.
+        model: of a supported family (`v2drop.models.families.FAMILIES`), in evaluation mode.
         inputs: as the model is called with; rows may be padded.
         layers: decoder layers, from 0.
         tokens: positions in the batch, the same in every row or a list for each, or a BoolTensor [batch, sequence];

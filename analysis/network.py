@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from v2drop.models import Parts, locate
+from v2drop.models.parts import Parts, locate
 
 OUTPUTS = ("hidden", "logits")
 DTYPES = (torch.float32, torch.float64)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from analysis.network import Network, enter
 from analysis.stream import Stream
-from v2drop.models import Parts, is_vision, locate
+from v2drop.models.parts import Parts, is_vision, locate
 
 Tokens = Any  # None, positions for all rows, positions for each row, or a boolean mask; lists, arrays or tensors
 

@@ -1,6 +1,6 @@
 """Two ways to rank the same tokens: who is kept, and how far the rankings agree.
 
-A ranking goes from the highest score down, ties to the earlier token, as dropping does it (`v2drop.contract.top`).
+A ranking goes from the highest score down, ties to the earlier token, as dropping does it (`v2drop.engine.contract.top`).
 Several criteria are compared at once: scores are [criteria, tokens], results [criteria, criteria].
 """
 

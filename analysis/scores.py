@@ -18,9 +18,9 @@ from analysis.loading import Loaded
 from analysis.network import Network, own_attention
 from analysis.prompts import Tokens, check_layers, prompts
 from analysis.stream import Stream
-from v2drop.debias import divide_trend
-from v2drop.models import is_vision, locate
-from v2drop.variation import METRICS
+from v2drop.models.parts import is_vision, locate
+from v2drop.scoring.position_trend import divide_trend
+from v2drop.scoring.variation import METRICS
 
 VARIATIONS = tuple(f"variation_{name}" for name in METRICS)
 ATTENTIONS = ("attention_last", "attention_text", "attention_debiased")
@@ -38,11 +38,11 @@ def scores(
 ) -> pd.DataFrame:
     r"""Score every vision token behind layer l by every criterion, as a drop at the input of layer l + 1 would.
 
-    - variation_l2, _l1, _cosine, _relative_l2, _transition: `v2drop.variation.METRICS` of what layer l changes;
+    - variation_l2, _l1, _cosine, _relative_l2, _transition: `v2drop.scoring.variation.METRICS` of what layer l changes;
       the last is TransPrune's score of one layer (arXiv 2507.20630).
     - attention_last: attention of the last prompt token to the token in layer l, mean over heads (FastV).
     - attention_text: the same, mean over all positions behind the last picture (SparseVLM's raters, unselected).
-    - attention_debiased: attention_last by its fitted position trend (`v2drop.debias.divide_trend`).
+    - attention_debiased: attention_last by its fitted position trend (`v2drop.scoring.position_trend.divide_trend`).
     - key_norm: L2 norm of the token's keys in layer l, all heads together, which no rotation changes. DART picks pivots
       by large ones (L1); kvpress' Knorm keeps the small ones, which is this column's negative.
     - token_norm: :math:`\|x^{(l+1)}\|_2`. random: uniform draws.
@@ -50,7 +50,7 @@ def scores(
     Higher is kept. Attention and keys are NaN for layers without `self_attn`.
 
     Args:
-        model: of a supported family (`v2drop.models.FAMILIES`), in evaluation mode; left as it was.
+        model: of a supported family (`v2drop.models.families.FAMILIES`), in evaluation mode; left as it was.
         inputs: as the model is called with; rows may be padded.
         layers: l, decoder layers from 0; all by default.
         tokens: as for `analysis.jacobian.operator_norms`; not a row's last one, behind which there is no text.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from analysis.asking import ALWAYS_A_PICTURE, EQUAL_VIDEOS, PICTURES_OR_VIDEOS
-from v2drop.decoders import TEXT_MODELS
-from v2drop.models import FAMILIES, Family
+from v2drop.models.decoders import TEXT_MODELS
+from v2drop.models.families import FAMILIES, Family
 
 TAKES = {"image": "a picture", "images": "several", "video": "a video"}
 BATCHES = {  # what a family's processor cannot put into one batch

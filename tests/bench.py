@@ -16,8 +16,8 @@ from analysis.loading import EMBEDDED
 from analysis.mosaic import sample
 from analysis.network import Network, own_attention
 from analysis.prompts import prompts
-from v2drop.attention import Projected
-from v2drop.models import locate
+from v2drop.models.parts import locate
+from v2drop.scoring.attention import Projected
 
 TOKENS = 8  # of 144 that the slow loop is timed on
 PASSES = 40  # full forward passes that the slow interventions are timed on

@@ -11,7 +11,7 @@ from tests.support.fitted_methods import fitted, skip_unless_possible
 from tests.support.oracle import oracle_run
 from tests.support.toys import FAMILIES, LAYERS, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.contract import Candidates
+from v2drop.engine.contract import Candidates
 
 EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)

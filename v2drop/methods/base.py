@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from v2drop.attention_hooks import AttentionWatcher
 from v2drop.budgets.released_depths import scaled
 from v2drop.budgets.schedule import Schedule
-from v2drop.contract import Candidates, Choice, Watcher
-from v2drop.dropping import Dropping
-from v2drop.models import Parts, locate
-from v2drop.selection import top
+from v2drop.engine.contract import Candidates, Choice, Watcher
+from v2drop.engine.dropping import Dropping
+from v2drop.hooks.attention import AttentionWatcher
+from v2drop.models.parts import Parts, locate
+from v2drop.scoring.selection import top
 from v2drop.types import Flags, Scores, States
 
 
@@ -116,7 +116,7 @@ class Method(ABC):
         return cls(Schedule(cls._released_left(n_layers), label=cls.released.label), **options)
 
     @classmethod
-    def for_average(cls, average: float, n_tokens: int, n_layers: int, **options: Any) -> Method:
+    def for_average(cls, average: int | float, n_tokens: int, n_layers: int, **options: Any) -> Method:
         """The method at a true layer average, dropping at the released depths (`Schedule.for_average`).
 
         >>> from v2drop import FastV
@@ -177,7 +177,7 @@ class Method(ABC):
         tokens. Where a loss is taken at a dropped position it is NaN: the token has no output.
 
         Args:
-            model: of a supported family (`v2drop.models.FAMILIES`), as transformers loads it.
+            model: of a supported family (`v2drop.models.families.FAMILIES`), as transformers loads it.
             vision_mask: BoolTensor [batch, sequence], which positions of the prompt may be dropped; the image
                 placeholders by default. Needed for text models and `inputs_embeds`.
 

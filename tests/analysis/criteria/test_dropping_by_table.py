@@ -11,7 +11,7 @@ from analysis.mosaic import sample
 from analysis.scores import scored, scores
 from tests.support.toys import batch, toy
 from v2drop import Schedule, V2Drop
-from v2drop.variation import METRICS
+from v2drop.scoring.variation import METRICS
 
 ROWS = ["titttt", "ittitttt", "ttt"]
 

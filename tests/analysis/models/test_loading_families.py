@@ -12,7 +12,7 @@ from analysis.loading import Loaded
 from tests.support import zoo
 from tests.support.zoo_processors import PROCESSORS, words
 from v2drop import Schedule, V2Drop
-from v2drop.models import FAMILIES
+from v2drop.models.families import FAMILIES
 
 DRAW = numpy.random.default_rng(0)
 # Sizes differ, so that batches are ragged in tokens too.

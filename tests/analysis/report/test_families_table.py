@@ -5,7 +5,7 @@ from pathlib import Path
 
 from analysis import asking
 from analysis.supported import TAKES, table
-from v2drop.models import FAMILIES, Family
+from v2drop.models.families import FAMILIES, Family
 
 TEXT = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text()
 

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import kendalltau, spearmanr
 
 from analysis.ranking import correlation, n_kept, overlap, places, rank_biased_overlap, rank_biased_weights
-from v2drop.selection import top
+from v2drop.scoring.selection import top
 
 # two to four criteria over two to nine tokens, whole numbers, so that there are ties
 tied = st.tuples(st.integers(2, 4), st.integers(2, 9)).flatmap(

@@ -82,7 +82,8 @@ def test_nested_use_is_refused_and_the_outer_one_goes_on(prompt):
 
 
 @pytest.mark.parametrize(
-    "what", ["contract.Watcher.hooks", "generating.Guard.__init__", "compiled.Uncompiled.__init__"]
+    "what",
+    ["engine.contract.Watcher.hooks", "guards.generate.Guard.__init__", "models.compilation.Uncompiled.__init__"],
 )
 def test_what_cannot_be_hooked_leaves_nothing(prompt, monkeypatch, what):
     model = toy("llava")

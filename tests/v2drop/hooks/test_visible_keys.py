@@ -8,7 +8,7 @@ import torch
 from tests.support.float64_models import decoder_layer, logits
 from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.methods.dycoke import DyCoke
+from v2drop.methods.before_llm.dycoke import DyCoke
 
 
 def second_stage(model, ids, vision, share, deep):

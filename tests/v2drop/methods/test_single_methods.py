@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from tests.support.toys import batch, toy
 from v2drop import Random, Schedule, Uniform, V2Drop
-from v2drop.contract import Candidates
-from v2drop.selection import top
-from v2drop.variation import METRICS
+from v2drop.engine.contract import Candidates
+from v2drop.scoring.selection import top
+from v2drop.scoring.variation import METRICS
 
 
 def candidates(n, left, layer=2):

@@ -2,7 +2,7 @@
 
 import torch
 
-from v2drop.deepstack import Deepstack
+from v2drop.models.deepstack import Deepstack
 
 
 def test_features_go_by_places_and_a_token_of_no_place_gets_none():

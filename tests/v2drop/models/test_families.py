@@ -13,7 +13,7 @@ from tests.support.oracle import decoder_of, oracle_run, positions_of
 from tests.support.zoo_models import BUILD, LAYERS
 from tests.support.zoo_words import BYTES
 from v2drop import METHODS, Schedule
-from v2drop.decoders import has_axes
+from v2drop.models.decoders import has_axes
 
 STEPS = 3
 CLOSE = {"atol": 3e-5, "rtol": 1e-5}

@@ -9,7 +9,7 @@ from tests.support.oracle import oracle_run, positions_of
 from tests.support.zoo_models import BUILD, LAYERS
 from tests.support.zoo_processors import words
 from tests.support.zoo_words import BYTES
-from v2drop.models import FAMILIES
+from v2drop.models.families import FAMILIES
 
 STEPS = 4
 EVERY_NAME = pytest.mark.parametrize("name", BUILD)

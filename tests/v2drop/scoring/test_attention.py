@@ -6,9 +6,9 @@ import torch
 from tests.support import zoo
 from tests.support.toys import LAYERS, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.attention import Projected
-from v2drop.attention_hooks import AttentionWatcher
-from v2drop.models import locate
+from v2drop.hooks.attention import AttentionWatcher
+from v2drop.models.parts import locate
+from v2drop.scoring.attention import Projected
 
 ROWS = {"llava": ["titttt", "ittittt", "tttt"], "llama": ["tvvvvvvttt", "vvvvtt"], "qwen2": ["tvvvvvvttt", "vvvvtt"]}
 

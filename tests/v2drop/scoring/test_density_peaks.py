@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.dpc_knn_loops import peaks
-from v2drop.peaks import clusters
+from v2drop.scoring.density_peaks import clusters
 
 
 @settings(max_examples=60)

@@ -2,9 +2,9 @@
 
 import torch
 
-from v2drop.layout import Layout, restore
-from v2drop.selection import take
-from v2drop.sliding import mask_for
+from v2drop.scoring.selection import take
+from v2drop.sequence.layout import Layout, restore
+from v2drop.sequence.masks import mask_for
 
 
 def ragged():

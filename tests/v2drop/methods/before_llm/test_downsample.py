@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.before_llm_reference import expected, kept, run
 from tests.support.toys import IMAGE_TOKENS, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.resizing_hooks import grid, places
+from v2drop.hooks.resizing import grid, places
 
 Downsample = METHODS["downsample"]
 SIDE, PATCH = 4, 8

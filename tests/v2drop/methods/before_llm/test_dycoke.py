@@ -5,8 +5,8 @@ import torch
 
 from tests.support.toys import LAYERS, batch, toy
 from v2drop import Schedule
-from v2drop.contract import Candidates
-from v2drop.methods.dycoke import DyCoke, compared
+from v2drop.engine.contract import Candidates
+from v2drop.methods.before_llm.dycoke import DyCoke, compared
 
 SIZE = 4
 

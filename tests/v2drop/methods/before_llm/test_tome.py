@@ -9,7 +9,7 @@ from tests.support.before_llm_reference import expected, kept, run
 from tests.support.float64_models import projected, tower_embeddings, tower_layer, tower_mlp
 from tests.support.toys import IMAGE_TOKENS, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.merging import averaged, matched, spread
+from v2drop.scoring.bipartite_merging import averaged, matched, spread
 
 ToMe = METHODS["tome"]
 N = IMAGE_TOKENS

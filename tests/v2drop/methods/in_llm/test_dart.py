@@ -9,7 +9,7 @@ from tests.support.float64_models import rms
 from tests.support.slow_decoder import compare
 from tests.support.toys import FAMILIES, WIDTH, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.methods.dart import _places
+from v2drop.methods.in_llm.dart import _places
 
 DART = METHODS["dart"]
 ROWS = ["ttvvvvvvvvvvvvvvvvtttttt", "vvvvvvvvt", "tvvvvvvvvvttvvvvvvttt", "t" + "v" * 40 + "ttttttt"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.slow_decoder import compare
 from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.attention import Projected, on
+from v2drop.scoring.attention import Projected, on
 
 FastV = METHODS["fastv"]
 ROWS = ["ttvvvvvvvvvvvvtt", "vvvvvvvvt", "tvvvvvttvvvvvvttt"]

@@ -6,8 +6,8 @@ import torch
 from tests.support.mustdrop_reference import looked_at, prompts, reference, sighted
 from tests.support.toys import IMAGE_ID, LAYERS, toy
 from v2drop import METHODS, Schedule
-from v2drop.window_hooks import WindowWatcher
-from v2drop.windows import likeness, n_key, windows
+from v2drop.hooks.window_merging import WindowWatcher
+from v2drop.scoring.patch_windows import likeness, n_key, windows
 
 MustDrop = METHODS["mustdrop"]
 STEPS = 3

@@ -9,7 +9,7 @@ from tests.support.cached_decoding import run_with_cache
 from tests.support.mustdrop_reference import prompts, sighted
 from tests.support.toys import IMAGE_ID, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.window_hooks import WindowWatcher
+from v2drop.hooks.window_merging import WindowWatcher
 
 MustDrop = METHODS["mustdrop"]
 RANKED, LATE = MustDrop(Schedule({1: 6, 3: 2})), MustDrop(Schedule({2: 1.0, 4: 3}))

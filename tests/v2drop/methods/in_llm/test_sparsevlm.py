@@ -12,7 +12,7 @@ from tests.support.slow_decoder import compare
 from tests.support.text_rater_loops import mean_over, raters
 from tests.support.toys import FAMILIES, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.methods.sparsevlm import n_kept, n_recycled
+from v2drop.methods.in_llm.sparsevlm import n_kept, n_recycled
 
 SparseVLM = METHODS["sparsevlm"]
 ROWS = ["ttvvvvvvvvvvvvvvttttt", "vvvvvvvvt", "tvvvvvttvvvvvvvttt", "t" + "v" * 60 + "tttt"]

@@ -11,8 +11,8 @@ from tests.support.slow_decoder import compare
 from tests.support.text_rater_loops import raters
 from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.attention import Projected
-from v2drop.methods.sparsevlm_plus import preference
+from v2drop.methods.in_llm.sparsevlm_plus import preference
+from v2drop.scoring.attention import Projected
 
 SparseVLMPlus = METHODS["sparsevlm_plus"]
 ROWS = ["ttvvvvvvvvvvvvvvttttt", "vvvvvvvvt", "tvvvvvttvvvvvvvttt", "t" + "v" * 60 + "tttt"]

@@ -12,7 +12,7 @@ from tests.support.slow_decoder import compare, fast
 from tests.support.text_rater_loops import mean_over
 from tests.support.toys import FAMILIES, WIDTH, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.transition_hooks import TransitionWatcher, transition
+from v2drop.hooks.transitions import TransitionWatcher, transition
 
 TransPrune = METHODS["transprune"]
 ROWS = ["ttvvvvvvvvvvvvvvttttt", "vvvvvvvvt", "tvvvvvttvvvvvvvttt", "t" + "v" * 40 + "tttt"]

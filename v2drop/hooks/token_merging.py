@@ -1,0 +1,87 @@
+"""Merging of similar tokens in every block of the vision tower (ToMe)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from v2drop.hooks.merged_tower import ShortTowerWatcher
+from v2drop.models.devices import moved
+from v2drop.models.parts import Parts
+from v2drop.scoring.bipartite_merging import averaged, matched, spread
+
+
+class MergingWatcher(ShortTowerWatcher):
+    """Merges between attention and MLP of each block, with hooks alone.
+
+    A block adds its MLP's output to what came into its second norm, which is longer. So the MLP's output is held back,
+    a zero goes on in its place, and the sum of what was merged and the held back becomes the block's output.
+    """
+
+    def __init__(self, tokens_per_image: Callable[[Parts], int]) -> None:
+        """Nothing ran yet."""
+        super().__init__()
+        self._tokens_per_image = tokens_per_image
+
+    def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
+        """On the blocks up to the one that gives the features."""
+        blocks = parts.tower.encoder.layers[: parts.feature_layer + 1]
+        handles = [parts.tower.register_forward_pre_hook(partial(self._start, parts), with_kwargs=True)]
+        for number, block in enumerate(blocks):
+            attention = block.self_attn
+            handles += [
+                attention.register_forward_pre_hook(self._weigh, with_kwargs=True),
+                attention.k_proj.register_forward_hook(partial(self._note_keys, attention.num_heads)),
+                block.layer_norm2.register_forward_pre_hook(partial(self._merge, number)),
+                block.mlp.register_forward_hook(self._hold_back),
+                # First of all hooks, for transformers records a block's output in one of its own.
+                block.register_forward_hook(self._add, prepend=True),
+            ]
+        return [*handles, *super().hooks(parts, layers)]
+
+    def _start(self, parts: Parts, tower: nn.Module, args: tuple, kwargs: dict) -> None:
+        config, left = tower.config, self._tokens_per_image(parts)
+        self._numbers = spread((config.image_size // config.patch_size) ** 2, left, parts.feature_layer + 1)
+        self._sizes = self._short = self._held = self.token = self.home = None
+
+    def _weigh(self, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        if self._sizes is None:
+            return None
+        bias = self._sizes.log()[:, None, None].expand(-1, 1, self._sizes.shape[1], -1)
+        return args, kwargs | {"attention_mask": bias.to(kwargs["hidden_states"].dtype)}
+
+    def _note_keys(self, heads: int, _: nn.Module, __: tuple, output: Tensor) -> None:
+        self._keys = output.unflatten(-1, (heads, -1)).mean(2)
+
+    def _merge(self, number: int, _: nn.Module, args: tuple) -> tuple | None:
+        states, n_merged = args[0], self._numbers[number]
+        if not n_merged:
+            return None
+        if self._sizes is not None:  # of the block before, which may be on another device
+            self._sizes, self.token, self.home = moved((self._sizes, self.token, self.home), states.device)
+        else:
+            self._sizes = states.new_ones(states.shape[:2], dtype=torch.float32)
+            patches = torch.arange(states.shape[1] - 1, device=states.device).expand(len(states), -1)
+            self.token, self.home = patches, patches
+        stay, goes = matched(self._keys, n_merged)
+        self._short, self._sizes = averaged(states, self._sizes, goes, stay.shape[1])
+        # The class token is the first of all, here and there, and no patch.
+        self.token = goes[:, 1:].gather(1, self.token) - 1
+        self.home = self.home.gather(1, stay[:, 1:] - 1)
+        return (self._short,)
+
+    def _hold_back(self, _: nn.Module, __: tuple, output: Tensor) -> Tensor | None:
+        if self._short is None:
+            return None
+        self._held = output
+        return output.new_zeros(())
+
+    def _add(self, _: nn.Module, __: tuple, output: Tensor) -> Tensor | None:
+        if self._short is None:
+            return None
+        output, self._short, self._held = self._short + self._held, None, None
+        return output

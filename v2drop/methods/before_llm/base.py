@@ -1,0 +1,80 @@
+"""What methods have in common that reduce pictures before the language model sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from v2drop.engine.contract import Candidates, Choice, Watcher
+from v2drop.hooks.clip_tower import TowerWatcher, patches
+from v2drop.methods.base import Method
+from v2drop.types import Ranks, Scores
+
+
+@dataclass(frozen=True)
+class BeforeLLM(Method):
+    """A method that shortens the sequence at layer 0, each picture of a row to an equal share, and repacks positions.
+
+    Args:
+        schedule: of layer 0 alone, as in `Schedule({0: 64})`; a row's count is for all its pictures together.
+
+    Raises:
+        ValueError: the schedule has another layer; on a model, if it has no CLIP tower.
+    """
+
+    positions: ClassVar[Literal["keep", "repack"]] = "repack"
+    before_llm: ClassVar[bool] = True
+    needs_tower: ClassVar[bool] = True
+    uses_position: ClassVar[bool] = True  # of a patch in its picture
+
+    def __post_init__(self) -> None:
+        """Check that nothing is dropped later."""
+        super().__post_init__()
+        if self.schedule.layers != (0,):
+            raise ValueError(
+                f"{type(self).__name__} acts before the language model; allowed: layer 0 alone, as in "
+                f"Schedule({{0: 64}}); got layers {self.schedule.layers}."
+            )
+
+    def watcher(self) -> Watcher:
+        """Notes of the tower."""
+        return TowerWatcher() if self.needs_tower else Watcher()
+
+    def choose(self, candidates: Candidates, score: Scores) -> Choice:
+        """The highest scores of each picture."""
+        keep = torch.zeros_like(candidates.real)
+        for row, picture, quota in shares(candidates):
+            best = score[row, picture].argsort(descending=True, stable=True)[:quota]
+            keep[row, picture[best]] = True
+        return Choice(keep, candidates.left)
+
+
+def shares(candidates: Candidates) -> list[tuple[int, Int[Tensor, " picture"], int]]:
+    """Each picture of each row: the row, the picture's candidates, and how many of them will be left.
+
+    A row's count is shared out in proportion to the candidates, to the tokens of all pictures up to one rounded down.
+    Where placeholders are not known, a row's tokens are one picture.
+    """
+    result = []
+    picture = pictures(candidates)
+    for row, (n, left) in enumerate(zip(candidates.present, candidates.left, strict=True)):
+        sizes = torch.unique_consecutive(picture[row, :n], return_counts=True)[1].tolist() if n else []
+        start = 0
+        for size in sizes:
+            quota = left * (start + size) // n - left * start // n
+            result.append((row, torch.arange(start, start + size, device=picture.device), quota))
+            start += size
+    return result
+
+
+def pictures(candidates: Candidates) -> Ranks:
+    """Which picture of the batch each candidate is of; 0 where placeholders are not known."""
+    whole = candidates.whole
+    if whole.placeholders is None or whole.parts.tower is None:
+        return torch.zeros_like(candidates.rank)
+    config = whole.parts.tower.config
+    return patches(candidates) // (config.image_size // config.patch_size) ** 2

@@ -1,0 +1,57 @@
+"""What SparseVLM and SparseVLM+ have in common: the text tokens that rate the picture."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from v2drop.engine.contract import Candidates
+from v2drop.methods.base import Method
+from v2drop.scoring.attention import on
+from v2drop.scoring.selection import flagged, take
+from v2drop.types import Attention, Flags, Queries, States
+
+
+@dataclass(frozen=True)
+class Rated(Method):
+    r"""A method that scores by the attention of raters in the layer before.
+
+    Raters are chosen once, among all tokens behind the picture and from embeddings alone: text token j is one if
+    :math:`m_j = \operatorname{mean}_v \operatorname{softmax}_t(h_v \cdot h_t)_j` is above the mean of m. Where none
+    is, as with a single text token, the last token of the prompt rates.
+
+    Args:
+        schedule: from layer 1 on.
+        official_cost: compute the full attention map at the layer before a drop, as the released code does; the same
+            tokens are kept.
+
+    Raises:
+        ValueError: the schedule drops at layer 0.
+    """
+
+    official_cost: bool = False
+
+    first_layer: ClassVar[int] = 1
+    needs_attention: ClassVar[bool] = True
+    uses_query: ClassVar[bool] = True
+    uses_position: ClassVar[bool] = True  # through the rotation of queries and keys
+
+    def start(self, states: States, vision: Flags, closing: Flags) -> Flags:
+        """Which columns rate."""
+        n_vision, n_text = torch.stack([vision.sum(1), closing.sum(1)]).amax(1).tolist()
+        (pictures, real), (text, there) = flagged(vision, n_vision), flagged(closing, n_text)
+        likeness = torch.einsum("bvd,btd->bvt", take(states, pictures).float(), take(states, text).float())
+        shares = likeness.masked_fill(~there[:, None], -torch.inf).softmax(-1)
+        share = (shares * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp(min=1)
+        rates = there & (share > share.sum(1, keepdim=True) / there.sum(1, keepdim=True))
+        last = torch.arange(n_text, device=text.device) == there.sum(1, keepdim=True) - 1
+        return torch.zeros_like(closing).scatter(1, text, torch.where(rates.any(1, keepdim=True), rates, last))
+
+    def rated(self, candidates: Candidates) -> tuple[Attention, Queries, Float[Tensor, "batch queries"]]:
+        """Weights of raters on the candidates, the raters' columns, and each one's part in their mean, 0 in padding."""
+        whole = candidates.whole
+        raters, there = flagged(whole.noted, int(whole.noted.sum(1).max()))
+        weights = whole.watcher.projected.weights(raters, whole.visible, self.official_cost)
+        return on(weights, whole.columns), raters, there / there.sum(1, keepdim=True)
