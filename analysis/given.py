@@ -45,10 +45,10 @@ class Given(Method):
             ValueError: some token has none.
         """
         scores = self.scores[candidates.layer].to(candidates.hidden.device)
-        here = candidates.rank.masked_fill(~candidates.real, 0)
+        here = candidates.vision_index.masked_fill(~candidates.valid, 0)
         most = int(here.max()) + 1
         found = scores.gather(1, here) if most <= scores.shape[1] else scores.new_full(here.shape, torch.nan)
-        if found[candidates.real].isnan().any():
+        if found[candidates.valid].isnan().any():
             raise ValueError(
                 f"there must be a score for every token of the prompts; got {scores.shape[1]} a row, some of them NaN "
                 f"or too few, for tokens up to rank {most - 1} at layer {candidates.layer}."

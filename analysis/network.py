@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from v2drop.models.parts import Parts, locate
+from v2drop.models.parts import ModelParts, locate
 
 OUTPUTS = ("hidden", "logits")
 DTYPES = (torch.float32, torch.float64)
@@ -108,7 +108,7 @@ class Network:
         self, model: nn.Module, dtype: torch.dtype, output: str, candidates: Sequence[int] | None = None
     ) -> None:
         """Freeze the parts."""
-        self.parts: Parts = locate(model)
+        self.parts: ModelParts = locate(model)
         _check(self.parts, dtype, output, candidates)
         self.dtype, self.output = dtype, output
         self.candidates = None if candidates is None else list(candidates)
@@ -140,7 +140,7 @@ def _frozen(module: nn.Module, dtype: torch.dtype, config: Any) -> nn.Module:
     return copy.deepcopy(module, shared | {id(config): config})  # the config's attention operator is switched outside
 
 
-def _check(parts: Parts, dtype: torch.dtype, output: str, candidates: Sequence[int] | None) -> None:
+def _check(parts: ModelParts, dtype: torch.dtype, output: str, candidates: Sequence[int] | None) -> None:
     if any(parts.windows) or parts.deepstack:
         raise ValueError(
             "all layers must see the same tokens, and nothing may be added between them; got "

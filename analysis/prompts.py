@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from analysis.network import Network, enter
 from analysis.stream import Stream
-from v2drop.models.parts import Parts, is_vision, locate
+from v2drop.models.parts import ModelParts, is_vision, locate
 
 Tokens = Any  # None, positions for all rows, positions for each row, or a boolean mask; lists, arrays or tensors
 
@@ -55,7 +55,7 @@ def prompts(
         yield row, Stream(network, entry, row, columns), chosen[row, columns].nonzero().flatten()
 
 
-def _chosen(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
+def _chosen(parts: ModelParts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
     chosen = _named(parts, inputs, tokens, present).to(present.device)
     if not chosen.any():
         raise ValueError(
@@ -67,7 +67,7 @@ def _chosen(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Te
     return chosen
 
 
-def _named(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
+def _named(parts: ModelParts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
     if tokens is not None:
         return _marked(tokens, present)
     if parts.receiver is None or inputs.get("input_ids") is None:

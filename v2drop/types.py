@@ -5,8 +5,8 @@ from torch import Tensor
 
 Hidden = Float[Tensor, "batch vision dim"]  # states of vision tokens, padded at the end of a row
 Scores = Float[Tensor, "batch vision"]  # higher is kept
-Ranks = Int[Tensor, "batch vision"]  # how many vision tokens of the prompt come before this one
-Real = Bool[Tensor, "batch vision"]  # False where a row is padded
+Indices = Int[Tensor, "batch vision"]  # how many vision tokens of the prompt come before this one
+Valid = Bool[Tensor, "batch vision"]  # False where a row is padded
 Columns = Int[Tensor, "batch column"]  # positions in the sequence
 Flags = Bool[Tensor, "batch column"]
 States = Float[Tensor, "batch column dim"]  # of every column, text too

@@ -17,5 +17,5 @@ def skip_unless_possible(name, family, makes_tokens=True):
         pytest.skip(f"{name} declares that it needs a vision tower")
     if METHODS[name].needs_frames and family != "llava":
         pytest.skip(f"{name} declares that it compares pictures, which are not known here: see its own tests")
-    if not makes_tokens and METHODS[name].makes_tokens:
+    if not merges_tokens and METHODS[name].merges_tokens:
         pytest.skip(f"{name} declares that it makes new tokens, which no mask does: see its own reference")

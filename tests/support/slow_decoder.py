@@ -46,7 +46,7 @@ class Seen:
     ids: Tensor
     names: list[int]
     vision: list[int]
-    closing: list[int]
+    text_after: list[int]
     prompt: list[int]
     left: int
     ran: list[Ran]
@@ -96,10 +96,10 @@ def slow(
         end = len(x) - steps
         if number in left:
             if left[number] < len(where):
-                closing = [c for c in range(end) if names[c] > max(vision)]
+                text_after = [c for c in range(end) if names[c] > max(vision)]
                 before = weights[:, :end, :end], keys[:end]
                 seen = Seen(
-                    model, number, x[:end], at[:end], names[:end], where, closing, vision, left[number], ran, *before
+                    model, number, x[:end], at[:end], names[:end], where, text_after, vision, left[number], ran, *before
                 )
                 found = choose(seen)
                 scores[number] = seen.scored

@@ -5,7 +5,7 @@ from v2drop.budgets.schedule import Schedule
 RELEASED_DEPTH = 32  # decoder layers of LLaVA-1.5-7B
 
 
-def scaled(released: Schedule, first_layer: int, n_layers: int) -> dict[int, float]:
+def scaled(released_schedule: Schedule, first_layer: int, n_layers: int) -> dict[int, float]:
     """Shares left by drop layer; two released layers that fall together are one.
 
     Args:
@@ -17,7 +17,7 @@ def scaled(released: Schedule, first_layer: int, n_layers: int) -> dict[int, flo
     {1: 0.5, 6: 0.25, 8: 0.0}
     """
     left = {}
-    for layer, share in released.left.items():
+    for layer, share in released_schedule.left.items():
         first = max(first_layer, min(layer, n_layers - 1, 1))  # a later layer does not become the entry
         left[min(max(round(layer / RELEASED_DEPTH * n_layers), first), n_layers - 1)] = share
     return left

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from v2drop.engine.contract import Dropper
 from v2drop.engine.forward_pass import ForwardPass, LaterPass, PrefillPass, Session
 from v2drop.engine.lm_head import finite_gradients
-from v2drop.engine.model_call import Call
+from v2drop.engine.model_call import ModelCall
 from v2drop.engine.trace import Trace
-from v2drop.engine.vision_mask import Marked
+from v2drop.engine.vision_mask import VisionMask
 from v2drop.guards.forward import check_forward
 from v2drop.guards.generate import install_guards
 from v2drop.guards.state import check_same_model_and_thread
 from v2drop.models.parts import locate
-from v2drop.sequence.cache_registry import Memory
+from v2drop.sequence.cache_registry import CacheRegistry
 
 _active: WeakSet[nn.Module] = WeakSet()  # decoders inside a `with`; nothing is written on a model to remember them
 
@@ -56,18 +56,18 @@ class Dropping:
         self._marked()
         self._session: Session | None = None  # inside the `with`
         self._handles: list[Any] = []
-        self._call = Call()  # what the model was called with, until its decoder is called
+        self._call = ModelCall()  # what the model was called with, until its decoder is called
         self._pass: ForwardPass | None = None
 
-    def _marked(self) -> Marked:
-        return Marked(self._vision_mask, self._parts)
+    def _marked(self) -> VisionMask:
+        return VisionMask(self._vision_mask, self._parts)
 
     def __enter__(self) -> Trace:
         """Hook the model."""
         if self._parts.decoder in _active:
             raise ValueError("the model is already inside a dropping `with`; leave that one first.")
-        memory = Memory(len(self._parts.layers), self._vision_mask is not None)
-        own = self._method.watcher()
+        memory = CacheRegistry(len(self._parts.layers), self._vision_mask is not None)
+        own = self._method.hooks()
         self._session = Session(self._method, self._parts, self._marked(), own, memory, Trace())
         _active.add(self._parts.decoder)
         try:
@@ -83,7 +83,7 @@ class Dropping:
             add(parts.receiver.register_forward_pre_hook(self._before_receiver, with_kwargs=True))
             add(parts.receiver.register_forward_hook(self._after_receiver, always_call=True))
         add(parts.decoder.register_forward_pre_hook(self._before_decoder, with_kwargs=True))
-        self._handles += session.hooks.hooks(parts, self._method.schedule.layers)
+        self._handles += session.hooks.install(parts, self._method.schedule.layers)
         for number, layer in enumerate(parts.layers):
             add(layer.register_forward_pre_hook(partial(self._before_layer, number), with_kwargs=True))
             if parts.deepstack:
@@ -97,7 +97,7 @@ class Dropping:
         while self._handles:
             self._handles.pop().remove()
         _active.discard(self._parts.decoder)
-        self._session, self._call, self._pass = None, Call(), None
+        self._session, self._call, self._pass = None, ModelCall(), None
 
     def __deepcopy__(self, memo: dict) -> Dropping:
         """A copy of a hooked model keeps hooks that lead here, where it is refused."""
@@ -109,15 +109,15 @@ class Dropping:
         return check_forward(self._parts, module, args, kwargs, self._session.reads_cache)
 
     def _before_receiver(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        self._call = Call.of(self._checked(self._parts.receiver, module, args, kwargs), self._parts)
+        self._call = ModelCall.of(self._checked(self._parts.receiver, module, args, kwargs), self._parts)
 
     def _after_receiver(self, module: nn.Module, args: tuple, output: Any) -> None:
         if self._pass is None and module is self._parts.receiver:
-            self._call = Call()  # of a call that failed before its decoder ran
+            self._call = ModelCall()  # of a call that failed before its decoder ran
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         kwargs = self._checked(self._parts.decoder, module, args, kwargs)
-        call, self._call = self._call.completed(kwargs, self._parts), Call()
+        call, self._call = self._call.completed(kwargs, self._parts), ModelCall()
         cache = kwargs.get("past_key_values")
         past = 0 if cache is None else cache.get_seq_length()
         if past:
@@ -139,5 +139,5 @@ class Dropping:
         if self._pass is None or module is not self._parts.decoder or self._pass.thread != get_ident():
             return output  # of a call that was refused; the pass that runs goes on
         finished, self._pass = self._pass, None
-        self._session.hooks.forget()
+        self._session.hooks.pass_ends()
         return finished.after_decoder(output)

@@ -11,18 +11,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from v2drop.engine.contract import Dropper, Watcher
+from v2drop.engine.contract import Dropper, Hooks
 from v2drop.engine.layer_inputs import LaterInputs, PrefillInputs
-from v2drop.engine.model_call import Call
+from v2drop.engine.model_call import ModelCall
 from v2drop.engine.prefill import Prefill
 from v2drop.engine.prompt_columns import PromptColumns
 from v2drop.engine.trace import Trace
-from v2drop.engine.vision_mask import Marked
+from v2drop.engine.vision_mask import VisionMask
 from v2drop.guards.state import check_batch_size, check_no_new_vision
 from v2drop.models.calling import decoder_input, with_states
 from v2drop.models.deepstack import Deepstack
-from v2drop.models.parts import Parts
-from v2drop.sequence.cache_registry import Memory
+from v2drop.models.parts import ModelParts
+from v2drop.sequence.cache_registry import CacheRegistry
 from v2drop.types import States, Survivors
 
 
@@ -40,16 +40,16 @@ class Session:
     """
 
     method: Dropper
-    parts: Parts
-    vision_mask: Marked
-    hooks: Watcher
-    caches: Memory
+    parts: ModelParts
+    vision_mask: VisionMask
+    hooks: Hooks
+    caches: CacheRegistry
     trace: Trace
 
     @property
     def reads_cache(self) -> bool:
         """Whether the method reads or changes what KV caches hold."""
-        return self.method.cuts_caches or self.hooks.reads_cache
+        return self.method.trims_caches or self.hooks.reads_cache
 
 
 class ForwardPass:
@@ -59,7 +59,7 @@ class ForwardPass:
         thread: the thread that runs this pass.
     """
 
-    def __init__(self, session: Session, call: Call) -> None:
+    def __init__(self, session: Session, call: ModelCall) -> None:
         """Start in the thread that calls the decoder."""
         self.thread = get_ident()
         self._session, self._call = session, call
@@ -88,7 +88,7 @@ class PrefillPass(ForwardPass):
         ValueError: `vision_mask` does not fit the prompt, or nobody knows which of its tokens are vision tokens.
     """
 
-    def __init__(self, session: Session, call: Call, kwargs: dict[str, Any]) -> None:
+    def __init__(self, session: Session, call: ModelCall, kwargs: dict[str, Any]) -> None:
         """Find the vision tokens."""
         super().__init__(session, call)
         session.trace.clear()
@@ -109,7 +109,7 @@ class PrefillPass(ForwardPass):
         if self._prefill is None:
             return kwargs
         self._deepstack, kwargs = Deepstack.taken(kwargs)
-        if not (self._session.method.enters or 0 in self._session.method.schedule.left):
+        if not (self._session.method.merges_at_entry or 0 in self._session.method.schedule.left):
             return kwargs
         states = decoder_input(kwargs)
         states = states if kwargs.get("input_ids") is None else decoder.get_input_embeddings()(states)
@@ -148,8 +148,8 @@ class PrefillPass(ForwardPass):
                 layout, columns, states = dropped
                 self._prefill.cached.note_drop(layer, layout)
                 self._inputs.drop(layout)
-                self._session.hooks.narrow(columns)
-            if method.cuts_caches and layer == max(layers):
+                self._session.hooks.columns_dropped(columns)
+            if method.trims_caches and layer == max(layers):
                 self._prefill.cached.trim(kwargs.get("past_key_values"), min(layers), layer)
         self._previous = states if method.needs_previous and layer + 1 in layers else None
         return states
@@ -170,7 +170,7 @@ class PrefillPass(ForwardPass):
 class LaterPass(ForwardPass):
     """Generated tokens, or any others after a prefill: the caches of some layers are shorter than the prompt was."""
 
-    def __init__(self, session: Session, call: Call, past: int) -> None:
+    def __init__(self, session: Session, call: ModelCall, past: int) -> None:
         """Go on from a cache whose first layer holds `past` tokens."""
         super().__init__(session, call)
         self._past, self._inputs = past, None

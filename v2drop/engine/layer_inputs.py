@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from v2drop.models.calling import wants_flat_mask
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 from v2drop.scoring.selection import take
 from v2drop.sequence.cached_prompt import CachedPrompt
 from v2drop.sequence.layout import Layout
@@ -30,7 +30,7 @@ class LayerInputs:
         position_shift: how far position ids of the queries move down; None if they are kept.
     """
 
-    def __init__(self, cached: CachedPrompt, parts: Parts, past: int) -> None:
+    def __init__(self, cached: CachedPrompt, parts: ModelParts, past: int) -> None:
         """Start with every column there."""
         self.queries, self.keys = cached.full_layout, None
         self.position_shift: Tensor | None = None
@@ -86,7 +86,7 @@ class LayerInputs:
 class PrefillInputs(LayerInputs):
     """A prefill: queries and keys are the same columns, fewer after every drop."""
 
-    def __init__(self, cached: CachedPrompt, parts: Parts) -> None:
+    def __init__(self, cached: CachedPrompt, parts: ModelParts) -> None:
         """Start with every column there."""
         super().__init__(cached, parts, past=0)
 
@@ -105,7 +105,7 @@ class LaterInputs(LayerInputs):
         mask: the attention mask that the model was called with.
     """
 
-    def __init__(self, cached: CachedPrompt, parts: Parts, past: int, mask: Any) -> None:
+    def __init__(self, cached: CachedPrompt, parts: ModelParts, past: int, mask: Any) -> None:
         """Start before the first layer."""
         super().__init__(cached, parts, past)
         self._model_mask = mask

@@ -8,11 +8,11 @@ from typing import Any
 from jaxtyping import Bool
 from torch import Tensor
 
-from v2drop.models.parts import Parts, is_vision
+from v2drop.models.parts import ModelParts, is_vision
 
 
 @dataclass(frozen=True)
-class Call:
+class ModelCall:
     """Of one forward pass; a text model's is empty but for the mask.
 
     Attributes:
@@ -26,13 +26,13 @@ class Call:
     counted: bool = False
 
     @classmethod
-    def of(cls, kwargs: dict[str, Any], parts: Parts) -> Call:
+    def of(cls, kwargs: dict[str, Any], parts: ModelParts) -> ModelCall:
         """What the receiver was called with."""
         ids = kwargs.get("input_ids")
         placeholders = None if ids is None else is_vision(ids, parts.vision_ids)
         return cls(placeholders, kwargs.get("attention_mask"), kwargs.get("position_ids") is None)
 
-    def completed(self, kwargs: dict[str, Any], parts: Parts) -> Call:
+    def completed(self, kwargs: dict[str, Any], parts: ModelParts) -> ModelCall:
         """For a text model, what its decoder was called with."""
         return self if parts.receiver is not None else replace(self, mask=kwargs.get("attention_mask"))
 

@@ -8,16 +8,16 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from v2drop.engine.contract import Candidates, Choice, Dropper, Watcher, Whole
+from v2drop.engine.contract import Candidates, Selection, Dropper, Hooks, TokenSequence
 from v2drop.engine.prompt_columns import PromptColumns
-from v2drop.engine.trace import Drop, Trace
+from v2drop.engine.trace import DropRecord, Trace
 from v2drop.models.devices import moved
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 from v2drop.scoring.selection import flagged, take
 from v2drop.sequence.cached_prompt import CachedPrompt
 from v2drop.sequence.layout import Layout
-from v2drop.sequence.shortened_prompt import Entry
-from v2drop.types import Angles, Flags, Ranks, Real, Scores, States, Survivors
+from v2drop.sequence.shortened_prompt import ShortenedPrompt
+from v2drop.types import Angles, Flags, Indices, Valid, Scores, States, Survivors
 
 
 @dataclass
@@ -39,8 +39,8 @@ class Prefill:
     """
 
     method: Dropper
-    parts: Parts
-    hooks: Watcher
+    parts: ModelParts
+    hooks: Hooks
     placeholders: Bool[Tensor, "batch length"] | None
     columns: PromptColumns
     n_prompt_tokens: list[int]
@@ -55,8 +55,8 @@ class Prefill:
         columns: PromptColumns,
         placeholders: Bool[Tensor, "batch length"] | None,
         method: Dropper,
-        parts: Parts,
-        hooks: Watcher,
+        parts: ModelParts,
+        hooks: Hooks,
     ) -> Prefill | None:
         """The state at the start of a decoder call; None if no row has a vision token to drop."""
         n_vision, n_fixed, suffix = columns.counts()
@@ -69,8 +69,8 @@ class Prefill:
     def annotate(self, states: States) -> None:
         """Show the method the embeddings that enter layer 0."""
         columns = self.columns
-        self.hooks.enter(columns.vision, columns.not_padding)
-        flags = self.method.start(states, *moved((columns.vision, columns.text_after), states.device))
+        self.hooks.prefill_begins(columns.vision, columns.not_padding)
+        flags = self.method.annotate(states, *moved((columns.vision, columns.text_after), states.device))
         self.annotation = moved(flags, columns.vision.device)
 
     def drop(
@@ -104,13 +104,13 @@ class Prefill:
         sequence = self._sequence(layout, states, columns, angles, mask)
         candidates = self._candidates(layer, layout, real, previous, sequence)
         score, choice = self._choose(candidates, states.device)
-        trace.add(layer, Drop(sequence.position, real, score, replace(choice, states=None)))
-        if choice.left == self.n_left:
+        trace.add(layer, DropRecord(sequence.position, real, score, replace(choice, states=None)))
+        if choice.n_kept == self.n_left:
             return None
-        self.n_left = choice.left
+        self.n_left = choice.n_kept
         fixed = self.columns.flags_in(layout, "fixed")
         kept = torch.zeros_like(fixed).scatter(1, columns, choice.keep)
-        lengths = [text + vision for text, vision in zip(self.n_fixed, choice.left, strict=True)]
+        lengths = [text + vision for text, vision in zip(self.n_fixed, choice.n_kept, strict=True)]
         new, old = layout.narrowed(fixed | kept, lengths)
         states = self._with_new_states(take(states, old), new, choice)
         if choice.order is not None:
@@ -118,53 +118,53 @@ class Prefill:
         return new, old, states
 
     def _sequence(
-        self, layout: Layout, states: States, columns: Ranks, angles: Angles | None, mask: Tensor | None
-    ) -> Whole:
+        self, layout: Layout, states: States, columns: Indices, angles: Angles | None, mask: Tensor | None
+    ) -> TokenSequence:
         visible = self.columns.flags_in(layout, "not_padding")
         order = torch.arange(layout.width, device=visible.device)
-        return Whole(
+        return TokenSequence(
             states=states,
             columns=columns,
             visible=visible,
-            closing=self.columns.flags_in(layout, "text_after"),
+            text_after=self.columns.flags_in(layout, "text_after"),
             last=torch.where(visible, order, -1).amax(1, keepdim=True),
-            noted=None if self.annotation is None else self.annotation.gather(1, layout.index) & layout.real,
+            annotation=None if self.annotation is None else self.annotation.gather(1, layout.index) & layout.real,
             angles=angles,
             mask=mask,
             position=self.columns.origin.gather(1, layout.index.gather(1, columns)),
             placeholders=self.placeholders,
             parts=self.parts,
-            watcher=self.hooks,
+            hooks=self.hooks,
         )
 
     def _candidates(
-        self, layer: int, layout: Layout, real: Real, previous: States | None, sequence: Whole
+        self, layer: int, layout: Layout, real: Valid, previous: States | None, sequence: TokenSequence
     ) -> Candidates:
         scheduled = [self.method.schedule.after(n).get(layer, n) for n in self.n_prompt_tokens]
         return Candidates(
             layer=layer,
             hidden=take(sequence.states, sequence.columns),
             previous=None if previous is None else take(previous, sequence.columns),
-            rank=self.columns.vision_index.gather(1, layout.index.gather(1, sequence.columns)),
-            real=real,
-            of=self.n_prompt_tokens,
-            present=list(self.n_left),
-            left=[min(n, most) for n, most in zip(scheduled, self.n_left, strict=True)],  # a method may leave fewer
-            whole=sequence,
+            vision_index=self.columns.vision_index.gather(1, layout.index.gather(1, sequence.columns)),
+            valid=real,
+            n_prompt_tokens=self.n_prompt_tokens,
+            n_candidates=list(self.n_left),
+            n_keep=[min(n, most) for n, most in zip(scheduled, self.n_left, strict=True)],  # a method may leave fewer
+            sequence=sequence,
         )
 
-    def _choose(self, candidates: Candidates, device: torch.device) -> tuple[Scores, Choice]:
+    def _choose(self, candidates: Candidates, device: torch.device) -> tuple[Scores, Selection]:
         """Scores and choice, on the device of the bookkeeping; the method works on that of the layer's states."""
-        real = candidates.real
+        real = candidates.valid
         if real.numel() == 0:
-            return real.float(), Choice(real, list(self.n_left))
+            return real.float(), Selection(real, list(self.n_left))
         shown = moved(candidates, device)
         with torch.no_grad():
-            score = self._checked(self.method.score(shown).detach(), shown.real)
+            score = self._checked(self.method.score(shown).detach(), shown.valid)
         choice, score = moved((self.method.choose(shown, score), score), real.device)
         return score, choice
 
-    def _checked(self, score: Tensor, real: Real) -> Scores:
+    def _checked(self, score: Tensor, real: Valid) -> Scores:
         if score.shape != real.shape:
             raise ValueError(
                 f"{type(self.method).__name__}.score must give one score a candidate, {tuple(real.shape)}; "
@@ -172,7 +172,7 @@ class Prefill:
             )
         return score.to(real.device)
 
-    def _with_new_states(self, states: States, layout: Layout, choice: Choice) -> States:
+    def _with_new_states(self, states: States, layout: Layout, choice: Selection) -> States:
         """States of a layout, those of its vision tokens replaced where the method made new ones."""
         if choice.states is None:
             return states
@@ -197,7 +197,7 @@ class Prefill:
         columns = self.columns
         ids = torch.arange(columns.length, device=columns.vision.device).expand_as(columns.vision)
         options = self.cached.repacks, self.parts, dtype
-        entry, kwargs = Entry.made(layout, kwargs, ids, columns.not_padding, *options)
+        entry, kwargs = ShortenedPrompt.made(layout, kwargs, ids, columns.not_padding, *options)
         self.columns = columns.selected(layout)
         self.cached.note_entry(entry, layout, any(self.parts.windows))
         return kwargs

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from v2drop.engine.contract import Candidates, Choice
+from v2drop.engine.contract import Candidates, Selection
 from v2drop.scoring.selection import flagged
 from v2drop.sequence.layout import Layout
-from v2drop.types import Columns, Flags, Ranks
+from v2drop.types import Columns, Flags, Indices
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class PromptColumns:
         vision_index, origin = (x.gather(1, layout.index) for x in (self.vision_index, self.origin))
         return PromptColumns(**flags, vision_index=vision_index, origin=origin)
 
-    def reordered(self, choice: Choice, candidates: Candidates, columns: Ranks) -> PromptColumns:
+    def reordered(self, choice: Selection, candidates: Candidates, columns: Indices) -> PromptColumns:
         """The columns with other tokens at the places that stay, where a method changed the order or merged.
 
         Args:
@@ -84,11 +84,11 @@ class PromptColumns:
         places, real = flagged(choice.keep, choice.order.shape[1])
         # One column more, which takes what padding writes and is cut off again.
         to = torch.where(real, columns.gather(1, places), self.length)
-        origin = _written(self.origin, to, candidates.whole.position, choice.order)
-        return replace(self, origin=origin, vision_index=_written(self.vision_index, to, candidates.rank, choice.order))
+        origin = _written(self.origin, to, candidates.sequence.position, choice.order)
+        return replace(self, origin=origin, vision_index=_written(self.vision_index, to, candidates.vision_index, choice.order))
 
 
-def _written(old: Columns, to: Int[Tensor, "batch left"], values: Ranks, order: Int[Tensor, "batch left"]) -> Columns:
+def _written(old: Columns, to: Int[Tensor, "batch left"], values: Indices, order: Int[Tensor, "batch left"]) -> Columns:
     """`old` with the values of the candidates in `order` at the columns `to`; -1 for a token made of no single one."""
     new = values.gather(1, order.clamp(min=0)).masked_fill(order < 0, -1)
     return torch.cat([old, old[:, :1]], 1).scatter(1, to, new)[:, :-1]

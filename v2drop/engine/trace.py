@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from v2drop.engine.contract import Choice
+from v2drop.engine.contract import Selection
 from v2drop.scoring.selection import flagged
-from v2drop.types import Ranks, Real, Scores
+from v2drop.types import Indices, Valid, Scores
 
 
 @dataclass(frozen=True)
-class Drop:
+class DropRecord:
     """One drop: who was there, how they scored, who stayed. Rows are padded at the end where `real` is False.
 
     Attributes:
@@ -24,10 +24,10 @@ class Drop:
         choice: who stayed.
     """
 
-    position: Ranks
-    real: Real
+    position: Indices
+    real: Valid
     score: Scores
-    choice: Choice
+    choice: Selection
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Trace:
     lengths: list[int] = field(default_factory=list)
     vision_tokens: list[list[int]] = field(default_factory=list)
     prompt_tokens: list[int] = field(default_factory=list)
-    _drops: dict[int, Drop] = field(default_factory=dict, repr=False)
+    _drops: dict[int, DropRecord] = field(default_factory=dict, repr=False)
 
     @property
     def kept(self) -> dict[int, Int[Tensor, "batch left"]]:
@@ -55,14 +55,14 @@ class Trace:
         return {layer: _kept(drop) for layer, drop in self._drops.items()}
 
     @property
-    def candidates(self) -> dict[int, Ranks]:
+    def candidates(self) -> dict[int, Indices]:
         """Per drop layer: positions in the original sequence of the vision tokens scored, in reading order; -1 pads."""
-        return {layer: drop.position.masked_fill(~drop.real, -1) for layer, drop in self._drops.items()}
+        return {layer: drop.position.masked_fill(~drop.valid, -1) for layer, drop in self._drops.items()}
 
     @property
     def scores(self) -> dict[int, Scores]:
         """Per drop layer: the scores of `candidates`, higher is kept; NaN pads."""
-        return {layer: drop.score.masked_fill(~drop.real, torch.nan) for layer, drop in self._drops.items()}
+        return {layer: drop.score.masked_fill(~drop.valid, torch.nan) for layer, drop in self._drops.items()}
 
     @property
     def average_tokens(self) -> float:
@@ -95,7 +95,7 @@ class Trace:
         self.lengths.append(length)
         self.vision_tokens.append(left)
 
-    def add(self, layer: int, drop: Drop) -> None:
+    def add(self, layer: int, drop: DropRecord) -> None:
         """Note what a drop did."""
         self._drops[layer] = drop
 
@@ -107,9 +107,9 @@ class Trace:
         self._drops.clear()
 
 
-def _kept(drop: Drop) -> Int[Tensor, "batch left"]:
+def _kept(drop: DropRecord) -> Int[Tensor, "batch left"]:
     choice = drop.choice
-    order, there = flagged(choice.keep, max(choice.left))
+    order, there = flagged(choice.keep, max(choice.n_kept))
     if choice.order is not None:
         order, there = choice.order.clamp(min=0), choice.order >= 0
     return torch.where(there, drop.position.gather(1, order), -1)

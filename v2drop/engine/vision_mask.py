@@ -9,10 +9,10 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from v2drop.models.calling import decoder_input
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 
 
-class Marked:
+class VisionMask:
     """The `vision_mask` of one `with`.
 
     Args:
@@ -23,7 +23,7 @@ class Marked:
         ValueError: the mask is no such tensor, or it is missing for a text model.
     """
 
-    def __init__(self, mask: Tensor | None, parts: Parts) -> None:
+    def __init__(self, mask: Tensor | None, parts: ModelParts) -> None:
         """Check it."""
         if mask is None and parts.receiver is None:
             raise ValueError(

@@ -8,12 +8,12 @@ from torch import nn
 
 from v2drop.guards.caches import check_cache
 from v2drop.models.calling import arguments_by_name
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 
 PER_LAYER = ("output_hidden_states", "output_attentions", "output_router_logits")
 
 
-def check_forward(parts: Parts, module: nn.Module, args: tuple, kwargs: dict[str, Any], read: bool) -> dict[str, Any]:
+def check_forward(parts: ModelParts, module: nn.Module, args: tuple, kwargs: dict[str, Any], read: bool) -> dict[str, Any]:
     """Refuse what has no meaning, or no right value, when layers run at different lengths.
 
     Args:
@@ -40,7 +40,7 @@ def check_forward(parts: Parts, module: nn.Module, args: tuple, kwargs: dict[str
     return kwargs
 
 
-def _operator(name: str, parts: Parts) -> None:
+def _operator(name: str, parts: ModelParts) -> None:
     if "flex" in name or "paged" in name or ("flash" in name and "flash" not in parts.operators):
         allowed = ", ".join(parts.operators).replace("flash", "flash_attention_2, 3, 4")
         raise ValueError(

@@ -15,7 +15,7 @@ from transformers.generation.configuration_utils import ALL_STATIC_CACHE_IMPLEME
 from v2drop.guards.caches import ALLOWED_CACHES, check_cache
 from v2drop.guards.forward import PER_LAYER, check_no_output_per_layer
 from v2drop.guards.state import check_same_model_and_thread
-from v2drop.models.compilation import Uncompiled
+from v2drop.models.compilation import EagerOnly
 
 # Old checkpoints of models with sliding windows name it, and transformers gives them a dynamic cache since.
 STATIC = {*ALL_STATIC_CACHE_IMPLEMENTATIONS} - {"hybrid"}
@@ -23,11 +23,11 @@ STATIC = {*ALL_STATIC_CACHE_IMPLEMENTATIONS} - {"hybrid"}
 
 def install_guards(model: nn.Module, read: bool) -> Iterator[Any]:
     """Handles of what is put beside the hooks, on the model and on compiled code; each is there before the next."""
-    yield Guard(model, read)
-    yield Uncompiled()
+    yield GenerateGuard(model, read)
+    yield EagerOnly()
 
 
-class Guard:
+class GenerateGuard:
     """A handle: until it is removed, the model's `generate` is checked first; its continuous batching is refused."""
 
     def __init__(self, model: nn.Module, read: bool) -> None:
@@ -35,17 +35,17 @@ class Guard:
         self._model, self._names = model, []
         for name, guarded in (("generate", _checked(model, read)), ("init_continuous_batching", _refused)):
             if hasattr(model, name) and name not in vars(model):
-                setattr(model, name, _Guarded(getattr(model, name), guarded))
+                setattr(model, name, _CheckedMethod(getattr(model, name), guarded))
                 self._names.append(name)
 
     def remove(self) -> None:
         """The methods of the model's class are back, unless somebody has put others there since."""
         for name in self._names:
-            if isinstance(vars(self._model).get(name), _Guarded):
+            if isinstance(vars(self._model).get(name), _CheckedMethod):
                 delattr(self._model, name)
 
 
-class _Guarded:
+class _CheckedMethod:
     """A method of a model, and what looks at its arguments first. A copy of the model would run the model's own."""
 
     def __init__(self, method: Callable, look: Callable) -> None:
@@ -56,8 +56,8 @@ class _Guarded:
         self._look(args, kwargs)
         return self._method(*args, **kwargs)
 
-    def __deepcopy__(self, memo: dict) -> _Guarded:
-        return _Guarded(self._method, _copied)
+    def __deepcopy__(self, memo: dict) -> _CheckedMethod:
+        return _CheckedMethod(self._method, _copied)
 
 
 def _checked(model: nn.Module, read: bool) -> Callable:

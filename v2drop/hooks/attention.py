@@ -7,19 +7,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from v2drop.engine.contract import Watcher
-from v2drop.models.parts import Parts
-from v2drop.scoring.attention import Projected
+from v2drop.engine.contract import Hooks
+from v2drop.models.parts import ModelParts
+from v2drop.scoring.attention import QueriesAndKeys
 
 
-class AttentionWatcher(Watcher):
+class AttentionHooks(Hooks):
     """Notes queries and keys of every layer before a drop."""
 
     def __init__(self) -> None:
         """Know nothing."""
         self._seen: dict[str, Any] = {}
 
-    def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
+    def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
         """On the self-attention of the layers before drops."""
         handles = []
         for drop in layers:
@@ -35,11 +35,11 @@ class AttentionWatcher(Watcher):
     def _note(self, name: str, _: nn.Module, __: tuple, output: Tensor) -> None:
         self._seen[name] = output
 
-    def forget(self) -> None:
+    def pass_ends(self) -> None:
         """Let go of all tensors."""
         self._seen.clear()
 
     @property
-    def projected(self) -> Projected:
+    def projected(self) -> QueriesAndKeys:
         """Queries and keys of the layer that ran last."""
-        return Projected.of(*(self._seen[name] for name in ("module", "q_proj", "k_proj", "angles", "mask")))
+        return QueriesAndKeys.of(*(self._seen[name] for name in ("module", "q_proj", "k_proj", "angles", "mask")))

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from v2drop.engine.contract import Candidates, Watcher
-from v2drop.models.parts import Parts
-from v2drop.types import Ranks
+from v2drop.engine.contract import Candidates, Hooks
+from v2drop.models.parts import ModelParts
+from v2drop.types import Indices
 
 
-class TowerWatcher(Watcher):
+class ClipTowerHooks(Hooks):
     """Notes queries, keys and output of the tower's layer whose features the model takes; pictures in prompt order.
 
     Notes outlive a forward pass, for `generate` without a cache runs the tower once only.
@@ -24,7 +24,7 @@ class TowerWatcher(Watcher):
         """Know nothing."""
         self._seen: dict[str, Tensor] = {}
 
-    def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
+    def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
         """On one layer of the tower."""
         layer = parts.tower.encoder.layers[parts.feature_layer]
         self._heads, self._scaling = layer.self_attn.num_heads, layer.self_attn.scale
@@ -38,9 +38,9 @@ class TowerWatcher(Watcher):
     def of(self, values: Shaped[Tensor, "images patches *rest"], candidates: Candidates) -> Tensor:
         """What is said of every patch, for the candidates, [batch, vision, ...]; anything in padding."""
         known = values.shape[0] * values.shape[1]
-        numbers = patches(candidates, known).masked_fill(~candidates.real, 0)
+        numbers = patches(candidates, known).masked_fill(~candidates.valid, 0)
         numbers = numbers.clamp(max=known - 1).to(values.device)
-        return values.flatten(0, 1)[numbers].to(candidates.real.device)
+        return values.flatten(0, 1)[numbers].to(candidates.valid.device)
 
     def check(self, candidates: Candidates) -> None:
         """Refuse candidates of other pictures than those the tower saw last.
@@ -48,7 +48,7 @@ class TowerWatcher(Watcher):
         Raises:
             ValueError: their embeddings are not what the projector made.
         """
-        projected, real = self._seen.get("projected"), candidates.real
+        projected, real = self._seen.get("projected"), candidates.valid
         if projected is None or not torch.equal(
             self.of(projected, candidates)[real], candidates.hidden[real].to(projected.dtype)
         ):
@@ -84,7 +84,7 @@ class TowerWatcher(Watcher):
         return torch.einsum("bhd,bkhd->bhk", queries[:, 0], keys) * self._scaling
 
 
-def patches(candidates: Candidates, known: int | None = None) -> Ranks:
+def patches(candidates: Candidates, known: int | None = None) -> Indices:
     """Which patch of all pictures of the batch, laid end to end, each candidate is; anything in padding.
 
     Args:
@@ -95,11 +95,11 @@ def patches(candidates: Candidates, known: int | None = None) -> Ranks:
     Raises:
         ValueError: the image placeholders are not known.
     """
-    placeholders = candidates.whole.placeholders
+    placeholders = candidates.sequence.placeholders
     if placeholders is None:
         raise ValueError("with inputs_embeds nobody knows which picture a token is of; pass input_ids.")
     counts = placeholders.sum(1)
     times = max(1, int(counts.sum()) // known) if known else 1
     before = (counts[::times].cumsum(0) - counts[::times]).repeat_interleave(times)[: len(counts)]
     numbers = placeholders.cumsum(1) - 1 + before[:, None]
-    return numbers.gather(1, candidates.whole.position)
+    return numbers.gather(1, candidates.sequence.position)

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from v2drop.hooks.clip_tower import TowerWatcher
+from v2drop.hooks.clip_tower import ClipTowerHooks
 from v2drop.models.devices import moved
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 
 
-class ShortTowerWatcher(TowerWatcher):
+class MergedTowerHooks(ClipTowerHooks):
     """Remembers which patches each token of the tower stands for, and gives every placeholder its patch's token.
 
     A model counts its placeholders, so all of them get an embedding; a drop at layer 0 then leaves one for each token.
@@ -29,7 +29,7 @@ class ShortTowerWatcher(TowerWatcher):
         self.token: Int[Tensor, "images patches"] | None = None
         self.home: Int[Tensor, "images tokens"] | None = None
 
-    def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
+    def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
         """On the projector."""
         return [parts.projector.register_forward_hook(self._lay_out)]
 

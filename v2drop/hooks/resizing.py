@@ -10,23 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from v2drop.hooks.merged_tower import ShortTowerWatcher
+from v2drop.hooks.merged_tower import MergedTowerHooks
 from v2drop.models.calling import arguments_by_name
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 
 
-class ResizingWatcher(ShortTowerWatcher):
+class ResizingHooks(MergedTowerHooks):
     """Resizes what the tower is given."""
 
-    def __init__(self, tokens_per_image: Callable[[Parts], int]) -> None:
+    def __init__(self, tokens_per_image: Callable[[ModelParts], int]) -> None:
         """Nothing ran yet."""
         super().__init__()
         self._tokens_per_image = tokens_per_image
 
-    def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
+    def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
         """On the tower."""
         resize = partial(self._resize, self._tokens_per_image(parts))
-        return [parts.tower.register_forward_pre_hook(resize, with_kwargs=True), *super().hooks(parts, layers)]
+        return [parts.tower.register_forward_pre_hook(resize, with_kwargs=True), *super().install(parts, drop_layers)]
 
     def _resize(self, left: int, tower: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         size = tower.config.patch_size

@@ -9,25 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from v2drop.hooks.merged_tower import ShortTowerWatcher
+from v2drop.hooks.merged_tower import MergedTowerHooks
 from v2drop.models.devices import moved
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 from v2drop.scoring.bipartite_merging import averaged, matched, spread
 
 
-class MergingWatcher(ShortTowerWatcher):
+class TokenMergingHooks(MergedTowerHooks):
     """Merges between attention and MLP of each block, with hooks alone.
 
     A block adds its MLP's output to what came into its second norm, which is longer. So the MLP's output is held back,
     a zero goes on in its place, and the sum of what was merged and the held back becomes the block's output.
     """
 
-    def __init__(self, tokens_per_image: Callable[[Parts], int]) -> None:
+    def __init__(self, tokens_per_image: Callable[[ModelParts], int]) -> None:
         """Nothing ran yet."""
         super().__init__()
         self._tokens_per_image = tokens_per_image
 
-    def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
+    def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
         """On the blocks up to the one that gives the features."""
         blocks = parts.tower.encoder.layers[: parts.feature_layer + 1]
         handles = [parts.tower.register_forward_pre_hook(partial(self._start, parts), with_kwargs=True)]
@@ -41,9 +41,9 @@ class MergingWatcher(ShortTowerWatcher):
                 # First of all hooks, for transformers records a block's output in one of its own.
                 block.register_forward_hook(self._add, prepend=True),
             ]
-        return [*handles, *super().hooks(parts, layers)]
+        return [*handles, *super().install(parts, drop_layers)]
 
-    def _start(self, parts: Parts, tower: nn.Module, args: tuple, kwargs: dict) -> None:
+    def _start(self, parts: ModelParts, tower: nn.Module, args: tuple, kwargs: dict) -> None:
         config, left = tower.config, self._tokens_per_image(parts)
         self._numbers = spread((config.image_size // config.patch_size) ** 2, left, parts.feature_layer + 1)
         self._sizes = self._short = self._held = self.token = self.home = None

@@ -6,15 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from v2drop.engine.contract import Watcher
+from v2drop.engine.contract import Hooks
 from v2drop.models.devices import moved
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 from v2drop.types import Columns, Flags
 
 Total = Float[Tensor, "batch column"]
 
 
-class TransitionWatcher(Watcher):
+class TransitionHooks(Hooks):
     """Adds up how self-attention and MLP of the layers before drops change every column's state."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class TransitionWatcher(Watcher):
         self._new: list[tuple[Tensor, Tensor]] = []  # of the modules since the last drop: growth and turn
         self._total: Tensor | float = 0.0
 
-    def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
+    def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
         """On both modules of every layer from the one before the first drop to the one before the last."""
         window = parts.layers[layers[0] - 1 : layers[-1]] if layers else []
         modules = [module for layer in window for module in (layer.self_attn, layer.mlp)]
@@ -31,7 +31,7 @@ class TransitionWatcher(Watcher):
 
     def _note(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
         if module is self._first:
-            self.forget()  # what gradient checkpointing ran again after the last pass
+            self.pass_ends()  # what gradient checkpointing ran again after the last pass
         before = args[0] if args else kwargs["hidden_states"]
         after = output[0] if isinstance(output, tuple) else output
         self._new.append(transition(before.detach(), after.detach()))
@@ -48,11 +48,11 @@ class TransitionWatcher(Watcher):
         self._new.clear()
         return self._total
 
-    def narrow(self, columns: Columns) -> None:
+    def columns_dropped(self, kept: Columns) -> None:
         """Only these columns go on."""
         self._total = self._total.gather(1, columns.to(self._total.device))
 
-    def forget(self) -> None:
+    def pass_ends(self) -> None:
         """Let go of all tensors."""
         self._new.clear()
         self._total = 0.0

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from transformers import Cache
 
 from v2drop.budgets.counting import share_of
-from v2drop.engine.contract import Watcher
+from v2drop.engine.contract import Hooks
 from v2drop.models.calling import wants_flat_mask
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 from v2drop.scoring.attention import heads, turn
 from v2drop.scoring.selection import top
 from v2drop.types import Flags
@@ -21,7 +21,7 @@ from v2drop.types import Flags
 ALIKE = 0.9  # cosine from which on attention counts as unchanged, in the released code
 
 
-class DynamicWatcher(Watcher):
+class VisibleKeysHooks(Hooks):
     """Hides vision tokens from the layers from `layer` on, one generated token after the other.
 
     At every step the new token's attention in layer - 1 is compared with that of the step before. Where its cosine over
@@ -42,15 +42,15 @@ class DynamicWatcher(Watcher):
         self._query: Tensor | None = None
         self._hidden: Bool[Tensor, "batch key"] | None = None
 
-    def enter(self, vision: Flags, present: Flags) -> None:
+    def prefill_begins(self, vision: Flags, not_padding: Flags) -> None:
         """These columns enter layer 0."""
         self._entering = vision, present
 
-    def forget(self) -> None:
+    def pass_ends(self) -> None:
         """Let go of what belongs to one forward pass."""
         self._entering = self._query = self._hidden = None
 
-    def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
+    def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
         """On the self-attention of the layer before, and on all layers from there on."""
         attention = parts.layers[self._layer - 1].self_attn
         self._flat = wants_flat_mask(parts.decoder)

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from v2drop.hooks.attention import AttentionWatcher
-from v2drop.hooks.merged_tower import ShortTowerWatcher
-from v2drop.models.parts import Parts
+from v2drop.hooks.attention import AttentionHooks
+from v2drop.hooks.merged_tower import MergedTowerHooks
+from v2drop.models.parts import ModelParts
 from v2drop.scoring.patch_windows import ALIKE, likeness, n_key, windows
 
 
-class WindowWatcher(ShortTowerWatcher):
+class WindowMergingHooks(MergedTowerHooks):
     """Merges windows after the tower's first block, and notes its last layer's attention and that of the text.
 
     The tower keeps its length: a window's token stands at its first patch, and the other eight are hidden from all
@@ -28,10 +28,10 @@ class WindowWatcher(ShortTowerWatcher):
     def __init__(self) -> None:
         """Nothing ran yet."""
         super().__init__()
-        self.text = AttentionWatcher()
+        self.text = AttentionHooks()
         self._hidden: Bool[Tensor, "images patches"] | None = None
 
-    def hooks(self, parts: Parts, layers: tuple[int, ...]) -> list[Any]:
+    def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
         """On all blocks of the tower, and the language model's."""
         first, *others = parts.tower.encoder.layers
         last = parts.tower.encoder.layers[-1].self_attn
@@ -41,7 +41,7 @@ class WindowWatcher(ShortTowerWatcher):
         handles += [block.self_attn.register_forward_pre_hook(self._hide, with_kwargs=True) for block in others]
         for name, module in {"queries": last.q_proj, "keys": last.k_proj}.items():
             handles.append(module.register_forward_hook(partial(self._note, name)))
-        return [*handles, *super().hooks(parts, layers), *self.text.hooks(parts, layers)]
+        return [*handles, *super().install(parts, drop_layers), *self.text.install(parts, drop_layers)]
 
     def _merge(self, _: nn.Module, __: tuple, output: Tensor) -> Tensor | None:
         patches = output[:, 1:]
@@ -81,6 +81,6 @@ class WindowWatcher(ShortTowerWatcher):
         best = place < n_key((~hidden).sum(1, keepdim=True))
         return torch.zeros_like(hidden).scatter(1, order, best)
 
-    def forget(self) -> None:
+    def pass_ends(self) -> None:
         """Let go of the text's tensors; those of pictures outlive a pass."""
-        self.text.forget()
+        self.text.pass_ends()

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from v2drop.budgets.released_depths import scaled
 from v2drop.budgets.schedule import Schedule
-from v2drop.engine.contract import Candidates, Choice, Watcher
+from v2drop.engine.contract import Candidates, Selection, Hooks
 from v2drop.engine.dropping import Dropping
-from v2drop.hooks.attention import AttentionWatcher
-from v2drop.models.parts import Parts, locate
+from v2drop.hooks.attention import AttentionHooks
+from v2drop.models.parts import ModelParts, locate
 from v2drop.scoring.selection import top
 from v2drop.types import Flags, Scores, States
 
@@ -37,7 +37,7 @@ class Method(ABC):
         needs_tower: the method reads the vision tower.
         first_layer: tokens may be dropped from here on; 1 if the score is of what layer 0 does not have.
         needs_previous: `score` reads `candidates.previous`, the input of the layer before.
-        needs_attention: `whole.watcher` is an `AttentionWatcher`, of the layer before.
+        needs_attention: `whole.hooks` is an `AttentionHooks`, of the layer before.
         uses_query: the score depends on text behind the vision tokens, so what is kept depends on the question.
         uses_position: a permutation of the tokens may change which are kept.
         positions: "keep": survivors keep their position ids; "repack": the gaps are closed, but for ids that are places
@@ -46,12 +46,12 @@ class Method(ABC):
 
     schedule: Schedule
 
-    released: ClassVar[Schedule]
+    released_schedule: ClassVar[Schedule]
     before_llm: ClassVar[bool] = False
     exact_count: ClassVar[bool] = True
-    makes_tokens: ClassVar[bool] = False
-    enters: ClassVar[bool] = False
-    cuts_caches: ClassVar[bool] = False
+    merges_tokens: ClassVar[bool] = False
+    merges_at_entry: ClassVar[bool] = False
+    trims_caches: ClassVar[bool] = False
     needs_frames: ClassVar[bool] = False
     needs_tower: ClassVar[bool] = False
     first_layer: ClassVar[int] = 0
@@ -99,7 +99,7 @@ class Method(ABC):
             raise ValueError(
                 f"{cls.__name__} drops from layer {cls.first_layer} on; the decoder must have more; got {n_layers}."
             )
-        return scaled(cls.released, cls.first_layer, n_layers)
+        return scaled(cls.released_schedule, cls.first_layer, n_layers)
 
     @classmethod
     def default(cls, model: nn.Module, **options: Any) -> Method:
@@ -113,7 +113,7 @@ class Method(ABC):
             ValueError: the model is not supported.
         """
         n_layers = len(locate(model).layers)
-        return cls(Schedule(cls._released_left(n_layers), label=cls.released.label), **options)
+        return cls(Schedule(cls._released_left(n_layers), label=cls.released_schedule.label), **options)
 
     @classmethod
     def for_average(cls, average: int | float, n_tokens: int, n_layers: int, **options: Any) -> Method:
@@ -134,15 +134,15 @@ class Method(ABC):
     def score(self, candidates: Candidates) -> Scores:
         """Importance of each candidate, [batch, vision], higher is kept; ties go to the earlier token.
 
-        A row's scores may depend on that row only, and padding (`candidates.real` False) may hold any number.
+        A row's scores may depend on that row only, and padding (`candidates.valid` False) may hold any number.
         """
 
-    def choose(self, candidates: Candidates, score: Scores) -> Choice:
+    def choose(self, candidates: Candidates, score: Scores) -> Selection:
         """Who goes on: by default the highest scores. A method that makes new tokens says so here."""
-        return Choice(top(score, candidates.real, candidates.left), candidates.left)
+        return Selection(top(score, candidates.valid, candidates.n_keep), candidates.n_keep)
 
-    def start(self, states: States, vision: Flags, closing: Flags) -> Flags | None:
-        """Note something of each column when the embeddings are there, for `whole.noted` at every drop.
+    def annotate(self, states: States, vision: Flags, text_after: Flags) -> Flags | None:
+        """Note something of each column when the embeddings are there, for `whole.annotation` at every drop.
 
         Args:
             states: what enters layer 0.
@@ -151,11 +151,11 @@ class Method(ABC):
         """
         return None
 
-    def watcher(self) -> Watcher:
-        """What else is noted of the model's computation, for `whole.watcher`; a new one for each `with`."""
-        return AttentionWatcher() if self.needs_attention else Watcher()
+    def hooks(self) -> Hooks:
+        """What else is noted of the model's computation, for `whole.hooks`; a new one for each `with`."""
+        return AttentionHooks() if self.needs_attention else Hooks()
 
-    def check_model(self, parts: Parts) -> None:
+    def check_model(self, parts: ModelParts) -> None:
         """Refuse a model that the method cannot work on.
 
         Raises:

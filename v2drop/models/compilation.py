@@ -32,7 +32,7 @@ def _is_compiled(forward: Any) -> bool:
     return hasattr(forward, "_torchdynamo_orig_callable") and not getattr(forward, "_torchdynamo_disable", False)
 
 
-class Uncompiled:
+class EagerOnly:
     """A handle: until it is removed, compiled code runs as it is written, hooks and all.
 
     A wrapper that `torch.compile(model)` gave earlier leaves no mark on the model, so it cannot be refused.

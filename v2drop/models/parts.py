@@ -15,7 +15,7 @@ CROSS_ATTENTION = ("mllama", "idefics")  # asked for often enough to be told why
 
 
 @dataclass(frozen=True)
-class Parts:
+class ModelParts:
     """The modules of one model that dropping hooks into.
 
     Attributes:
@@ -46,7 +46,7 @@ class Parts:
     operators: tuple[str, ...]
 
 
-def locate(model: nn.Module) -> Parts:
+def locate(model: nn.Module) -> ModelParts:
     """Find the parts of a supported model.
 
     Raises:
@@ -80,7 +80,7 @@ def locate(model: nn.Module) -> Parts:
     ids = tuple(getattr(model.config, name) for name in family.placeholders) if receiver is not None else ()
     pictures, kinds = _pictures(model, family), (windows(decoder), has_axes(decoder), has_deepstack(decoder))
     kinds += (MASKED if any(kinds[0]) else family.operators,)
-    return Parts(decoder, layers, receiver, ids, model.get_output_embeddings(), *pictures, *kinds)
+    return ModelParts(decoder, layers, receiver, ids, model.get_output_embeddings(), *pictures, *kinds)
 
 
 def is_vision(ids: Tensor, vision_ids: tuple[int, ...]) -> Tensor:

@@ -13,13 +13,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from v2drop.scoring.selection import take
-from v2drop.types import Angles, Flags, Queries, Ranks, States
+from v2drop.types import Angles, Flags, Queries, Indices, States
 
 Heads = Float[Tensor, "batch column _heads angle"]
 
 
 @dataclass(frozen=True)
-class Projected:
+class QueriesAndKeys:
     """Queries and keys of one self-attention, before rotation.
 
     Attributes:
@@ -43,7 +43,7 @@ class Projected:
     @classmethod
     def of_layer(
         cls, layer: nn.Module, states: States, angles: Angles, asked: Queries, mask: Tensor | None
-    ) -> Projected:
+    ) -> QueriesAndKeys:
         """Of what a decoder layer is about to be given; queries of some columns alone."""
         module, normed = layer.self_attn, layer.input_layernorm(states)
         return cls.of(module, module.q_proj(take(normed, asked)), module.k_proj(normed), angles, mask, asked)
@@ -57,7 +57,7 @@ class Projected:
         angles: Angles,
         mask: Tensor | None,
         asked: Queries | None = None,
-    ) -> Projected:
+    ) -> QueriesAndKeys:
         """Of what the projections of a self-attention gave, [batch, column, heads * dim]."""
         cap = getattr(module, "attn_logit_softcapping", None)
         # A layer that is yet to run may be on another device than what it will be given.
@@ -114,6 +114,6 @@ def heads(module: nn.Module, norm: str, x: States) -> Heads:
     return getattr(module, norm)(x) if hasattr(module, norm) else x
 
 
-def on(weights: Float[Tensor, "batch heads queries column"], columns: Ranks) -> Tensor:
+def on(weights: Float[Tensor, "batch heads queries column"], columns: Indices) -> Tensor:
     """Weights on some columns, [batch, heads, queries, these]."""
     return weights.gather(3, columns[:, None, None].expand(-1, *weights.shape[1:3], -1))

@@ -2,10 +2,10 @@
 
 import torch
 
-from v2drop.types import Ranks, Real, Scores
+from v2drop.types import Indices, Valid, Scores
 
 
-def divide_trend(attention: Scores, rank: Ranks, real: Real) -> Scores:
+def divide_trend(attention: Scores, rank: Indices, real: Valid) -> Scores:
     r"""Attention divided by an exponential of the token's rank, fitted to each row.
 
     The trend is :math:`e^{\alpha + \beta j}`, j the rank, :math:`\alpha, \beta` by least squares of the logarithm over

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from v2drop.types import Columns, Flags, Real, Scores
+from v2drop.types import Columns, Flags, Valid, Scores
 
 
 def take(x: Tensor, columns: Columns) -> Tensor:
@@ -14,7 +14,7 @@ def take(x: Tensor, columns: Columns) -> Tensor:
     return x[rows, columns.to(x.device)]
 
 
-def top(score: Scores, real: Real, left: list[int]) -> Real:
+def top(score: Scores, real: Valid, left: list[int]) -> Valid:
     """Flags of the `left[row]` highest scores of every row; ties go to the earlier token.
 
     >>> score = torch.tensor([[1.0, 3.0, 3.0, 2.0]])

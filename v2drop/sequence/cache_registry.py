@@ -12,7 +12,7 @@ from v2drop.sequence.cached_prompt import CachedPrompt
 _shortened: WeakSet[Cache] = WeakSet()  # caches whose every layer is short: a drop at layer 0 made them
 
 
-class Memory:
+class CacheRegistry:
     """The prompts of one `with`, by the cache they filled; nothing is written on a cache.
 
     Args:

@@ -12,7 +12,7 @@ from transformers import Cache
 
 from v2drop.guards.caches import check_cache
 from v2drop.sequence.layout import Layout, gone, restore
-from v2drop.sequence.shortened_prompt import Entry
+from v2drop.sequence.shortened_prompt import ShortenedPrompt
 from v2drop.types import Columns, Flags
 
 
@@ -47,7 +47,7 @@ class CachedPrompt:
     not_padding: Bool[Tensor, "batch length"]
     common_suffix: int
     repacks: bool
-    shortened_prompt: Entry | None = None
+    shortened_prompt: ShortenedPrompt | None = None
     layouts: dict[int, Layout] = field(default_factory=dict)
     cache_layers: dict[int, CacheLayer] = field(default_factory=dict)
 
@@ -71,7 +71,7 @@ class CachedPrompt:
         """The layout of the sequence that entered layer 0."""
         return Layout.full(*self.not_padding.shape, self.not_padding.device)
 
-    def note_entry(self, shortened: Entry, layout: Layout, windows: bool) -> None:
+    def note_entry(self, shortened: ShortenedPrompt, layout: Layout, windows: bool) -> None:
         """Record a drop at layer 0.
 
         Args:
@@ -110,7 +110,7 @@ class CachedPrompt:
         return torch.where(in_prompt, original, keys.index + self.dropped_at_entry), valid
 
     def inputs_after(self, kwargs: dict, past: int, mask: Any, counts_by_cache: bool) -> dict:
-        """The decoder's arguments for tokens after the prefill (`Entry.continued`).
+        """The decoder's arguments for tokens after the prefill (`ShortenedPrompt.continued`).
 
         Args:
             kwargs: the decoder's arguments as the model made them.

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 from v2drop.sequence.layout import Layout
 from v2drop.types import Columns, Flags, Queries
 
@@ -41,7 +41,7 @@ def visible(
     return (seen | itself)[:, None]  # so that no row is empty
 
 
-def masks_at_entry(parts: Parts, layout: Layout, present: Bool[Tensor, "batch length"], dtype: torch.dtype) -> Any:
+def masks_at_entry(parts: ModelParts, layout: Layout, present: Bool[Tensor, "batch length"], dtype: torch.dtype) -> Any:
     """The masks that a decoder is called with after a drop at layer 0: by kind of layer, or one if it knows one kind.
 
     Args:
@@ -84,7 +84,7 @@ def mask_after_prefill(
     return visible(position[:, -n_new:], position, valid, window)
 
 
-def as_operator_takes(parts: Parts, mask: Bool[Tensor, "*shape"], dtype: torch.dtype) -> Shaped[Tensor, "*shape"]:
+def as_operator_takes(parts: ModelParts, mask: Bool[Tensor, "*shape"], dtype: torch.dtype) -> Shaped[Tensor, "*shape"]:
     """A mask as the attention operator takes it: boolean, or additive for the eager one."""
     if parts.decoder.config._attn_implementation != "eager":
         return mask

@@ -10,14 +10,14 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from v2drop.models.calling import decoder_input
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 from v2drop.scoring.selection import take
 from v2drop.sequence.layout import Layout, gone
 from v2drop.sequence.masks import mask_for, masks_at_entry
 
 
 @dataclass(frozen=True)
-class Entry:
+class ShortenedPrompt:
     """The sequence that enters layer 0.
 
     Attributes:
@@ -42,9 +42,9 @@ class Entry:
         position: Int[Tensor, "batch length"],
         present: Bool[Tensor, "batch length"],
         repack: bool,
-        parts: Parts,
+        parts: ModelParts,
         dtype: torch.dtype,
-    ) -> tuple[Entry, dict]:
+    ) -> tuple[ShortenedPrompt, dict]:
         """The entry, and the decoder's arguments for it but for the embeddings.
 
         Args:
@@ -114,7 +114,7 @@ def _check_unpacked(mask: Any, positions: Tensor | None) -> None:
         raise ValueError("position_ids without an attention_mask must ascend by one if tokens are dropped at layer 0.")
 
 
-def _masks(mask: Any, flat: Tensor, layout: Layout, present: Tensor, parts: Parts, dtype: torch.dtype) -> Any:
+def _masks(mask: Any, flat: Tensor, layout: Layout, present: Tensor, parts: ModelParts, dtype: torch.dtype) -> Any:
     """What the decoder is called with: always a mask, for without one transformers takes gaps for packed sequences."""
     if isinstance(mask, dict):
         return {kind: mask_for(one, layout, layout, 0, flat=False) for kind, one in mask.items()}

@@ -57,10 +57,10 @@ def test_the_default_is_the_released_schedule_at_the_same_depths(name):
     config = LlamaConfig(**TEXT | {"num_hidden_layers": 32})
     with torch.device("meta"):
         deep = LlamaForCausalLM(config)
-    assert kind.default(deep).schedule == kind.released and kind.released.label
+    assert kind.default(deep).schedule == kind.released_schedule and kind.released_schedule.label
     shallow = kind.default(toy("llama")).schedule
     assert all(kind.first_layer <= layer < LAYERS for layer in shallow.layers)
-    assert shallow.after(576)[shallow.layers[-1]] == list(kind.released.after(576).values())[-1]
+    assert shallow.after(576)[shallow.layers[-1]] == list(kind.released_schedule.after(576).values())[-1]
 
 
 @given(st.integers(0, 576), st.lists(st.integers(0, 31), min_size=1, max_size=4, unique=True))

@@ -20,7 +20,7 @@ def candidates(n, left, layer=2):
 
 
 def kept(method, seen):
-    return top(method.score(seen), seen.real, seen.left)[0].nonzero().flatten().tolist()
+    return top(method.score(seen), seen.valid, seen.n_keep)[0].nonzero().flatten().tolist()
 
 
 def test_random_draws_anew_for_each_layer_and_each_seed():
@@ -80,7 +80,7 @@ def test_uniform_is_the_formula(n, data):
 def test_v2drop_scores_with_its_metric(metric):
     seen = candidates(6, 2)
     before, after = torch.randn(2, 1, 6, 4).unbind()
-    seen = Candidates(2, after, before, seen.rank, seen.real, [6], [6], [2])
+    seen = Candidates(2, after, before, seen.vision_index, seen.valid, [6], [6], [2])
     assert torch.equal(V2Drop(Schedule({2: 2}), metric).score(seen), METRICS[metric](before, after))
 
 

@@ -21,7 +21,7 @@ EVERY_MODEL = pytest.mark.parametrize("name, operator", [(name, o) for name in B
 MASKING = [  # what a mask can say: no new tokens, nothing read from a tower
     name
     for name, kind in METHODS.items()
-    if not (kind.makes_tokens or kind.needs_tower or kind.needs_frames or kind.before_llm)
+    if not (kind.merges_tokens or kind.needs_tower or kind.needs_frames or kind.before_llm)
 ]
 EVERY_METHOD = pytest.mark.parametrize("method", ["v2drop", "random", "fastv", "pdrop"])
 # Qwen3-VL adds features after layers 0 and 1; Gemma 3 attends in full at layers 1 and 4, PaliGemma 2 at 1 and 3.

@@ -6,9 +6,9 @@ import torch
 from tests.support import zoo
 from tests.support.toys import LAYERS, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.hooks.attention import AttentionWatcher
+from v2drop.hooks.attention import AttentionHooks
 from v2drop.models.parts import locate
-from v2drop.scoring.attention import Projected
+from v2drop.scoring.attention import QueriesAndKeys
 
 ROWS = {"llava": ["titttt", "ittittt", "tttt"], "llama": ["tvvvvvvttt", "vvvvtt"], "qwen2": ["tvvvvvvttt", "vvvvtt"]}
 
@@ -19,7 +19,7 @@ ROWS = {"llava": ["titttt", "ittittt", "tttt"], "llama": ["tvvvvvvttt", "vvvvtt"
 def test_weights_are_rows_of_the_eager_map(family, operator, side):
     data, layer = batch(family, ROWS[family], side), 2
     maps = toy(family, "eager")(**data.inputs, position_ids=data.positions, output_attentions=True).attentions
-    model, watcher = toy(family, operator), AttentionWatcher()
+    model, watcher = toy(family, operator), AttentionHooks()
     handles = watcher.hooks(locate(model), (layer + 1,))
     model(**data.inputs, position_ids=data.positions)
     for handle in handles:
@@ -45,7 +45,7 @@ def test_every_family_has_its_own_attention(name):
         queries = queries[:, 1:]
     for layer in (2, 4):  # Gemma 3 has a window at the one and none at the other
         attention, maps, before = parts.layers[layer].self_attn, [], []
-        watcher = AttentionWatcher()
+        watcher = AttentionHooks()
         handles = watcher.hooks(parts, (layer + 1,))
         handles.append(attention.register_forward_hook(lambda *a, maps=maps: maps.append(a[2][1])))
         handles.append(
@@ -60,7 +60,7 @@ def test_every_family_has_its_own_attention(name):
             before[0],
             maps[0].gather(2, queries[:, None, :, None].expand(-1, 4, -1, maps[0].shape[3])),
         )
-        ahead = Projected.of_layer(
+        ahead = QueriesAndKeys.of_layer(
             parts.layers[layer], states, given["position_embeddings"], queries, given["attention_mask"]
         )
         for projected in (watcher.projected, ahead):

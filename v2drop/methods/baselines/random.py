@@ -30,7 +30,7 @@ class Random(Method):
 
     seed: int = 0
 
-    released: ClassVar[Schedule] = V2Drop.released  # as the method it is the baseline of
+    released_schedule: ClassVar[Schedule] = V2Drop.released_schedule  # as the method it is the baseline of
     uses_position: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -42,5 +42,5 @@ class Random(Method):
     def score(self, candidates: Candidates) -> Scores:
         """Uniform numbers in [0, 1), by the token's rank among the prompt's vision tokens."""
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + candidates.layer) % 2**63)
-        drawn = torch.rand(max(candidates.of), generator=generator).to(candidates.rank.device)
-        return drawn[candidates.rank.clamp(0, len(drawn) - 1)]
+        drawn = torch.rand(max(candidates.n_prompt_tokens), generator=generator).to(candidates.vision_index.device)
+        return drawn[candidates.vision_index.clamp(0, len(drawn) - 1)]

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from v2drop.engine.contract import Candidates, Choice, Watcher
-from v2drop.hooks.clip_tower import TowerWatcher, patches
+from v2drop.engine.contract import Candidates, Selection, Hooks
+from v2drop.hooks.clip_tower import ClipTowerHooks, patches
 from v2drop.methods.base import Method
-from v2drop.types import Ranks, Scores
+from v2drop.types import Indices, Scores
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class BeforeLLM(Method):
                 f"Schedule({{0: 64}}); got layers {self.schedule.layers}."
             )
 
-    def watcher(self) -> Watcher:
+    def hooks(self) -> Hooks:
         """Notes of the tower."""
-        return TowerWatcher() if self.needs_tower else Watcher()
+        return ClipTowerHooks() if self.needs_tower else Hooks()
 
-    def choose(self, candidates: Candidates, score: Scores) -> Choice:
+    def choose(self, candidates: Candidates, score: Scores) -> Selection:
         """The highest scores of each picture."""
-        keep = torch.zeros_like(candidates.real)
+        keep = torch.zeros_like(candidates.valid)
         for row, picture, quota in shares(candidates):
             best = score[row, picture].argsort(descending=True, stable=True)[:quota]
             keep[row, picture[best]] = True
-        return Choice(keep, candidates.left)
+        return Selection(keep, candidates.n_keep)
 
 
 def shares(candidates: Candidates) -> list[tuple[int, Int[Tensor, " picture"], int]]:
@@ -61,7 +61,7 @@ def shares(candidates: Candidates) -> list[tuple[int, Int[Tensor, " picture"], i
     """
     result = []
     picture = pictures(candidates)
-    for row, (n, left) in enumerate(zip(candidates.present, candidates.left, strict=True)):
+    for row, (n, left) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
         sizes = torch.unique_consecutive(picture[row, :n], return_counts=True)[1].tolist() if n else []
         start = 0
         for size in sizes:
@@ -71,10 +71,10 @@ def shares(candidates: Candidates) -> list[tuple[int, Int[Tensor, " picture"], i
     return result
 
 
-def pictures(candidates: Candidates) -> Ranks:
+def pictures(candidates: Candidates) -> Indices:
     """Which picture of the batch each candidate is of; 0 where placeholders are not known."""
-    whole = candidates.whole
-    if whole.placeholders is None or whole.parts.tower is None:
-        return torch.zeros_like(candidates.rank)
-    config = whole.parts.tower.config
+    sequence = candidates.sequence
+    if sequence.placeholders is None or sequence.parts.tower is None:
+        return torch.zeros_like(candidates.vision_index)
+    config = sequence.parts.tower.config
     return patches(candidates) // (config.image_size // config.patch_size) ** 2

@@ -24,12 +24,12 @@ class DivPrune(BeforeLLM):
     a matrix that grows with each choice; here every picture of every row is treated alone.
     """
 
-    released: ClassVar[Schedule] = Schedule({0: 0.098}, label="DivPrune, released code")
+    released_schedule: ClassVar[Schedule] = Schedule({0: 0.098}, label="DivPrune, released code")
     needs_tower: ClassVar[bool] = False
 
     def score(self, candidates: Candidates) -> Scores:
         """In order of choice."""
-        score = candidates.hidden.new_zeros(candidates.real.shape, dtype=torch.float32)
+        score = candidates.hidden.new_zeros(candidates.valid.shape, dtype=torch.float32)
         for row, picture, quota in shares(candidates):
             chosen = spread_out(candidates.hidden[row, picture], quota)
             score[row, picture[chosen]] = torch.arange(quota, 0, -1, device=score.device).float()

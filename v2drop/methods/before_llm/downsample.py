@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from v2drop.budgets.schedule import Schedule
-from v2drop.engine.contract import Watcher
-from v2drop.hooks.resizing import ResizingWatcher
+from v2drop.engine.contract import Hooks
+from v2drop.hooks.resizing import ResizingHooks
 from v2drop.methods.before_llm.in_tower import InTower
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Downsample(InTower):
     picture nearest to its centre. This is written from the idea; no released code was read.
     """
 
-    released: ClassVar[Schedule] = Schedule({0: 0.25}, label="half of each side")
+    released_schedule: ClassVar[Schedule] = Schedule({0: 0.25}, label="half of each side")
 
-    def check_model(self, parts: Parts) -> None:
+    def check_model(self, parts: ModelParts) -> None:
         """Refuse a tower whose position embeddings lie on disk or in another memory until they are called.
 
         Raises:
@@ -37,6 +37,6 @@ class Downsample(InTower):
                 "on a device that computes (device_map)."
             )
 
-    def watcher(self) -> Watcher:
+    def hooks(self) -> Hooks:
         """Resizes, and notes of it."""
-        return ResizingWatcher(self.per_picture)
+        return ResizingHooks(self.per_picture)

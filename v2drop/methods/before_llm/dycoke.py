@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from v2drop.budgets.counting import share_of
 from v2drop.budgets.schedule import Schedule
-from v2drop.engine.contract import Candidates, Choice, Watcher
-from v2drop.hooks.visible_keys import DynamicWatcher
+from v2drop.engine.contract import Candidates, Selection, Hooks
+from v2drop.hooks.visible_keys import VisibleKeysHooks
 from v2drop.methods.before_llm.base import BeforeLLM, pictures
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 from v2drop.types import Scores
 
 WHOLE = 2.0  # above every dissimilarity, 1 at most
@@ -30,7 +30,7 @@ class DyCoke(BeforeLLM):
     The released code emits tokens in order of similarity (here: of the picture), loses the last of an odd number of
     frames and crashes on four or fewer (here they stay).
 
-    The second stage hides vision tokens from deep layers during generation (`DynamicWatcher`); with beams a row is
+    The second stage hides vision tokens from deep layers during generation (`VisibleKeysHooks`); with beams a row is
     compared with what stood in its place at the step before.
 
     Args:
@@ -51,7 +51,7 @@ class DyCoke(BeforeLLM):
     seen: float | None = None
     deep: int = 3
 
-    released: ClassVar[Schedule] = Schedule({0: 1.0}, label="DyCoke, README: by the ratio k = 0.7")
+    released_schedule: ClassVar[Schedule] = Schedule({0: 1.0}, label="DyCoke, README: by the ratio k = 0.7")
     needs_frames: ClassVar[bool] = True
     needs_tower: ClassVar[bool] = False
     exact_count: ClassVar[bool] = False
@@ -73,7 +73,7 @@ class DyCoke(BeforeLLM):
         """As released: by the ratio, whatever the number of frames."""
         return super().default(model, **{"ratio": 0.7} | options)
 
-    def check_model(self, parts: Parts) -> None:
+    def check_model(self, parts: ModelParts) -> None:
         """Refuse a model without the layer `deep`, if it matters.
 
         Raises:
@@ -83,13 +83,13 @@ class DyCoke(BeforeLLM):
         if self.seen is not None and self.deep >= len(parts.layers):
             raise ValueError(f"deep must be one of the {len(parts.layers)} layers, from 1 on; got {self.deep}.")
 
-    def watcher(self) -> Watcher:
+    def hooks(self) -> Hooks:
         """The second stage."""
-        return Watcher() if self.seen is None else DynamicWatcher(self.deep, self.seen)
+        return Hooks() if self.seen is None else VisibleKeysHooks(self.deep, self.seen)
 
     def score(self, candidates: Candidates) -> Scores:
         """Dissimilarity to the frame compared with; more than any for whole frames, and patches it does not have."""
-        score = candidates.hidden.new_full(candidates.real.shape, WHOLE, dtype=torch.float32)
+        score = candidates.hidden.new_full(candidates.valid.shape, WHOLE, dtype=torch.float32)
         for row, frames in enumerate(self._frames(candidates)):
             for frame, against in compared(len(frames)).items():
                 these, those = frames[frame], frames[against]
@@ -98,29 +98,29 @@ class DyCoke(BeforeLLM):
                 score[row, these[:both]] = -torch.cosine_similarity(a, b, dim=-1)
         return score
 
-    def choose(self, candidates: Candidates, score: Scores) -> Choice:
+    def choose(self, candidates: Candidates, score: Scores) -> Selection:
         """Whole frames, and of each pruned one its share of what the schedule leaves beside them."""
-        keep = candidates.real.clone()
+        keep = candidates.valid.clone()
         for row, frames in enumerate(self._frames(candidates)):
             pruned = [frames[frame] for frame in sorted(compared(len(frames)))]
             n = sum(map(len, pruned))
-            left, start = max(0, candidates.left[row] - (candidates.present[row] - n)), 0
+            left, start = max(0, candidates.n_keep[row] - (candidates.n_candidates[row] - n)), 0
             for frame in pruned:
                 quota = left * (start + len(frame)) // n - left * start // n
                 quota = quota if self.ratio is None else share_of(1 - self.ratio, len(frame))
                 start += len(frame)
                 lost = score[row, frame].argsort(descending=True, stable=True)[quota:]
                 keep[row, frame[lost]] = False
-        return Choice(keep, keep.sum(1).tolist())
+        return Selection(keep, keep.sum(1).tolist())
 
     def _frames(self, candidates: Candidates) -> list[list[Int[Tensor, " _frame"]]]:
         """Per row, the candidates of each frame."""
-        size, whole = self.frame_tokens, candidates.whole
+        size, whole = self.frame_tokens, candidates.sequence
         if size is None and (whole.placeholders is None or whole.parts.tower is None):
             raise ValueError("nobody knows which picture a token is of; pass frame_tokens=, the tokens of a frame.")
-        number = pictures(candidates) if size is None else candidates.rank // size
+        number = pictures(candidates) if size is None else candidates.vision_index // size
         result = []
-        for row, n in enumerate(candidates.present):
+        for row, n in enumerate(candidates.n_candidates):
             sizes = torch.unique_consecutive(number[row, :n], return_counts=True)[1].tolist() if n else []
             result.append(list(torch.arange(n, device=number.device).split(sizes)) if sizes else [])
         return result

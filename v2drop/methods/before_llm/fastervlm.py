@@ -17,10 +17,10 @@ class FasterVLM(BeforeLLM):
     stacks a batch only if all rows are of one length; here one row of weights is computed beside any operator.
     """
 
-    released: ClassVar[Schedule] = Schedule({0: 0.25}, label="FasterVLM, README example: 144 of 576")
+    released_schedule: ClassVar[Schedule] = Schedule({0: 0.25}, label="FasterVLM, README example: 144 of 576")
 
     def score(self, candidates: Candidates) -> Scores:
         """Mean over heads."""
-        tower = candidates.whole.watcher
+        tower = candidates.sequence.hooks
         tower.check(candidates)
         return tower.of(tower.attention.mean(1), candidates)

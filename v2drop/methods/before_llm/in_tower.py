@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import torch
 
-from v2drop.engine.contract import Candidates, Choice
+from v2drop.engine.contract import Candidates, Selection
 from v2drop.methods.before_llm.base import BeforeLLM, shares
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 from v2drop.types import Scores
 
 
@@ -29,34 +29,34 @@ class InTower(BeforeLLM):
             several pictures meets a count.
     """
 
-    makes_tokens: ClassVar[bool] = True
+    merges_tokens: ClassVar[bool] = True
     exact_count: ClassVar[bool] = False
 
-    def per_picture(self, parts: Parts) -> int:
+    def per_picture(self, parts: ModelParts) -> int:
         """How many tokens a picture becomes; all its patches where none are left, for then nothing is to be made."""
         n = (parts.tower.config.image_size // parts.tower.config.patch_size) ** 2
         return self.schedule.after(n)[0] or n
 
     def score(self, candidates: Candidates) -> Scores:
         """Patches per token."""
-        tower = candidates.whole.watcher
+        tower = candidates.sequence.hooks
         tower.check(candidates)
         return tower.of(tower.stands_for, candidates)
 
-    def choose(self, candidates: Candidates, score: Scores) -> Choice:
+    def choose(self, candidates: Candidates, score: Scores) -> Selection:
         """The places at which a token stands."""
         pictures = shares(candidates)
         self._check_counts(candidates, [row for row, _, _ in pictures])
-        keep = torch.zeros_like(candidates.real)
+        keep = torch.zeros_like(candidates.valid)
         for row, picture, quota in pictures:
             there = score[row, picture]
             best = there.argsort(descending=True, stable=True)[:quota]
             keep[row, picture[best]] = there[best] > 0
-        return Choice(keep, keep.sum(1).tolist())
+        return Selection(keep, keep.sum(1).tolist())
 
     def _check_counts(self, candidates: Candidates, rows: list[int]) -> None:
         counted = isinstance(self.schedule.left[0], Integral)
-        for row, (n, left) in enumerate(zip(candidates.present, candidates.left, strict=True)):
+        for row, (n, left) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
             if counted and rows.count(row) > 1 and 0 < left < n:
                 raise ValueError(
                     f"{type(self).__name__} shortens pictures before it is known which of them share a row; got "

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from v2drop.budgets.schedule import Schedule
-from v2drop.engine.contract import Watcher
-from v2drop.hooks.token_merging import MergingWatcher
+from v2drop.engine.contract import Hooks
+from v2drop.hooks.token_merging import TokenMergingHooks
 from v2drop.methods.before_llm.in_tower import InTower
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 from v2drop.scoring.bipartite_merging import spread
 
 
@@ -34,13 +34,13 @@ class ToMe(InTower):
         ValueError: as `InTower`; on a model whose tower has too few blocks to leave so few, or runs a flash operator.
     """
 
-    released: ClassVar[Schedule] = Schedule({0: 208 / 576}, label="ToMe, LLMC's port: r = 16")
+    released_schedule: ClassVar[Schedule] = Schedule({0: 208 / 576}, label="ToMe, LLMC's port: r = 16")
 
-    def watcher(self) -> Watcher:
+    def hooks(self) -> Hooks:
         """Merges, and notes of it."""
-        return MergingWatcher(self.per_picture)
+        return TokenMergingHooks(self.per_picture)
 
-    def check_model(self, parts: Parts) -> None:
+    def check_model(self, parts: ModelParts) -> None:
         """Refuse a tower that cannot merge so much, or whose attention takes no bias.
 
         Raises:

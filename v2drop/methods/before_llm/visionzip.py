@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from v2drop.budgets.schedule import Schedule
-from v2drop.engine.contract import Candidates, Choice
+from v2drop.engine.contract import Candidates, Selection
 from v2drop.methods.before_llm.base import BeforeLLM, shares
 from v2drop.types import Scores
 
@@ -30,25 +30,25 @@ class VisionZip(BeforeLLM):
     in the whole process for good; here one row of weights is computed beside any operator.
     """
 
-    released: ClassVar[Schedule] = Schedule({0: 64 / 576}, label="VisionZip, README: 54 + 10")
-    makes_tokens: ClassVar[bool] = True
+    released_schedule: ClassVar[Schedule] = Schedule({0: 64 / 576}, label="VisionZip, README: 54 + 10")
+    merges_tokens: ClassVar[bool] = True
 
     def score(self, candidates: Candidates) -> Scores:
         """Sum over heads."""
-        tower = candidates.whole.watcher
+        tower = candidates.sequence.hooks
         tower.check(candidates)
         return tower.of(tower.attention.sum(1), candidates)
 
-    def choose(self, candidates: Candidates, score: Scores) -> Choice:
+    def choose(self, candidates: Candidates, score: Scores) -> Selection:
         """Each picture's tokens stand at its first places."""
-        most = max(candidates.left)
+        most = max(candidates.n_keep)
         if not most:
             return super().choose(candidates, score)
-        tower, projector = candidates.whole.watcher, candidates.whole.parts.projector
+        tower, projector = candidates.sequence.hooks, candidates.sequence.parts.projector
         features, keys = (tower.of(x, candidates) for x in (tower.features, tower.keys))
         images = torch.arange(len(tower.features), device=score.device)[:, None].expand(tower.features.shape[:2])
         image, of_class = tower.of(images, candidates), tower.class_feature.to(features.device)
-        keep, ends = torch.zeros_like(candidates.real), [0] * len(score)
+        keep, ends = torch.zeros_like(candidates.valid), [0] * len(score)
         order = score.new_full((len(score), most), -1, dtype=torch.long)
         states = candidates.hidden.new_zeros(len(score), most, candidates.hidden.shape[2])
         for row, picture, quota in shares(candidates):
@@ -65,7 +65,7 @@ class VisionZip(BeforeLLM):
                 made = projector.forward(made).to(own)
                 states[row, there] = torch.cat([made[:1], own[best], made[1:]])
                 order[row, there] = torch.cat([order.new_full((1,), -1), picture[best], picture[targets]])
-        return Choice(keep, candidates.left, order, states)
+        return Selection(keep, candidates.n_keep, order, states)
 
 
 def split(left: int) -> tuple[int, int]:

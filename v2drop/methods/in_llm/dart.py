@@ -13,7 +13,7 @@ from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates
 from v2drop.methods.base import Method
 from v2drop.scoring.selection import take
-from v2drop.types import Ranks, Scores
+from v2drop.types import Indices, Scores
 
 IMAGE_PIVOTS = TEXT_PIVOTS = 4
 
@@ -51,7 +51,7 @@ class DART(Method):
     needs_attention: ClassVar[bool] = True  # for the keys
     uses_query: ClassVar[bool] = True  # text behind the picture has pivots
     uses_position: ClassVar[bool] = True  # through the rotation of keys
-    released: ClassVar[Schedule] = Schedule({2: 132 / 576}, label="DART, README example 128: 132 of 576")
+    released_schedule: ClassVar[Schedule] = Schedule({2: 132 / 576}, label="DART, README example 128: 132 of 576")
 
     def __post_init__(self) -> None:
         """Check the pivots too."""
@@ -72,24 +72,24 @@ class DART(Method):
 
     def score(self, candidates: Candidates) -> Scores:
         """Minus the place in the order in which tokens are taken."""
-        whole, real = candidates.whole, candidates.real
+        sequence, real = candidates.sequence, candidates.valid
         pivots, there = _largest(candidates) if self.pivots is None else _given(candidates, self.pivots)
-        states = take(whole.states, pivots), candidates.hidden
-        normed = (whole.parts.decoder.norm(x).to(real.device).float() for x in states)  # it may be on another device
+        states = take(sequence.states, pivots), candidates.hidden
+        normed = (sequence.parts.decoder.norm(x).to(real.device).float() for x in states)  # it may be on another device
         asked, known = (torch.nn.functional.normalize(x, dim=-1) for x in normed)
         unlike = -torch.einsum("bpd,bvd->bpv", asked, known)
-        itself = (pivots[..., None] == whole.columns[:, None]) & there[..., None] & real[:, None]
-        left = torch.tensor(candidates.left, device=real.device)[:, None]
+        itself = (pivots[..., None] == sequence.columns[:, None]) & there[..., None] & real[:, None]
+        left = torch.tensor(candidates.n_keep, device=real.device)[:, None]
         return -_places(unlike.masked_fill(~real[:, None], -torch.inf), itself, there, left).float()
 
 
 def _largest(candidates: Candidates) -> tuple[Pivots, There]:
     """Image pivots, then text pivots, each by falling L1 norm of their keys; ties go to the earlier."""
-    whole = candidates.whole
-    norms = whole.watcher.projected.turned_keys().float().abs().sum((2, 3))
-    is_image = torch.zeros_like(whole.closing).scatter(1, whole.columns, candidates.real)
+    sequence = candidates.sequence
+    norms = sequence.hooks.projected.turned_keys().float().abs().sum((2, 3))
+    is_image = torch.zeros_like(sequence.text_after).scatter(1, sequence.columns, candidates.valid)
     found = []
-    for flags, most in ((is_image, IMAGE_PIVOTS), (whole.closing, TEXT_PIVOTS)):
+    for flags, most in ((is_image, IMAGE_PIVOTS), (sequence.text_after, TEXT_PIVOTS)):
         columns = norms.masked_fill(~flags, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :most]
         found.append((columns, flags.gather(1, columns)))
     return tuple(torch.cat(both, 1) for both in zip(*found, strict=True))
@@ -101,18 +101,18 @@ def _given(candidates: Candidates, positions: Sequence[int]) -> tuple[Pivots, Th
     Raises:
         ValueError: one is neither a vision token nor text behind the last of them.
     """
-    whole = candidates.whole
-    pivots = torch.tensor(positions, device=whole.columns.device).expand(len(whole.columns), -1)
-    is_image = torch.zeros_like(whole.closing).scatter(1, whole.columns, candidates.real)
-    flags = torch.nn.functional.pad(is_image | whole.closing, (0, max(0, max(positions) + 1 - whole.closing.shape[1])))
+    sequence = candidates.sequence
+    pivots = torch.tensor(positions, device=sequence.columns.device).expand(len(sequence.columns), -1)
+    is_image = torch.zeros_like(sequence.text_after).scatter(1, sequence.columns, candidates.valid)
+    flags = torch.nn.functional.pad(is_image | sequence.text_after, (0, max(0, max(positions) + 1 - sequence.text_after.shape[1])))
     there = flags.gather(1, pivots)
-    wrong = [(row, positions[p]) for row, p in (~there & candidates.real.any(1)[:, None]).nonzero().tolist()]
+    wrong = [(row, positions[p]) for row, p in (~there & candidates.valid.any(1)[:, None]).nonzero().tolist()]
     if wrong:
         raise ValueError(
             "pivots must be positions of vision tokens or of text behind the last of them, in every row; got (row, "
             f"position) {', '.join(map(str, wrong))}."
         )
-    return pivots.clamp(max=whole.closing.shape[1] - 1), there
+    return pivots.clamp(max=sequence.text_after.shape[1] - 1), there
 
 
 def _places(
@@ -120,7 +120,7 @@ def _places(
     itself: Bool[Tensor, "batch pivots vision"],
     there: There,
     left: Int[Tensor, "batch 1"],
-) -> Ranks:
+) -> Indices:
     """The place in which each candidate is taken; the number that are left if it is not.
 
     Args:

@@ -31,7 +31,7 @@ class FastV(Method):
     debias: bool = False
     official_cost: bool = False
 
-    released: ClassVar[Schedule] = Schedule({2: 0.5}, label="FastV, paper: K = 2, R = 50 %")
+    released_schedule: ClassVar[Schedule] = Schedule({2: 0.5}, label="FastV, paper: K = 2, R = 50 %")
     first_layer: ClassVar[int] = 1
     needs_attention: ClassVar[bool] = True
     uses_query: ClassVar[bool] = True
@@ -39,7 +39,7 @@ class FastV(Method):
 
     def score(self, candidates: Candidates) -> Scores:
         """Mean over heads."""
-        whole = candidates.whole
-        weights = whole.watcher.projected.weights(whole.last, whole.visible, self.official_cost)
-        score = on(weights, whole.columns)[:, :, 0].mean(1)
-        return divide_trend(score, candidates.rank, candidates.real) if self.debias else score
+        sequence = candidates.sequence
+        weights = sequence.hooks.projected.weights(sequence.last, sequence.visible, self.official_cost)
+        score = on(weights, sequence.columns)[:, :, 0].mean(1)
+        return divide_trend(score, candidates.vision_index, candidates.valid) if self.debias else score

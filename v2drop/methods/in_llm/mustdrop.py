@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from v2drop.budgets.schedule import Schedule
-from v2drop.engine.contract import Candidates, Choice, Watcher
-from v2drop.hooks.window_merging import WindowWatcher
+from v2drop.engine.contract import Candidates, Selection, Hooks
+from v2drop.hooks.window_merging import WindowMergingHooks
 from v2drop.methods.base import Method
 from v2drop.methods.before_llm.base import shares
-from v2drop.models.parts import Parts
+from v2drop.models.parts import ModelParts
 from v2drop.scoring.attention import on
 from v2drop.scoring.selection import flagged, take, top
 from v2drop.types import Scores
@@ -54,12 +54,12 @@ class MustDrop(Method):
 
     thresholds: tuple[float, float] | None = None
 
-    released: ClassVar[Schedule] = Schedule(
+    released_schedule: ClassVar[Schedule] = Schedule(
         {3: 1.0, 7: 1.0, 11: 1.0, 15: 1.0}, label="MustDrop, README's 192: thresholds 0.001 and 0.001"
     )
-    enters: ClassVar[bool] = True
-    cuts_caches: ClassVar[bool] = True
-    makes_tokens: ClassVar[bool] = True
+    merges_at_entry: ClassVar[bool] = True
+    trims_caches: ClassVar[bool] = True
+    merges_tokens: ClassVar[bool] = True
     exact_count: ClassVar[bool] = False  # windows that are alike are merged
     needs_tower: ClassVar[bool] = True
     first_layer: ClassVar[int] = 1
@@ -86,11 +86,11 @@ class MustDrop(Method):
         """The method as released: four layers at the same depths, and thresholds that decide how many are left."""
         return super().default(model, **{"thresholds": (0.001, 0.001)} | options)
 
-    def watcher(self) -> Watcher:
+    def hooks(self) -> Hooks:
         """Merges, and notes of the tower and of the text's attention."""
-        return WindowWatcher()
+        return WindowMergingHooks()
 
-    def check_model(self, parts: Parts) -> None:
+    def check_model(self, parts: ModelParts) -> None:
         """Refuse a tower from which no patch can be hidden.
 
         Raises:
@@ -106,39 +106,39 @@ class MustDrop(Method):
 
     def score(self, candidates: Candidates) -> Scores:
         """Attention of the text; at layer 0, patches per token."""
-        tower = candidates.whole.watcher
+        tower = candidates.sequence.hooks
         if candidates.layer:
             return _attention(candidates).sum(1)
         tower.check(candidates)
         return tower.of(tower.stands_for, candidates)
 
-    def choose(self, candidates: Candidates, score: Scores) -> Choice:
+    def choose(self, candidates: Candidates, score: Scores) -> Selection:
         """Key tokens, and others by thresholds or rank; at layer 0, every token."""
         if not candidates.layer:
             return _entering(candidates, score)
-        tower, real = candidates.whole.watcher, candidates.real
+        tower, real = candidates.sequence.hooks, candidates.valid
         key = tower.of(tower.key, candidates)
         if self.thresholds is None:
             place = score.argsort(dim=1, descending=True, stable=True).argsort(1)
-            return Choice(top(key * score.shape[1] - place.float(), real, candidates.left), candidates.left)
+            return Selection(top(key * score.shape[1] - place.float(), real, candidates.n_keep), candidates.n_keep)
         share, most = self.thresholds
         total = score.masked_fill(~real, 0).sum(1, keepdim=True)
         faint = (score < share * total) & (_attention(candidates).amax(1) < most)
         keep = real & (key | ~faint)
-        return Choice(keep, keep.sum(1).tolist())
+        return Selection(keep, keep.sum(1).tolist())
 
 
 def _attention(candidates: Candidates) -> Float[Tensor, "batch text vision"]:
     """Mean over heads of the text's attention in the layer before; 0 where a row has less text."""
-    whole = candidates.whole
-    text, there = flagged(whole.closing, int(whole.closing.sum(1).max()))
-    weights = on(whole.watcher.text.projected.weights(text, whole.visible), whole.columns).mean(1)
+    sequence = candidates.sequence
+    text, there = flagged(sequence.text_after, int(sequence.text_after.sum(1).max()))
+    weights = on(sequence.hooks.text.projected.weights(text, sequence.visible), sequence.columns).mean(1)
     return weights * there[..., None]
 
 
-def _entering(candidates: Candidates, size: Scores) -> Choice:
+def _entering(candidates: Candidates, size: Scores) -> Selection:
     """A token for each window that was merged and each single patch, in this order at their picture's first places."""
-    keep, orders = torch.zeros_like(candidates.real), [[size.new_zeros(0, dtype=torch.long)] for _ in size]
+    keep, orders = torch.zeros_like(candidates.valid), [[size.new_zeros(0, dtype=torch.long)] for _ in size]
     for row, picture, _ in shares(candidates):
         made_of = size[row, picture]
         tokens = torch.cat([picture[made_of > 1], picture[made_of == 1]])
@@ -147,5 +147,5 @@ def _entering(candidates: Candidates, size: Scores) -> Choice:
     order = pad_sequence([torch.cat(tokens) for tokens in orders], batch_first=True, padding_value=-1)
     left = keep.sum(1).tolist()
     if not any(left):
-        return Choice(keep, left)
-    return Choice(keep, left, order, take(candidates.hidden, order.clamp(min=0)))
+        return Selection(keep, left)
+    return Selection(keep, left, order, take(candidates.hidden, order.clamp(min=0)))

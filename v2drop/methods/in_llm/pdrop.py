@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates
 from v2drop.methods.base import Method
-from v2drop.scoring.attention import Projected, on
+from v2drop.scoring.attention import QueriesAndKeys, on
 from v2drop.scoring.position_trend import divide_trend
 from v2drop.types import Scores
 
@@ -31,7 +31,7 @@ class PDrop(Method):
 
     debias: bool = False
 
-    released: ClassVar[Schedule] = Schedule({8: 0.5, 16: 0.25, 24: 0.125}, label="PyramidDrop, released code")
+    released_schedule: ClassVar[Schedule] = Schedule({8: 0.5, 16: 0.25, 24: 0.125}, label="PyramidDrop, released code")
     first_layer: ClassVar[int] = 1  # a drop at layer 0 comes before there are position embeddings
     uses_query: ClassVar[bool] = True
     uses_position: ClassVar[bool] = True  # through the rotation of queries and keys
@@ -39,8 +39,8 @@ class PDrop(Method):
 
     def score(self, candidates: Candidates) -> Scores:
         """Mean over heads."""
-        whole = candidates.whole
-        layer = whole.parts.layers[candidates.layer]
-        projected = Projected.of_layer(layer, whole.states, whole.angles, whole.last, whole.mask)
-        score = on(projected.weights(whole.last, whole.visible), whole.columns)[:, :, 0].mean(1)
-        return divide_trend(score, candidates.rank, candidates.real) if self.debias else score
+        sequence = candidates.sequence
+        layer = sequence.parts.layers[candidates.layer]
+        projected = QueriesAndKeys.of_layer(layer, sequence.states, sequence.angles, sequence.last, sequence.mask)
+        score = on(projected.weights(sequence.last, sequence.visible), sequence.columns)[:, :, 0].mean(1)
+        return divide_trend(score, candidates.vision_index, candidates.valid) if self.debias else score

@@ -10,16 +10,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from v2drop.budgets.schedule import Schedule
-from v2drop.engine.contract import Candidates, Choice
-from v2drop.methods.in_llm.text_raters import Rated
+from v2drop.engine.contract import Candidates, Selection
+from v2drop.methods.in_llm.text_raters import TextRated
 from v2drop.scoring.density_peaks import clusters
 from v2drop.scoring.position_trend import divide_trend
 from v2drop.types import Scores
 
 
 @dataclass(frozen=True)
-class SparseVLM(Rated):
-    r"""At layer l, token i scores :math:`\operatorname{mean}_{h, r} A_h^{l-1}[r, i]` over heads and raters r (`Rated`).
+class SparseVLM(TextRated):
+    r"""At layer l, token i scores :math:`\operatorname{mean}_{h, r} A_h^{l-1}[r, i]` over heads and raters r (`TextRated`).
 
     Of p tokens that are not kept, the best :math:`t = \lfloor 0.3 p \rfloor + 1` are recycled: clustered
     (`v2drop.scoring.density_peaks`) into :math:`c = \lfloor t / 10 \rfloor + 1` tokens, the unweighted means of their
@@ -46,9 +46,9 @@ class SparseVLM(Rated):
     seed: int = 0
     debias: bool = False
 
-    makes_tokens: ClassVar[bool] = True
+    merges_tokens: ClassVar[bool] = True
     positions: ClassVar[Literal["keep", "repack"]] = "repack"
-    released: ClassVar[Schedule] = Schedule(
+    released_schedule: ClassVar[Schedule] = Schedule(
         {3: 309 / 576, 7: 204 / 576, 16: 113 / 576}, label="SparseVLM v1.5, released code's 192, recycled ones included"
     )
 
@@ -62,24 +62,24 @@ class SparseVLM(Rated):
         """Mean over heads and raters."""
         weights, _, part = self.rated(candidates)
         score = torch.einsum("bhrv,br->bhv", weights, part).mean(1)
-        return divide_trend(score, candidates.rank, candidates.real) if self.debias else score
+        return divide_trend(score, candidates.vision_index, candidates.valid) if self.debias else score
 
-    def choose(self, candidates: Candidates, score: Scores) -> Choice:
+    def choose(self, candidates: Candidates, score: Scores) -> Selection:
         """The highest scores, and behind them what is made of the best of the rest."""
-        if not any(candidates.left):
+        if not any(candidates.n_keep):
             return super().choose(candidates, score)
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + candidates.layer) % 2**63)
-        drawn = torch.rand(max(candidates.of), generator=generator).to(score.device)
-        noise = drawn[candidates.rank.clamp(0, len(drawn) - 1)]
-        keep, orders, states = torch.zeros_like(candidates.real), [], []
-        for row, (n, left) in enumerate(zip(candidates.present, candidates.left, strict=True)):
+        drawn = torch.rand(max(candidates.n_prompt_tokens), generator=generator).to(score.device)
+        noise = drawn[candidates.vision_index.clamp(0, len(drawn) - 1)]
+        keep, orders, states = torch.zeros_like(candidates.valid), [], []
+        for row, (n, left) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
             best = score[row, :n].argsort(descending=True, stable=True)
             places, order, made = _row(candidates.hidden[row, :n], best, noise[row, :n], left)
             keep[row, places] = True
             orders.append(order)
             states.append(made)
         order = pad_sequence(orders, batch_first=True, padding_value=-1)
-        return Choice(keep, candidates.left, order, pad_sequence(states, batch_first=True))
+        return Selection(keep, candidates.n_keep, order, pad_sequence(states, batch_first=True))
 
 
 def n_kept(n: int, left: int) -> int:

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates
-from v2drop.methods.in_llm.text_raters import Rated
-from v2drop.scoring.attention import Projected, turn
+from v2drop.methods.in_llm.text_raters import TextRated
+from v2drop.scoring.attention import QueriesAndKeys, turn
 from v2drop.scoring.selection import take
-from v2drop.types import Queries, Ranks, Scores
+from v2drop.types import Queries, Indices, Scores
 
 
 @dataclass(frozen=True)
-class SparseVLMPlus(Rated):
+class SparseVLMPlus(TextRated):
     r"""Token i scores :math:`\operatorname{mean}_{h, r} A_h^{l-1}[r, i] / B[r, i]` at layer l, in heads that rate most.
 
     B is the logit of a query and a key of ones, rotated at their position ids: :math:`\frac{2}{\sqrt d} \sum_k
@@ -39,7 +39,7 @@ class SparseVLMPlus(Rated):
 
     heads: int = 14
 
-    released: ClassVar[Schedule] = Schedule(
+    released_schedule: ClassVar[Schedule] = Schedule(
         {3: 300 / 576, 7: 200 / 576, 16: 118 / 576}, label="SparseVLM+, released code's 192"
     )
 
@@ -51,16 +51,16 @@ class SparseVLMPlus(Rated):
 
     def score(self, candidates: Candidates) -> Scores:
         """Mean over the heads that rate most, and over raters."""
-        whole = candidates.whole
+        sequence = candidates.sequence
         weights, raters, part = self.rated(candidates)
-        weights = weights / preference(whole.watcher.projected, raters, whole.columns)[:, None]
+        weights = weights / preference(sequence.hooks.projected, raters, sequence.columns)[:, None]
         by_head = torch.einsum("bhrv,br->bhv", weights, part)
-        total = (by_head * candidates.real[:, None]).sum(2)
+        total = (by_head * candidates.valid[:, None]).sum(2)
         best = total.argsort(dim=1, descending=True, stable=True)[:, : self.heads]
         return by_head.gather(1, best[..., None].expand(-1, -1, by_head.shape[2])).mean(1)
 
 
-def preference(projected: Projected, queries: Queries, keys: Ranks) -> Float[Tensor, "batch queries vision"]:
+def preference(projected: QueriesAndKeys, queries: Queries, keys: Indices) -> Float[Tensor, "batch queries vision"]:
     """Logits of queries and keys of ones, by the rotation at their columns alone."""
     cos, sin = (x.float() for x in projected.angles)
     ones = turn(torch.ones_like(cos), cos, sin)

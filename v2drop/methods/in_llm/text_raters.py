@@ -15,7 +15,7 @@ from v2drop.types import Attention, Flags, Queries, States
 
 
 @dataclass(frozen=True)
-class Rated(Method):
+class TextRated(Method):
     r"""A method that scores by the attention of raters in the layer before.
 
     Raters are chosen once, among all tokens behind the picture and from embeddings alone: text token j is one if
@@ -38,20 +38,20 @@ class Rated(Method):
     uses_query: ClassVar[bool] = True
     uses_position: ClassVar[bool] = True  # through the rotation of queries and keys
 
-    def start(self, states: States, vision: Flags, closing: Flags) -> Flags:
+    def annotate(self, states: States, vision: Flags, text_after: Flags) -> Flags:
         """Which columns rate."""
-        n_vision, n_text = torch.stack([vision.sum(1), closing.sum(1)]).amax(1).tolist()
-        (pictures, real), (text, there) = flagged(vision, n_vision), flagged(closing, n_text)
+        n_vision, n_text = torch.stack([vision.sum(1), text_after.sum(1)]).amax(1).tolist()
+        (pictures, real), (text, there) = flagged(vision, n_vision), flagged(text_after, n_text)
         likeness = torch.einsum("bvd,btd->bvt", take(states, pictures).float(), take(states, text).float())
         shares = likeness.masked_fill(~there[:, None], -torch.inf).softmax(-1)
         share = (shares * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp(min=1)
         rates = there & (share > share.sum(1, keepdim=True) / there.sum(1, keepdim=True))
         last = torch.arange(n_text, device=text.device) == there.sum(1, keepdim=True) - 1
-        return torch.zeros_like(closing).scatter(1, text, torch.where(rates.any(1, keepdim=True), rates, last))
+        return torch.zeros_like(text_after).scatter(1, text, torch.where(rates.any(1, keepdim=True), rates, last))
 
     def rated(self, candidates: Candidates) -> tuple[Attention, Queries, Float[Tensor, "batch queries"]]:
         """Weights of raters on the candidates, the raters' columns, and each one's part in their mean, 0 in padding."""
-        whole = candidates.whole
-        raters, there = flagged(whole.noted, int(whole.noted.sum(1).max()))
-        weights = whole.watcher.projected.weights(raters, whole.visible, self.official_cost)
-        return on(weights, whole.columns), raters, there / there.sum(1, keepdim=True)
+        sequence = candidates.sequence
+        raters, there = flagged(sequence.annotation, int(sequence.annotation.sum(1).max()))
+        weights = sequence.hooks.projected.weights(raters, sequence.visible, self.official_cost)
+        return on(weights, sequence.columns), raters, there / there.sum(1, keepdim=True)

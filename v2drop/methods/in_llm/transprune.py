@@ -6,12 +6,12 @@ from typing import ClassVar, Literal
 import torch
 
 from v2drop.budgets.schedule import Schedule
-from v2drop.engine.contract import Candidates, Watcher
-from v2drop.hooks.transitions import TransitionWatcher
+from v2drop.engine.contract import Candidates, Hooks
+from v2drop.hooks.transitions import TransitionHooks
 from v2drop.methods.base import Method
-from v2drop.scoring.attention import Projected, on
+from v2drop.scoring.attention import QueriesAndKeys, on
 from v2drop.scoring.selection import flagged
-from v2drop.types import Real, Scores
+from v2drop.types import Valid, Scores
 
 
 @dataclass(frozen=True)
@@ -35,34 +35,34 @@ class TransPrune(Method):
         ValueError: the schedule drops at layer 0.
     """
 
-    released: ClassVar[Schedule] = Schedule({7: 0.875, 9: 0.625, 12: 0.125}, label="TransPrune, released code")
+    released_schedule: ClassVar[Schedule] = Schedule({7: 0.875, 9: 0.625, 12: 0.125}, label="TransPrune, released code")
     first_layer: ClassVar[int] = 1
     uses_query: ClassVar[bool] = True
     uses_position: ClassVar[bool] = True  # through the rotation of queries and keys
     positions: ClassVar[Literal["keep", "repack"]] = "repack"
 
-    def watcher(self) -> Watcher:
+    def hooks(self) -> Hooks:
         """Notes of every module."""
-        return TransitionWatcher()
+        return TransitionHooks()
 
     def score(self, candidates: Candidates) -> Scores:
         """Transition and attention, both as shares."""
-        whole, real = candidates.whole, candidates.real
-        total = whole.watcher.total(whole.visible).gather(1, whole.columns)
+        sequence, real = candidates.sequence, candidates.valid
+        total = sequence.hooks.total(sequence.visible).gather(1, sequence.columns)
         return _share(total, real) + _share(_guided(candidates), real)
 
 
 def _guided(candidates: Candidates) -> Scores:
     """Mean attention of the text behind the picture in the layer to come."""
-    whole = candidates.whole
-    text, there = flagged(whole.closing, int(whole.closing.sum(1).max()))
-    layer = whole.parts.layers[candidates.layer]
-    projected = Projected.of_layer(layer, whole.states, whole.angles, text, whole.mask)
-    weights = on(projected.weights(text, whole.visible), whole.columns).mean(1)
+    sequence = candidates.sequence
+    text, there = flagged(sequence.text_after, int(sequence.text_after.sum(1).max()))
+    layer = sequence.parts.layers[candidates.layer]
+    projected = QueriesAndKeys.of_layer(layer, sequence.states, sequence.angles, text, sequence.mask)
+    weights = on(projected.weights(text, sequence.visible), sequence.columns).mean(1)
     part = there / there.sum(1, keepdim=True).clamp(min=1)
     return torch.einsum("btv,bt->bv", weights, part)
 
 
-def _share(score: Scores, real: Real) -> Scores:
+def _share(score: Scores, real: Valid) -> Scores:
     score = score.masked_fill(~real, 0)
     return score / score.sum(1, keepdim=True).clamp(min=1e-8)

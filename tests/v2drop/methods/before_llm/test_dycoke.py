@@ -22,11 +22,11 @@ def kept(hidden, left, size=SIZE, **options):
     seen = Candidates(0, hidden, None, torch.arange(n)[None], real, [n], [n], [left])
     method = DyCoke(Schedule({0: left}), frame_tokens=size, **options)
     choice = method.choose(seen, method.score(seen))
-    assert choice.left == [int(choice.keep.sum())]
+    assert choice.n_kept == [int(choice.keep.sum())]
     return choice.keep[0].nonzero().flatten().tolist()
 
 
-def released(hidden, k, size=SIZE):
+def released_schedule(hidden, k, size=SIZE):
     """The released code's two passes, in loops; a frame without a partner stays, in order of the picture."""
     x, n = hidden[0].double().unflatten(0, (-1, size)), hidden.shape[1] // size
     q, chosen = int((1 - k) * size + 1e-9), {frame: list(range(size)) for frame in range(n)}
@@ -46,7 +46,7 @@ def released(hidden, k, size=SIZE):
 @pytest.mark.parametrize("k", [0.25, 0.5, 1.0])
 def test_stage_one_is_the_two_passes_and_few_or_odd_frames_are_not_lost(n, k):
     hidden = frames(n, seed=n)
-    expected = released(hidden, k)
+    expected = released_schedule(hidden, k)
     assert kept(hidden, len(expected)) == expected
     assert kept(hidden, hidden.shape[1], ratio=k) == expected
 
@@ -78,7 +78,7 @@ def test_the_released_ratio_on_32_frames_of_196():
     hidden = frames(32, 196, dim=3)
     got = kept(hidden, 3098, size=196)
     assert kept(hidden, 6272, size=196, ratio=0.7) == got
-    assert len(got) == 3098 and got == released(hidden, 0.7, size=196)
+    assert len(got) == 3098 and got == released_schedule(hidden, 0.7, size=196)
 
 
 def test_what_is_left_is_shared_out_and_whole_frames_stay():
@@ -102,7 +102,7 @@ def test_pictures_are_frames_where_nothing_is_said():
     with DyCoke(Schedule({0: 0.8}))(model) as trace:
         model(**data.inputs)
     features = torch.stack(list(model.get_image_features(data.inputs["pixel_values"]).pooler_output))
-    expected = released(features.flatten(0, 1)[None], k=0.375 + 0.25, size=16)  # 48 * 0.8 = 38 = 16 + 6 + 16
+    expected = released_schedule(features.flatten(0, 1)[None], k=0.375 + 0.25, size=16)  # 48 * 0.8 = 38 = 16 + 6 + 16
     assert [p - 1 for p in trace.kept[0][0].tolist()] == expected
 
 

@@ -6,7 +6,7 @@ import torch
 from tests.support.mustdrop_reference import looked_at, prompts, reference, sighted
 from tests.support.toys import IMAGE_ID, LAYERS, toy
 from v2drop import METHODS, Schedule
-from v2drop.hooks.window_merging import WindowWatcher
+from v2drop.hooks.window_merging import WindowMergingHooks
 from v2drop.scoring.patch_windows import likeness, n_key, windows
 
 MustDrop = METHODS["mustdrop"]
@@ -102,7 +102,7 @@ def test_likeness_and_windows_by_hand():
 @pytest.mark.parametrize(("cosine", "left"), [(0.79, 16), (0.81, 8)])
 def test_a_window_is_merged_from_four_fifths_on(cosine, left):
     """Each patch shares one direction with all others and has one of its own."""
-    states, watcher = torch.eye(17, 18)[None] * (1 - cosine) ** 0.5, WindowWatcher()
+    states, watcher = torch.eye(17, 18)[None] * (1 - cosine) ** 0.5, WindowMergingHooks()
     states[:, :, 17] = cosine**0.5
     found = watcher._merge(torch.nn.Identity(), (), states)
     assert len(watcher.token.unique()) == left
@@ -114,7 +114,7 @@ def test_a_window_is_merged_from_four_fifths_on(cosine, left):
 
 def test_hidden_patches_take_no_attention():
     """Without the hidden one the heads say 0.4, 0.6 and 0.52, 0.48; with it the first would have but a tenth to say."""
-    watcher = WindowWatcher()
+    watcher = WindowMergingHooks()
     weights = torch.tensor([[1e-9, 1e-9], [0.9, 1e-9], [0.04, 0.52], [0.06, 0.48]])
     watcher._heads, watcher._scaling = 2, 1.0
     watcher._seen = {"queries": torch.ones(1, 4, 2), "keys": weights.log()[None]}
@@ -141,7 +141,7 @@ def test_released_numbers():
     assert (
         n_key(576) == 47 and n_key(64) == 6 and [n_key(25 * i) for i in range(1, 40)] == [2 * i for i in range(1, 40)]
     )
-    assert MustDrop.released.layers == (3, 7, 11, 15)
+    assert MustDrop.released_schedule.layers == (3, 7, 11, 15)
     method = MustDrop.default(toy("llava"))
     assert method.thresholds == (0.001, 0.001) and set(method.schedule.left.values()) == {1.0}
     assert MustDrop.default(toy("llava"), thresholds=(0.011, 0.01)).thresholds == (0.011, 0.01)

@@ -90,17 +90,17 @@ def test_as_many_as_are_left_are_kept_or_made_and_as_many_as_can_be_are_kept():
 
 def test_the_released_schedule_keeps_300_and_makes_9():
     data = batch("llama", ["t" * 35 + "v" * 576 + "t" * 24])
-    with SparseVLM(Schedule({3: SparseVLM.released.left[3]}))(toy("llama"), **data.options) as trace:
+    with SparseVLM(Schedule({3: SparseVLM.released_schedule.left[3]}))(toy("llama"), **data.options) as trace:
         toy("llama")(**data.inputs)
     kept, best = trace.kept[3][0].tolist(), trace.scores[3][0].argsort(descending=True, stable=True) + 35
-    assert SparseVLM.released.after(576) == {3: 309, 7: 204, 16: 113}
+    assert SparseVLM.released_schedule.after(576) == {3: 309, 7: 204, 16: 113}
     assert kept[:300] == sorted(best[:300].tolist())
     assert len(kept) == 309 and set(kept[300:]) < set(best[300:383].tolist())
     assert trace.lengths == [635] * 3 + [35 + 309 + 24] * 2
 
 
-def started(embeddings, vision, closing):
-    flags = (torch.tensor([[c in x for c in row] for row in rows]) for x, rows in (("v", vision), ("t", closing)))
+def started(embeddings, vision, text_after):
+    flags = (torch.tensor([[c in x for c in row] for row in rows]) for x, rows in (("v", vision), ("t", text_after)))
     return SparseVLM(Schedule({1: 1})).start(torch.tensor(embeddings), *flags)
 
 

@@ -12,7 +12,7 @@ from tests.support.slow_decoder import compare, fast
 from tests.support.text_rater_loops import mean_over
 from tests.support.toys import FAMILIES, WIDTH, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.hooks.transitions import TransitionWatcher, transition
+from v2drop.hooks.transitions import TransitionHooks, transition
 
 TransPrune = METHODS["transprune"]
 ROWS = ["ttvvvvvvvvvvvvvvttttt", "vvvvvvvvt", "tvvvvvttvvvvvvvttt", "t" + "v" * 40 + "tttt"]
@@ -84,7 +84,7 @@ def test_a_transition_by_hand():
 
 def test_the_sum_by_hand():
     """Turns 0 and log 3 weigh 1/4 and 3/4, padding nothing; what was added before a drop goes along."""
-    watcher = TransitionWatcher()
+    watcher = TransitionHooks()
     watcher._new = [(torch.tensor([[9.0, 4.0, 4.0]]), torch.tensor([[7.0, 0.0, math.log(3)]]))]
     total = watcher.total(torch.tensor([[False, True, True]]))
     torch.testing.assert_close(total, torch.tensor([[0.0, 1.0, 3.0]]))
@@ -111,7 +111,7 @@ def test_padding_has_no_part(side):
 def test_nothing_is_noted_outside_the_window_or_kept_after_a_pass():
     data, model, watchers = batch("llama", ["tvvvvvvvtt"]), toy("llama"), []
     method = TransPrune(Schedule({2: 4, 3: 2}))
-    object.__setattr__(method, "watcher", lambda: watchers.append(TransitionWatcher()) or watchers[-1])
+    object.__setattr__(method, "watcher", lambda: watchers.append(TransitionHooks()) or watchers[-1])
     dropping, hooks = method(model, **data.options), []
 
     def count():
@@ -149,4 +149,4 @@ def test_layers_that_run_again_in_a_backward_pass_are_not_added():
 
 def test_the_released_schedule():
     """Layers of numbers 7, 9 and 12, counted from 1, prune their outputs."""
-    assert TransPrune.released.after(576) == {7: 504, 9: 360, 12: 72}
+    assert TransPrune.released_schedule.after(576) == {7: 504, 9: 360, 12: 72}
