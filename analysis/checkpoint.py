@@ -89,13 +89,13 @@ def _check_whole(name: str, missing: list[str]) -> None:
 
 def _check_family(name: str, config: PreTrainedConfig) -> None:
     """Refuse what dropping could not be hooked into, seen on a model of these very classes without weights."""
-    family, shown = FAMILIES.get(config.model_type), [kind for kind, family in FAMILIES.items() if family.takes]
+    family, shown = FAMILIES.get(config.model_type), [kind for kind, family in FAMILIES.items() if family.inputs]
     if family is None and config.model_type not in CROSS_ATTENTION:
         raise ValueError(
             f"{name!r} cannot be loaded: a model of type {config.model_type!r} is not supported; allowed: "
             f"{', '.join(shown)}. v2drop/models/families.py says how to add a family."
         )
-    if family is not None and not family.takes:
+    if family is not None and not family.inputs:
         raise ValueError(
             f"{name!r} cannot be loaded: it is a text model ({config.model_type}), and one for pictures and text is "
             "needed. Load it by transformers' AutoModelForCausalLM; method(model, vision_mask=mask) drops its tokens."

@@ -115,7 +115,7 @@ class Network:
         config = self.parts.decoder.config
         self.layers = [_frozen(layer, dtype, config) for layer in self.parts.layers]
         self.norm = _frozen(self.parts.decoder.norm, dtype, config)
-        self.head = None if self.parts.head is None else _frozen(self.parts.head, dtype, config)
+        self.head = None if self.parts.lm_head is None else _frozen(self.parts.lm_head, dtype, config)
 
     @property
     def label(self) -> str:
@@ -141,10 +141,10 @@ def _frozen(module: nn.Module, dtype: torch.dtype, config: Any) -> nn.Module:
 
 
 def _check(parts: ModelParts, dtype: torch.dtype, output: str, candidates: Sequence[int] | None) -> None:
-    if any(parts.windows) or parts.deepstack:
+    if any(parts.sliding_windows) or parts.deepstack:
         raise ValueError(
             "all layers must see the same tokens, and nothing may be added between them; got "
-            f"{'sliding windows' if any(parts.windows) else 'deepstack features'} in a decoder of type "
+            f"{'sliding windows' if any(parts.sliding_windows) else 'deepstack features'} in a decoder of type "
             f"{parts.decoder.config.model_type!r}. Dropping works there, this analysis does not."
         )
     if dtype not in DTYPES:
@@ -153,9 +153,9 @@ def _check(parts: ModelParts, dtype: torch.dtype, output: str, candidates: Seque
         raise ValueError(f"output must be one of {', '.join(OUTPUTS)}; got {output!r}.")
     if output == "hidden" and candidates is not None:
         raise ValueError('candidates are token ids to read logits of; pass them with output="logits".')
-    if parts.head is None and output == "logits":
+    if parts.lm_head is None and output == "logits":
         raise ValueError("the model has no language-model head to give logits; allowed: output='hidden'.")
-    vocabulary = 0 if parts.head is None else parts.head.weight.shape[0]
+    vocabulary = 0 if parts.lm_head is None else parts.lm_head.weight.shape[0]
     if candidates is not None and (not len(candidates) or not all(0 <= c < vocabulary for c in candidates)):
         raise ValueError(
             f"candidates must be token ids in [0, {vocabulary - 1}], at least one; got {list(candidates)}."

@@ -70,7 +70,7 @@ def _chosen(parts: ModelParts, inputs: Mapping[str, Any], tokens: Tokens, presen
 def _named(parts: ModelParts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
     if tokens is not None:
         return _marked(tokens, present)
-    if parts.receiver is None or inputs.get("input_ids") is None:
+    if parts.vlm_module is None or inputs.get("input_ids") is None:
         raise ValueError("the vision tokens of this model or these inputs are not known; pass tokens=.")
     last = present.shape[1] - 1 - present.int().flip(1).argmax(1)
     placeholders = is_vision(inputs["input_ids"].to(present.device), parts.vision_ids)

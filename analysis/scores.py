@@ -114,7 +114,7 @@ def _pictured(
     found[places] = True
     if found[-1]:
         raise ValueError(f"tokens must not be a row's last one, behind which there is no text; got it in row {sample}.")
-    if network.parts.receiver is not None and inputs.get("input_ids") is not None:
+    if network.parts.vlm_module is not None and inputs.get("input_ids") is not None:
         ids = inputs["input_ids"][sample].to(places.device)[stream.columns]
         found |= is_vision(ids, network.parts.vision_ids)
     found[-1] = False

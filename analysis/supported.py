@@ -26,9 +26,9 @@ def table() -> str:
 
 def _row(name: str, family: Family) -> str:
     example = f"[{family.example}](https://huggingface.co/{family.example})" if family.example else ""
-    takes = ", ".join(TAKES[kind] for kind in family.takes) or "text; `vision_mask` says what may go"
+    takes = ", ".join(TAKES[kind] for kind in family.inputs) or "text; `vision_mask` says what may go"
     batches = "; ".join(limit for names, limit in BATCHES.items() if name in names) or "any"
-    return f"| `{name}` | {example} | {takes} | {batches} | {', '.join(family.operators)} | {family.note} |"
+    return f"| `{name}` | {example} | {takes} | {batches} | {', '.join(family.attention_operators)} | {family.remarks} |"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ def fitted(name, left):
     return kind(Schedule({0: next(iter(left.values()))} if kind.before_llm else left))
 
 
-def skip_unless_possible(name, family, makes_tokens=True):
+def skip_unless_possible(name, family, merges_tokens=True):
     """Skip what the method declares that it cannot do."""
     if METHODS[name].needs_tower and family != "llava":
         pytest.skip(f"{name} declares that it needs a vision tower")

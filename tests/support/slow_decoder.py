@@ -32,7 +32,7 @@ class Seen:
         layer: number of the layer to come.
         x, ids: its input [n, width] and position ids [n].
         names: of each column, its position in the prompt.
-        vision, closing: columns of vision tokens, and of text behind the last that the prompt had.
+        vision, text_after: columns of vision tokens, and of text behind the last that the prompt had.
         prompt: positions of all vision tokens that the prompt had.
         left: how many vision tokens are to be left.
         ran: the layers so far.

@@ -9,7 +9,7 @@ def scaled(released_schedule: Schedule, first_layer: int, n_layers: int) -> dict
     """Shares left by drop layer; two released layers that fall together are one.
 
     Args:
-        released: schedule of the released code on LLaVA-1.5-7B, in shares.
+        released_schedule: schedule of the released code on LLaVA-1.5-7B, in shares.
         first_layer: tokens may be dropped from this layer on.
         n_layers: decoder layers of the other model, more than `first_layer`.
 

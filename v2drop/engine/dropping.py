@@ -79,9 +79,9 @@ class Dropping:
 
     def _install(self, session: Session) -> None:
         parts, add = self._parts, self._handles.append
-        if parts.receiver is not None:
-            add(parts.receiver.register_forward_pre_hook(self._before_receiver, with_kwargs=True))
-            add(parts.receiver.register_forward_hook(self._after_receiver, always_call=True))
+        if parts.vlm_module is not None:
+            add(parts.vlm_module.register_forward_pre_hook(self._before_receiver, with_kwargs=True))
+            add(parts.vlm_module.register_forward_hook(self._after_receiver, always_call=True))
         add(parts.decoder.register_forward_pre_hook(self._before_decoder, with_kwargs=True))
         self._handles += session.hooks.install(parts, self._method.schedule.layers)
         for number, layer in enumerate(parts.layers):
@@ -89,7 +89,7 @@ class Dropping:
             if parts.deepstack:
                 add(layer.register_forward_hook(partial(self._after_layer, number)))
         add(parts.decoder.register_forward_hook(self._after_decoder, always_call=True))
-        self._handles += finite_gradients(parts.head)
+        self._handles += finite_gradients(parts.lm_head)
         self._handles += install_guards(self._model, session.reads_cache)
 
     def __exit__(self, *exception: object) -> None:
@@ -109,15 +109,15 @@ class Dropping:
         return check_forward(self._parts, module, args, kwargs, self._session.reads_cache)
 
     def _before_receiver(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        self._call = ModelCall.of(self._checked(self._parts.receiver, module, args, kwargs), self._parts)
+        self._call = ModelCall.from_receiver(self._checked(self._parts.vlm_module, module, args, kwargs), self._parts)
 
     def _after_receiver(self, module: nn.Module, args: tuple, output: Any) -> None:
-        if self._pass is None and module is self._parts.receiver:
+        if self._pass is None and module is self._parts.vlm_module:
             self._call = ModelCall()  # of a call that failed before its decoder ran
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         kwargs = self._checked(self._parts.decoder, module, args, kwargs)
-        call, self._call = self._call.completed(kwargs, self._parts), ModelCall()
+        call, self._call = self._call.with_decoder(kwargs, self._parts), ModelCall()
         cache = kwargs.get("past_key_values")
         past = 0 if cache is None else cache.get_seq_length()
         if past:

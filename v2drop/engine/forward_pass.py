@@ -92,9 +92,9 @@ class PrefillPass(ForwardPass):
         """Find the vision tokens."""
         super().__init__(session, call)
         session.trace.clear()
-        vision = session.vision_mask.of_call(kwargs, call.placeholders)
+        vision = session.vision_mask.for_prompt(kwargs, call.placeholders)
         method, parts, hooks = session.method, session.parts, session.hooks
-        columns = PromptColumns.of_call(call.flat, vision)
+        columns = PromptColumns.of_call(call.padding_mask, vision)
         self._prefill = Prefill.of_columns(columns, call.placeholders, method, parts, hooks)
         self._inputs = None if self._prefill is None else PrefillInputs(self._prefill.cached, parts)
         self._deepstack: Deepstack | None = None
@@ -108,7 +108,7 @@ class PrefillPass(ForwardPass):
         """
         if self._prefill is None:
             return kwargs
-        self._deepstack, kwargs = Deepstack.taken(kwargs)
+        self._deepstack, kwargs = Deepstack.taken_from(kwargs)
         if not (self._session.method.merges_at_entry or 0 in self._session.method.schedule.left):
             return kwargs
         states = decoder_input(kwargs)
@@ -128,11 +128,11 @@ class PrefillPass(ForwardPass):
             states = self._drop(layer, states, kwargs)
         if layer == 0:  # the decoder has made the cache by now, if the caller gave none
             cache = kwargs.get("past_key_values")
-            self._session.caches.note(cache, None if prefill is None else prefill.cached)
+            self._session.caches.register(cache, None if prefill is None else prefill.cached)
         if prefill is None:
-            self._session.trace.note(states.shape[1], [0] * len(states), [0] * len(states))
+            self._session.trace.note_layer(states.shape[1], [0] * len(states), [0] * len(states))
             return states, kwargs
-        self._session.trace.note(states.shape[1], list(prefill.n_left), prefill.n_prompt_tokens)
+        self._session.trace.note_layer(states.shape[1], list(prefill.n_left), prefill.n_prompt_tokens)
         return states, self._inputs.layer_arguments(layer, kwargs)
 
     def _drop(self, layer: int, states: States, kwargs: dict[str, Any]) -> Survivors:
@@ -158,7 +158,7 @@ class PrefillPass(ForwardPass):
         """What a layer wrote, with the features that the decoder would add to all of the prompt's vision tokens."""
         if self._deepstack is None:
             return states
-        return self._deepstack.added(layer, states, self._prefill.columns.origin.gather(1, self._inputs.queries.index))
+        return self._deepstack.add_to(layer, states, self._prefill.columns.origin.gather(1, self._inputs.queries.index))
 
     def after_decoder(self, output: Any) -> Any:
         """The output at the caller's length."""
@@ -183,13 +183,13 @@ class LaterPass(ForwardPass):
         """
         call, past = self._call, self._past
         check_no_new_vision(call.placeholders, past)
-        cached = self._session.caches.of(kwargs["past_key_values"])
+        cached = self._session.caches.prompt_of(kwargs["past_key_values"])
         if cached is None:
             return kwargs
         check_batch_size(kwargs, cached.rows)
         if cached.cache_layers:
             self._inputs = LaterInputs(cached, self._session.parts, past, call.mask)
-        return cached.inputs_after(kwargs, past, call.mask, call.counted)
+        return cached.inputs_after(kwargs, past, call.mask, call.counts_by_cache)
 
     def before_layer(self, layer: int, states: States, kwargs: dict[str, Any]) -> tuple[Survivors, dict[str, Any]]:
         """The layer's arguments, made to fit what its cache holds."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from v2drop.models.calling import wants_flat_mask
 from v2drop.models.parts import ModelParts
-from v2drop.scoring.selection import take
+from v2drop.scoring.selection import gather_columns
 from v2drop.sequence.cached_prompt import CachedPrompt
 from v2drop.sequence.layout import Layout
 from v2drop.sequence.masks import as_operator_takes, mask_after_prefill, mask_for
@@ -70,14 +70,14 @@ class LayerInputs:
     def _position_ids(self, ids: Tensor | None) -> Tensor | None:
         if ids is None:
             return None
-        ids, shift = take(ids, self.queries.index), self.position_shift
+        ids, shift = gather_columns(ids, self.queries.index), self.position_shift
         return ids if shift is None else (ids - shift.to(ids.device)).clamp(min=0)  # a hole's may be anything
 
     def _angles(self, layer: int, ids: Tensor | None, angles: Angles | None) -> tuple[Tensor, Tensor] | None:
         if angles is None:
             return None
         if self.position_shift is None:
-            return tuple(take(x, self.queries.index) for x in angles)
+            return tuple(gather_columns(x, self.queries.index) for x in angles)
         rotary = self._parts.decoder.rotary_emb
         per_kind = "layer_type" in signature(rotary.forward).parameters  # each kind of layer has its own frequencies
         return rotary(angles[0], ids, *([self._parts.decoder.config.layer_types[layer]] if per_kind else []))
@@ -125,13 +125,13 @@ class LaterInputs(LayerInputs):
         """A layer's keyword arguments; position ids and angles stay as they are unless gaps are closed."""
         if self.keys is None:
             return kwargs
-        mask = self._windowed_mask(layer, kwargs) if any(self._parts.windows) else self._mask(kwargs)
+        mask = self._windowed_mask(layer, kwargs) if any(self._parts.sliding_windows) else self._mask(kwargs)
         kwargs = kwargs | {"attention_mask": mask}
         return kwargs if self.position_shift is None else self._rotary(layer, kwargs)
 
     def _windowed_mask(self, layer: int, kwargs: dict[str, Any]) -> Tensor:
         """The mask of one layer of a decoder with sliding windows, whose cache may hold no more than its window."""
-        cached, window, n_new = self._cached, self._parts.windows[layer], self.queries.width
+        cached, window, n_new = self._cached, self._parts.sliding_windows[layer], self.queries.width
         width = kwargs["past_key_values"].layers[layer].get_mask_sizes(n_new)[0]
         dtype = kwargs["position_embeddings"][0].dtype
         key = "window", (window, width)

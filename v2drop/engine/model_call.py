@@ -23,20 +23,20 @@ class ModelCall:
 
     placeholders: Bool[Tensor, "batch length"] | None = None
     mask: Any = None
-    counted: bool = False
+    counts_by_cache: bool = False
 
     @classmethod
-    def of(cls, kwargs: dict[str, Any], parts: ModelParts) -> ModelCall:
+    def from_receiver(cls, kwargs: dict[str, Any], parts: ModelParts) -> ModelCall:
         """What the receiver was called with."""
         ids = kwargs.get("input_ids")
         placeholders = None if ids is None else is_vision(ids, parts.vision_ids)
         return cls(placeholders, kwargs.get("attention_mask"), kwargs.get("position_ids") is None)
 
-    def completed(self, kwargs: dict[str, Any], parts: ModelParts) -> ModelCall:
+    def with_decoder(self, kwargs: dict[str, Any], parts: ModelParts) -> ModelCall:
         """For a text model, what its decoder was called with."""
-        return self if parts.receiver is not None else replace(self, mask=kwargs.get("attention_mask"))
+        return self if parts.vlm_module is not None else replace(self, mask=kwargs.get("attention_mask"))
 
     @property
-    def flat(self) -> Tensor | None:
+    def padding_mask(self) -> Tensor | None:
         """The mask if it is [batch, all tokens so far], 0 in padding; else None."""
         return self.mask if isinstance(self.mask, Tensor) and self.mask.ndim == 2 else None

@@ -8,16 +8,16 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from v2drop.engine.contract import Candidates, Selection, Dropper, Hooks, TokenSequence
+from v2drop.engine.contract import Candidates, Dropper, Hooks, Selection, TokenSequence
 from v2drop.engine.prompt_columns import PromptColumns
 from v2drop.engine.trace import DropRecord, Trace
-from v2drop.models.devices import moved
+from v2drop.models.devices import to_device
 from v2drop.models.parts import ModelParts
-from v2drop.scoring.selection import flagged, take
+from v2drop.scoring.selection import gather_columns, padded_columns
 from v2drop.sequence.cached_prompt import CachedPrompt
 from v2drop.sequence.layout import Layout
 from v2drop.sequence.shortened_prompt import ShortenedPrompt
-from v2drop.types import Angles, Flags, Indices, Valid, Scores, States, Survivors
+from v2drop.types import Angles, Flags, Indices, Scores, States, Survivors, Valid
 
 
 @dataclass
@@ -63,15 +63,15 @@ class Prefill:
         if not any(n_vision):
             return None
         # Position ids of three axes (M-RoPE: time, height, width) are no count and have no gaps to close.
-        cached = CachedPrompt(columns.not_padding, suffix, method.positions == "repack" and not parts.axes)
+        cached = CachedPrompt(columns.not_padding, suffix, method.positions == "repack" and not parts.mrope)
         return cls(method, parts, hooks, placeholders, columns, n_vision, n_fixed, list(n_vision), cached)
 
     def annotate(self, states: States) -> None:
         """Show the method the embeddings that enter layer 0."""
         columns = self.columns
         self.hooks.prefill_begins(columns.vision, columns.not_padding)
-        flags = self.method.annotate(states, *moved((columns.vision, columns.text_after), states.device))
-        self.annotation = moved(flags, columns.vision.device)
+        flags = self.method.annotate(states, *to_device((columns.vision, columns.text_after), states.device))
+        self.annotation = to_device(flags, columns.vision.device)
 
     def drop(
         self,
@@ -100,19 +100,19 @@ class Prefill:
         Raises:
             ValueError: the schedule's counts grow for this prompt, or the method's scores have a wrong shape.
         """
-        columns, real = flagged(self.columns.flags_in(layout, "vision"), max(self.n_left))
+        columns, valid = padded_columns(self.columns.flags_in(layout, "vision"), max(self.n_left))
         sequence = self._sequence(layout, states, columns, angles, mask)
-        candidates = self._candidates(layer, layout, real, previous, sequence)
+        candidates = self._candidates(layer, layout, valid, previous, sequence)
         score, choice = self._choose(candidates, states.device)
-        trace.add(layer, DropRecord(sequence.position, real, score, replace(choice, states=None)))
+        trace.note_drop(layer, DropRecord(sequence.position, valid, score, replace(choice, states=None)))
         if choice.n_kept == self.n_left:
             return None
         self.n_left = choice.n_kept
         fixed = self.columns.flags_in(layout, "fixed")
         kept = torch.zeros_like(fixed).scatter(1, columns, choice.keep)
         lengths = [text + vision for text, vision in zip(self.n_fixed, choice.n_kept, strict=True)]
-        new, old = layout.narrowed(fixed | kept, lengths)
-        states = self._with_new_states(take(states, old), new, choice)
+        new, old = layout.selected(fixed | kept, lengths)
+        states = self._with_new_states(gather_columns(states, old), new, choice)
         if choice.order is not None:
             self.columns = self.columns.reordered(choice, candidates, layout.index.gather(1, columns))
         return new, old, states
@@ -128,7 +128,7 @@ class Prefill:
             visible=visible,
             text_after=self.columns.flags_in(layout, "text_after"),
             last=torch.where(visible, order, -1).amax(1, keepdim=True),
-            annotation=None if self.annotation is None else self.annotation.gather(1, layout.index) & layout.real,
+            annotation=None if self.annotation is None else self.annotation.gather(1, layout.index) & layout.valid,
             angles=angles,
             mask=mask,
             position=self.columns.origin.gather(1, layout.index.gather(1, columns)),
@@ -138,15 +138,15 @@ class Prefill:
         )
 
     def _candidates(
-        self, layer: int, layout: Layout, real: Valid, previous: States | None, sequence: TokenSequence
+        self, layer: int, layout: Layout, valid: Valid, previous: States | None, sequence: TokenSequence
     ) -> Candidates:
         scheduled = [self.method.schedule.after(n).get(layer, n) for n in self.n_prompt_tokens]
         return Candidates(
             layer=layer,
-            hidden=take(sequence.states, sequence.columns),
-            previous=None if previous is None else take(previous, sequence.columns),
+            hidden=gather_columns(sequence.states, sequence.columns),
+            previous=None if previous is None else gather_columns(previous, sequence.columns),
             vision_index=self.columns.vision_index.gather(1, layout.index.gather(1, sequence.columns)),
-            valid=real,
+            valid=valid,
             n_prompt_tokens=self.n_prompt_tokens,
             n_candidates=list(self.n_left),
             n_keep=[min(n, most) for n, most in zip(scheduled, self.n_left, strict=True)],  # a method may leave fewer
@@ -155,29 +155,29 @@ class Prefill:
 
     def _choose(self, candidates: Candidates, device: torch.device) -> tuple[Scores, Selection]:
         """Scores and choice, on the device of the bookkeeping; the method works on that of the layer's states."""
-        real = candidates.valid
-        if real.numel() == 0:
-            return real.float(), Selection(real, list(self.n_left))
-        shown = moved(candidates, device)
+        valid = candidates.valid
+        if valid.numel() == 0:
+            return valid.float(), Selection(valid, list(self.n_left))
+        shown = to_device(candidates, device)
         with torch.no_grad():
             score = self._checked(self.method.score(shown).detach(), shown.valid)
-        choice, score = moved((self.method.choose(shown, score), score), real.device)
+        choice, score = to_device((self.method.choose(shown, score), score), valid.device)
         return score, choice
 
-    def _checked(self, score: Tensor, real: Valid) -> Scores:
-        if score.shape != real.shape:
+    def _checked(self, score: Tensor, valid: Valid) -> Scores:
+        if score.shape != valid.shape:
             raise ValueError(
-                f"{type(self.method).__name__}.score must give one score a candidate, {tuple(real.shape)}; "
+                f"{type(self.method).__name__}.score must give one score a candidate, {tuple(valid.shape)}; "
                 f"got {tuple(score.shape)}."
             )
-        return score.to(real.device)
+        return score.to(valid.device)
 
     def _with_new_states(self, states: States, layout: Layout, choice: Selection) -> States:
         """States of a layout, those of its vision tokens replaced where the method made new ones."""
         if choice.states is None:
             return states
         vision = self.columns.flags_in(layout, "vision")
-        new = take(choice.states, (vision.cumsum(1) - 1).clamp(min=0)).to(states)
+        new = gather_columns(choice.states, (vision.cumsum(1) - 1).clamp(min=0)).to(states)
         return torch.where(vision[..., None].to(states.device), new, states)
 
     def shorten_at_entry(self, layout: Layout, kwargs: dict, dtype: torch.dtype) -> dict:
@@ -197,7 +197,7 @@ class Prefill:
         columns = self.columns
         ids = torch.arange(columns.length, device=columns.vision.device).expand_as(columns.vision)
         options = self.cached.repacks, self.parts, dtype
-        entry, kwargs = ShortenedPrompt.made(layout, kwargs, ids, columns.not_padding, *options)
+        entry, kwargs = ShortenedPrompt.from_drop(layout, kwargs, ids, columns.not_padding, *options)
         self.columns = columns.selected(layout)
-        self.cached.note_entry(entry, layout, any(self.parts.windows))
+        self.cached.note_entry(entry, layout, any(self.parts.sliding_windows))
         return kwargs

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from v2drop.engine.contract import Candidates, Selection
-from v2drop.scoring.selection import flagged
+from v2drop.scoring.selection import padded_columns
 from v2drop.sequence.layout import Layout
 from v2drop.types import Columns, Flags, Indices
 
@@ -65,7 +65,7 @@ class PromptColumns:
 
     def flags_in(self, layout: Layout, name: str) -> Flags:
         """One of the flags for the columns of a layout, False in holes."""
-        return getattr(self, name).gather(1, layout.index) & layout.real
+        return getattr(self, name).gather(1, layout.index) & layout.valid
 
     def selected(self, layout: Layout) -> PromptColumns:
         """The columns of a layout alone."""
@@ -81,11 +81,13 @@ class PromptColumns:
             candidates: the candidates.
             columns: columns of the candidates.
         """
-        places, real = flagged(choice.keep, choice.order.shape[1])
+        places, valid = padded_columns(choice.keep, choice.order.shape[1])
         # One column more, which takes what padding writes and is cut off again.
-        to = torch.where(real, columns.gather(1, places), self.length)
+        to = torch.where(valid, columns.gather(1, places), self.length)
         origin = _written(self.origin, to, candidates.sequence.position, choice.order)
-        return replace(self, origin=origin, vision_index=_written(self.vision_index, to, candidates.vision_index, choice.order))
+        return replace(
+            self, origin=origin, vision_index=_written(self.vision_index, to, candidates.vision_index, choice.order)
+        )
 
 
 def _written(old: Columns, to: Int[Tensor, "batch left"], values: Indices, order: Int[Tensor, "batch left"]) -> Columns:

@@ -9,8 +9,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from v2drop.engine.contract import Selection
-from v2drop.scoring.selection import flagged
-from v2drop.types import Indices, Valid, Scores
+from v2drop.scoring.selection import padded_columns
+from v2drop.types import Indices, Scores, Valid
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class DropRecord:
     """
 
     position: Indices
-    real: Valid
+    valid: Valid
     score: Scores
     choice: Selection
 
@@ -89,13 +89,13 @@ class Trace:
             raise ValueError("the trace is empty: run the model inside the `with` first.")
         return [row for *row, n in zip(*self.vision_tokens, self.prompt_tokens, strict=True) if n]
 
-    def note(self, length: int, left: list[int], of: list[int]) -> None:
+    def note_layer(self, length: int, left: list[int], of: list[int]) -> None:
         """Note what a layer ran on: columns, and vision tokens per row, of how many."""
         self.prompt_tokens = of
         self.lengths.append(length)
         self.vision_tokens.append(left)
 
-    def add(self, layer: int, drop: DropRecord) -> None:
+    def note_drop(self, layer: int, drop: DropRecord) -> None:
         """Note what a drop did."""
         self._drops[layer] = drop
 
@@ -109,7 +109,7 @@ class Trace:
 
 def _kept(drop: DropRecord) -> Int[Tensor, "batch left"]:
     choice = drop.choice
-    order, there = flagged(choice.keep, max(choice.n_kept))
+    order, there = padded_columns(choice.keep, max(choice.n_kept))
     if choice.order is not None:
         order, there = choice.order.clamp(min=0), choice.order >= 0
     return torch.where(there, drop.position.gather(1, order), -1)

@@ -25,7 +25,7 @@ class VisionMask:
 
     def __init__(self, mask: Tensor | None, parts: ModelParts) -> None:
         """Check it."""
-        if mask is None and parts.receiver is None:
+        if mask is None and parts.vlm_module is None:
             raise ValueError(
                 "a text model has no vision tokens of its own; pass vision_mask=, a BoolTensor [batch, sequence] of "
                 "the prompt positions that may be dropped."
@@ -35,7 +35,7 @@ class VisionMask:
             raise ValueError(f"vision_mask must be a BoolTensor [batch, sequence]; got {got}.")
         self.mask, self._decoder, self._fitted = mask, parts.decoder, False
 
-    def of_call(self, kwargs: dict[str, Any], placeholders: Tensor | None) -> Bool[Tensor, "batch length"]:
+    def for_prompt(self, kwargs: dict[str, Any], placeholders: Tensor | None) -> Bool[Tensor, "batch length"]:
         """Flags of a prompt's columns.
 
         Args:

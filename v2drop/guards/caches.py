@@ -16,12 +16,12 @@ ALLOWED_CACHES = (
 )
 
 
-def check_cache(cache: Cache | None, read: bool = False) -> None:
+def check_cache(cache: Cache | None, reads_cache: bool = False) -> None:
     """Refuse a cache before anything runs.
 
     Args:
         cache: that the model is called with; None: there is none, or the model will make a DynamicCache.
-        read: whether the method reads or changes what the cache holds, which needs it as it was computed, and at hand.
+        reads_cache: whether the method reads or changes what the cache holds, which needs it as it was computed, and at hand.
 
     Raises:
         ValueError: its layers cannot differ in length, or the method cannot read them.
@@ -33,7 +33,7 @@ def check_cache(cache: Cache | None, read: bool = False) -> None:
         raise ValueError(
             f"{type(cache).__name__} cannot hold a different number of tokens per layer; allowed: {ALLOWED_CACHES}."
         )
-    if read and (cache.offloading or any(type(layer) is not DynamicLayer for layer in cache.layers)):
+    if reads_cache and (cache.offloading or any(type(layer) is not DynamicLayer for layer in cache.layers)):
         kind = "an offloaded cache" if cache.offloading else "a cache of quantized or sliding-window layers"
         raise ValueError(
             f"the method reads what caches hold, which {kind} does not have at hand; allowed: DynamicCache of full "

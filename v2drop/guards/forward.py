@@ -13,7 +13,9 @@ from v2drop.models.parts import ModelParts
 PER_LAYER = ("output_hidden_states", "output_attentions", "output_router_logits")
 
 
-def check_forward(parts: ModelParts, module: nn.Module, args: tuple, kwargs: dict[str, Any], read: bool) -> dict[str, Any]:
+def check_forward(
+    parts: ModelParts, module: nn.Module, args: tuple, kwargs: dict[str, Any], reads_cache: bool
+) -> dict[str, Any]:
     """Refuse what has no meaning, or no right value, when layers run at different lengths.
 
     Args:
@@ -21,7 +23,7 @@ def check_forward(parts: ModelParts, module: nn.Module, args: tuple, kwargs: dic
         module: that is called: the decoder, or what calls it.
         args: of this call.
         kwargs: of this call.
-        read: whether the method reads what caches hold.
+        reads_cache: whether the method reads what caches hold.
 
     Returns:
         All arguments by name.
@@ -36,13 +38,13 @@ def check_forward(parts: ModelParts, module: nn.Module, args: tuple, kwargs: dic
         check_no_output_per_layer(name, getattr(decoder.config, name, False) if asked is None else asked)
     _operator(decoder.config._attn_implementation, parts)
     _run_once(parts.layers[0])
-    check_cache(kwargs.get("past_key_values"), read)
+    check_cache(kwargs.get("past_key_values"), reads_cache)
     return kwargs
 
 
 def _operator(name: str, parts: ModelParts) -> None:
-    if "flex" in name or "paged" in name or ("flash" in name and "flash" not in parts.operators):
-        allowed = ", ".join(parts.operators).replace("flash", "flash_attention_2, 3, 4")
+    if "flex" in name or "paged" in name or ("flash" in name and "flash" not in parts.attention_operators):
+        allowed = ", ".join(parts.attention_operators).replace("flash", "flash_attention_2, 3, 4")
         raise ValueError(
             f"attention {name!r} is not supported for this model while tokens are dropped; allowed: {allowed}. "
             "(Flash operators count a sliding window over the tokens that are left, and know no tokens that see later "

@@ -21,19 +21,19 @@ from v2drop.models.compilation import EagerOnly
 STATIC = {*ALL_STATIC_CACHE_IMPLEMENTATIONS} - {"hybrid"}
 
 
-def install_guards(model: nn.Module, read: bool) -> Iterator[Any]:
+def install_guards(model: nn.Module, reads_cache: bool) -> Iterator[Any]:
     """Handles of what is put beside the hooks, on the model and on compiled code; each is there before the next."""
-    yield GenerateGuard(model, read)
+    yield GenerateGuard(model, reads_cache)
     yield EagerOnly()
 
 
 class GenerateGuard:
     """A handle: until it is removed, the model's `generate` is checked first; its continuous batching is refused."""
 
-    def __init__(self, model: nn.Module, read: bool) -> None:
-        """See `caches.check` for `read`."""
+    def __init__(self, model: nn.Module, reads_cache: bool) -> None:
+        """See `caches.check` for `reads_cache`."""
         self._model, self._names = model, []
-        for name, guarded in (("generate", _checked(model, read)), ("init_continuous_batching", _refused)):
+        for name, guarded in (("generate", _checked(model, reads_cache)), ("init_continuous_batching", _refused)):
             if hasattr(model, name) and name not in vars(model):
                 setattr(model, name, _CheckedMethod(getattr(model, name), guarded))
                 self._names.append(name)
@@ -60,8 +60,8 @@ class _CheckedMethod:
         return _CheckedMethod(self._method, _copied)
 
 
-def _checked(model: nn.Module, read: bool) -> Callable:
-    return lambda args, kwargs: check_generate(model, args, kwargs, read)
+def _checked(model: nn.Module, reads_cache: bool) -> Callable:
+    return lambda args, kwargs: check_generate(model, args, kwargs, reads_cache)
 
 
 def _copied(args: tuple, kwargs: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ def _refused(args: tuple, kwargs: dict[str, Any]) -> None:
     )
 
 
-def check_generate(model: nn.Module, args: tuple, kwargs: dict[str, Any], read: bool) -> None:
+def check_generate(model: nn.Module, args: tuple, kwargs: dict[str, Any], reads_cache: bool) -> None:
     """Refuse arguments of `generate`.
 
     Raises:
@@ -90,14 +90,14 @@ def check_generate(model: nn.Module, args: tuple, kwargs: dict[str, Any], read: 
 
     for name in PER_LAYER:
         check_no_output_per_layer(name, asked(name))
-    check_cache(kwargs.get("past_key_values"), read)
+    check_cache(kwargs.get("past_key_values"), reads_cache)
     kind = asked("cache_implementation")
     if kind in STATIC:
         raise ValueError(
             f"cache_implementation={kind!r} cannot hold a different number of tokens per layer; allowed: "
             f"{ALLOWED_CACHES}."
         )
-    if read and kind in ("quantized", "offloaded"):
+    if reads_cache and kind in ("quantized", "offloaded"):
         raise ValueError(
             f"the method reads what caches hold, so cache_implementation={kind!r} is not supported with "
             "it; leave it out."

@@ -22,7 +22,7 @@ class AttentionHooks(Hooks):
     def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
         """On the self-attention of the layers before drops."""
         handles = []
-        for drop in layers:
+        for drop in drop_layers:
             module = parts.layers[drop - 1].self_attn
             handles.append(module.register_forward_pre_hook(self._start, with_kwargs=True))
             for name in ("q_proj", "k_proj"):
@@ -42,4 +42,6 @@ class AttentionHooks(Hooks):
     @property
     def projected(self) -> QueriesAndKeys:
         """Queries and keys of the layer that ran last."""
-        return QueriesAndKeys.of(*(self._seen[name] for name in ("module", "q_proj", "k_proj", "angles", "mask")))
+        return QueriesAndKeys.from_projections(
+            *(self._seen[name] for name in ("module", "q_proj", "k_proj", "angles", "mask"))
+        )

@@ -26,7 +26,7 @@ class ClipTowerHooks(Hooks):
 
     def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
         """On one layer of the tower."""
-        layer = parts.tower.encoder.layers[parts.feature_layer]
+        layer = parts.vision_tower.encoder.layers[parts.vision_feature_layer]
         self._heads, self._scaling = layer.self_attn.num_heads, layer.self_attn.scale
         noted = {"queries": layer.self_attn.q_proj, "keys": layer.self_attn.k_proj, "output": layer}
         noted["projected"] = parts.projector
@@ -35,11 +35,11 @@ class ClipTowerHooks(Hooks):
     def _note(self, name: str, _: nn.Module, __: tuple, output: Tensor) -> None:
         self._seen[name] = output if name in ("output", "projected") else output.detach()
 
-    def of(self, values: Shaped[Tensor, "images patches *rest"], candidates: Candidates) -> Tensor:
+    def for_candidates(self, values: Shaped[Tensor, "images patches *rest"], candidates: Candidates) -> Tensor:
         """What is said of every patch, for the candidates, [batch, vision, ...]; anything in padding."""
-        known = values.shape[0] * values.shape[1]
-        numbers = patches(candidates, known).masked_fill(~candidates.valid, 0)
-        numbers = numbers.clamp(max=known - 1).to(values.device)
+        n_seen = values.shape[0] * values.shape[1]
+        numbers = patch_numbers(candidates, n_seen).masked_fill(~candidates.valid, 0)
+        numbers = numbers.clamp(max=n_seen - 1).to(values.device)
         return values.flatten(0, 1)[numbers].to(candidates.valid.device)
 
     def check(self, candidates: Candidates) -> None:
@@ -50,7 +50,7 @@ class ClipTowerHooks(Hooks):
         """
         projected, real = self._seen.get("projected"), candidates.valid
         if projected is None or not torch.equal(
-            self.of(projected, candidates)[real], candidates.hidden[real].to(projected.dtype)
+            self.for_candidates(projected, candidates)[real], candidates.hidden[real].to(projected.dtype)
         ):
             raise ValueError(
                 "the pictures' features must come from this model's tower inside this `with`; got others (of another "
@@ -84,12 +84,12 @@ class ClipTowerHooks(Hooks):
         return torch.einsum("bhd,bkhd->bhk", queries[:, 0], keys) * self._scaling
 
 
-def patches(candidates: Candidates, known: int | None = None) -> Indices:
+def patch_numbers(candidates: Candidates, n_seen: int | None = None) -> Indices:
     """Which patch of all pictures of the batch, laid end to end, each candidate is; anything in padding.
 
     Args:
         candidates: of a prompt.
-        known: patches that the tower saw. Beams repeat rows, and `generate` may have run the tower before that: then
+        n_seen: patches that the tower saw. Beams repeat rows, and `generate` may have run the tower before that: then
             the copies of a row share its patches.
 
     Raises:
@@ -99,7 +99,7 @@ def patches(candidates: Candidates, known: int | None = None) -> Indices:
     if placeholders is None:
         raise ValueError("with inputs_embeds nobody knows which picture a token is of; pass input_ids.")
     counts = placeholders.sum(1)
-    times = max(1, int(counts.sum()) // known) if known else 1
+    times = max(1, int(counts.sum()) // n_seen) if n_seen else 1
     before = (counts[::times].cumsum(0) - counts[::times]).repeat_interleave(times)[: len(counts)]
     numbers = placeholders.cumsum(1) - 1 + before[:, None]
     return numbers.gather(1, candidates.sequence.position)

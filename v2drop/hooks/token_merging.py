@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from v2drop.hooks.merged_tower import MergedTowerHooks
-from v2drop.models.devices import moved
+from v2drop.models.devices import to_device
 from v2drop.models.parts import ModelParts
-from v2drop.scoring.bipartite_merging import averaged, matched, spread
+from v2drop.scoring.bipartite_merging import match_tokens, merge_tokens, merges_per_block
 
 
 class TokenMergingHooks(MergedTowerHooks):
@@ -29,8 +29,8 @@ class TokenMergingHooks(MergedTowerHooks):
 
     def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
         """On the blocks up to the one that gives the features."""
-        blocks = parts.tower.encoder.layers[: parts.feature_layer + 1]
-        handles = [parts.tower.register_forward_pre_hook(partial(self._start, parts), with_kwargs=True)]
+        blocks = parts.vision_tower.encoder.layers[: parts.vision_feature_layer + 1]
+        handles = [parts.vision_tower.register_forward_pre_hook(partial(self._start, parts), with_kwargs=True)]
         for number, block in enumerate(blocks):
             attention = block.self_attn
             handles += [
@@ -45,8 +45,10 @@ class TokenMergingHooks(MergedTowerHooks):
 
     def _start(self, parts: ModelParts, tower: nn.Module, args: tuple, kwargs: dict) -> None:
         config, left = tower.config, self._tokens_per_image(parts)
-        self._numbers = spread((config.image_size // config.patch_size) ** 2, left, parts.feature_layer + 1)
-        self._sizes = self._short = self._held = self.token = self.home = None
+        self._numbers = merges_per_block(
+            (config.image_size // config.patch_size) ** 2, left, parts.vision_feature_layer + 1
+        )
+        self._sizes = self._short = self._held = self.token_of_patch = self.patch_of_token = None
 
     def _weigh(self, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         if self._sizes is None:
@@ -62,16 +64,18 @@ class TokenMergingHooks(MergedTowerHooks):
         if not n_merged:
             return None
         if self._sizes is not None:  # of the block before, which may be on another device
-            self._sizes, self.token, self.home = moved((self._sizes, self.token, self.home), states.device)
+            self._sizes, self.token_of_patch, self.patch_of_token = to_device(
+                (self._sizes, self.token_of_patch, self.patch_of_token), states.device
+            )
         else:
             self._sizes = states.new_ones(states.shape[:2], dtype=torch.float32)
             patches = torch.arange(states.shape[1] - 1, device=states.device).expand(len(states), -1)
-            self.token, self.home = patches, patches
-        stay, goes = matched(self._keys, n_merged)
-        self._short, self._sizes = averaged(states, self._sizes, goes, stay.shape[1])
+            self.token_of_patch, self.patch_of_token = patches, patches
+        stay, goes = match_tokens(self._keys, n_merged)
+        self._short, self._sizes = merge_tokens(states, self._sizes, goes, stay.shape[1])
         # The class token is the first of all, here and there, and no patch.
-        self.token = goes[:, 1:].gather(1, self.token) - 1
-        self.home = self.home.gather(1, stay[:, 1:] - 1)
+        self.token_of_patch = goes[:, 1:].gather(1, self.token_of_patch) - 1
+        self.patch_of_token = self.patch_of_token.gather(1, stay[:, 1:] - 1)
         return (self._short,)
 
     def _hold_back(self, _: nn.Module, __: tuple, output: Tensor) -> Tensor | None:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from v2drop.engine.contract import Hooks
-from v2drop.models.devices import moved
+from v2drop.models.devices import to_device
 from v2drop.models.parts import ModelParts
 from v2drop.types import Columns, Flags
 
@@ -24,7 +24,7 @@ class TransitionHooks(Hooks):
 
     def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
         """On both modules of every layer from the one before the first drop to the one before the last."""
-        window = parts.layers[layers[0] - 1 : layers[-1]] if layers else []
+        window = parts.layers[drop_layers[0] - 1 : drop_layers[-1]] if drop_layers else []
         modules = [module for layer in window for module in (layer.self_attn, layer.mlp)]
         self._first = modules[0] if modules else None
         return [module.register_forward_hook(self._note, with_kwargs=True) for module in modules]
@@ -34,7 +34,7 @@ class TransitionHooks(Hooks):
             self.pass_ends()  # what gradient checkpointing ran again after the last pass
         before = args[0] if args else kwargs["hidden_states"]
         after = output[0] if isinstance(output, tuple) else output
-        self._new.append(transition(before.detach(), after.detach()))
+        self._new.append(norm_ratio_and_angle(before.detach(), after.detach()))
 
     def total(self, visible: Flags) -> Total:
         """The sum over modules so far, of the columns that are there; the new ones ran on just these.
@@ -42,15 +42,15 @@ class TransitionHooks(Hooks):
         Args:
             visible: columns that take part in a module's softmax.
         """
-        self._total = moved(self._total, visible.device)  # layers may be on several
-        for growth, turn in moved(tuple(self._new), visible.device):
+        self._total = to_device(self._total, visible.device)  # layers may be on several
+        for growth, turn in to_device(tuple(self._new), visible.device):
             self._total = self._total + growth * turn.masked_fill(~visible, -torch.inf).softmax(1)
         self._new.clear()
         return self._total
 
     def columns_dropped(self, kept: Columns) -> None:
         """Only these columns go on."""
-        self._total = self._total.gather(1, columns.to(self._total.device))
+        self._total = self._total.gather(1, kept.to(self._total.device))
 
     def pass_ends(self) -> None:
         """Let go of all tensors."""
@@ -58,7 +58,7 @@ class TransitionHooks(Hooks):
         self._total = 0.0
 
 
-def transition(
+def norm_ratio_and_angle(
     before: Float[Tensor, "batch column dim"], after: Float[Tensor, "batch column dim"]
 ) -> tuple[Total, Total]:
     """Ratio of norms, after by before, and one minus the cosine between them.

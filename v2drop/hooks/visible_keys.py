@@ -14,11 +14,11 @@ from v2drop.budgets.counting import share_of
 from v2drop.engine.contract import Hooks
 from v2drop.models.calling import wants_flat_mask
 from v2drop.models.parts import ModelParts
-from v2drop.scoring.attention import heads, turn
-from v2drop.scoring.selection import top
+from v2drop.scoring.attention import apply_rotary, split_heads
+from v2drop.scoring.selection import top_mask
 from v2drop.types import Flags
 
-ALIKE = 0.9  # cosine from which on attention counts as unchanged, in the released code
+UNCHANGED_FROM_COSINE = 0.9  # cosine from which on attention counts as unchanged, in the released code
 
 
 class VisibleKeysHooks(Hooks):
@@ -44,7 +44,7 @@ class VisibleKeysHooks(Hooks):
 
     def prefill_begins(self, vision: Flags, not_padding: Flags) -> None:
         """These columns enter layer 0."""
-        self._entering = vision, present
+        self._entering = vision, not_padding
 
     def pass_ends(self) -> None:
         """Let go of what belongs to one forward pass."""
@@ -91,11 +91,11 @@ class VisibleKeysHooks(Hooks):
         before = self._before.get(cache)
         self._before[cache] = looked
         left = [share_of(self._share, n) for n in self._counts[cache]]
-        hidden = vision & ~top(looked, vision, left)
+        hidden = vision & ~top_mask(looked, vision, left)
         if before is None:
             return hidden
         same = min(before.shape[1], looked.shape[1])  # a cache may have been cropped
-        alike = torch.cosine_similarity(looked[:, :same], before[:, :same], dim=1) >= ALIKE
+        alike = torch.cosine_similarity(looked[:, :same], before[:, :same], dim=1) >= UNCHANGED_FROM_COSINE
         return hidden & ~alike[:, None]
 
     def _hide(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict] | None:
@@ -114,7 +114,7 @@ def _weights(
 ) -> Float[Tensor, "batch key"]:
     """Weights, float32, mean over heads, with which one token attends to cached keys [batch, heads, key, angle]."""
     cos, sin = (x[:, :, None] for x in angles)
-    query = turn(heads(module, "q_norm", query), cos, sin)[:, 0]
+    query = apply_rotary(split_heads(module, "q_norm", query), cos, sin)[:, 0]
     keys = keys.repeat_interleave(query.shape[1] // keys.shape[1], 1)
     logits = torch.einsum("bhd,bhkd->bhk", query.float(), keys.float()) * module.scaling
     return logits.masked_fill(~seen[:, None], -torch.inf).softmax(-1).mean(1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from v2drop.hooks.attention import AttentionHooks
 from v2drop.hooks.merged_tower import MergedTowerHooks
 from v2drop.models.parts import ModelParts
-from v2drop.scoring.patch_windows import ALIKE, likeness, n_key, windows
+from v2drop.scoring.patch_windows import MERGED_FROM_COSINE, mean_pairwise_cosine, n_key_tokens, patch_windows
 
 
 class WindowMergingHooks(MergedTowerHooks):
@@ -33,8 +33,8 @@ class WindowMergingHooks(MergedTowerHooks):
 
     def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
         """On all blocks of the tower, and the language model's."""
-        first, *others = parts.tower.encoder.layers
-        last = parts.tower.encoder.layers[-1].self_attn
+        first, *others = parts.vision_tower.encoder.layers
+        last = parts.vision_tower.encoder.layers[-1].self_attn
         self._heads, self._scaling = last.num_heads, last.scale
         # First of all hooks, for transformers records a block's output in one of its own.
         handles = [first.register_forward_hook(self._merge, prepend=True)]
@@ -46,16 +46,16 @@ class WindowMergingHooks(MergedTowerHooks):
     def _merge(self, _: nn.Module, __: tuple, output: Tensor) -> Tensor | None:
         patches = output[:, 1:]
         own = torch.arange(patches.shape[1], device=output.device).expand(patches.shape[:2])
-        window = windows(round(patches.shape[1] ** 0.5)).to(output.device)
+        window = patch_windows(round(patches.shape[1] ** 0.5)).to(output.device)
         members = patches[:, window]
-        merged = likeness(members) >= ALIKE
-        self.token, self.home, self._hidden = own, None, None
+        merged = mean_pairwise_cosine(members) >= MERGED_FROM_COSINE
+        self.token_of_patch, self.patch_of_token, self._hidden = own, None, None
         if not merged.any():
             return None
         firsts = window[:, 0]
         leader = torch.where(merged[..., None], firsts[:, None], window).flatten(1)
-        self.token = own.scatter(1, window.flatten().expand_as(leader), leader)
-        self.home, self._hidden = own, self.token != own
+        self.token_of_patch = own.scatter(1, window.flatten().expand_as(leader), leader)
+        self.patch_of_token, self._hidden = own, self.token_of_patch != own
         tokens = torch.where(merged[..., None], members.float().mean(2).to(output.dtype), patches[:, firsts])
         return output.index_copy(1, 1 + firsts, tokens)
 
@@ -72,13 +72,13 @@ class WindowMergingHooks(MergedTowerHooks):
     def key(self) -> Bool[Tensor, "images patches"]:
         """The best 8 % of a picture's tokens, rounded up, by the class token's attention, mean over heads."""
         logits, hidden = self.logits, self._hidden
-        hidden = torch.zeros_like(self.token, dtype=torch.bool) if hidden is None else hidden
+        hidden = torch.zeros_like(self.token_of_patch, dtype=torch.bool) if hidden is None else hidden
         hidden = hidden.to(logits.device)  # blocks may be on several
         logits[:, :, 1:].masked_fill_(hidden[:, None], -torch.inf)
         score = logits.softmax(-1).mean(1)[:, 1:].masked_fill(hidden, -torch.inf)
         order = score.argsort(dim=1, descending=True, stable=True)
         place = torch.arange(score.shape[1], device=score.device).expand_as(order)
-        best = place < n_key((~hidden).sum(1, keepdim=True))
+        best = place < n_key_tokens((~hidden).sum(1, keepdim=True))
         return torch.zeros_like(hidden).scatter(1, order, best)
 
     def pass_ends(self) -> None:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from v2drop.budgets.released_depths import scaled
 from v2drop.budgets.schedule import Schedule
-from v2drop.engine.contract import Candidates, Selection, Hooks
+from v2drop.engine.contract import Candidates, Hooks, Selection
 from v2drop.engine.dropping import Dropping
 from v2drop.hooks.attention import AttentionHooks
 from v2drop.models.parts import ModelParts, locate
-from v2drop.scoring.selection import top
+from v2drop.scoring.selection import top_mask
 from v2drop.types import Flags, Scores, States
 
 
@@ -139,7 +139,7 @@ class Method(ABC):
 
     def choose(self, candidates: Candidates, score: Scores) -> Selection:
         """Who goes on: by default the highest scores. A method that makes new tokens says so here."""
-        return Selection(top(score, candidates.valid, candidates.n_keep), candidates.n_keep)
+        return Selection(top_mask(score, candidates.valid, candidates.n_keep), candidates.n_keep)
 
     def annotate(self, states: States, vision: Flags, text_after: Flags) -> Flags | None:
         """Note something of each column when the embeddings are there, for `whole.annotation` at every drop.
@@ -147,7 +147,7 @@ class Method(ABC):
         Args:
             states: what enters layer 0.
             vision: columns that may be dropped.
-            closing: text behind a row's last vision token.
+            text_after: text behind a row's last vision token.
         """
         return None
 
@@ -161,7 +161,7 @@ class Method(ABC):
         Raises:
             ValueError: it lacks what the method needs.
         """
-        if self.needs_tower and parts.tower is None:
+        if self.needs_tower and parts.vision_tower is None:
             raise ValueError(
                 f"{type(self).__name__} reads the vision tower; allowed: the family 'llava' with a CLIP tower, one "
                 "vision_feature_layer and vision_feature_select_strategy='default'."

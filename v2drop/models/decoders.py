@@ -19,10 +19,10 @@ TEXT_MODELS = (  # decoders known to call their layers as `v2drop.models.familie
     "gemma2",
     "gemma3_text",
 )
-KINDS = ("full_attention", "sliding_attention")
+LAYER_KINDS = ("full_attention", "sliding_attention")
 
 
-def windows(decoder: nn.Module) -> tuple[int | None, ...]:
+def window_per_layer(decoder: nn.Module) -> tuple[int | None, ...]:
     """How many columns back each layer sees, itself included; None: all.
 
     Raises:
@@ -34,17 +34,17 @@ def windows(decoder: nn.Module) -> tuple[int | None, ...]:
             f"a decoder of type {config.model_type!r} is not supported; allowed: {', '.join(TEXT_MODELS)}."
         )
     window, n_layers = getattr(config, "sliding_window", None), len(decoder.layers)
-    kinds = getattr(config, "layer_types", None) or [KINDS[window is not None]] * n_layers
-    if unknown := sorted(set(kinds) - set(KINDS)):
-        raise ValueError(f"layers must be of {' or '.join(KINDS)}; got {', '.join(unknown)}.")
+    kinds = getattr(config, "layer_types", None) or [LAYER_KINDS[window is not None]] * n_layers
+    if unknown := sorted(set(kinds) - set(LAYER_KINDS)):
+        raise ValueError(f"layers must be of {' or '.join(LAYER_KINDS)}; got {', '.join(unknown)}.")
     return tuple(window if kind == "sliding_attention" else None for kind in kinds)
 
 
-def has_axes(decoder: nn.Module) -> bool:
+def uses_mrope(decoder: nn.Module) -> bool:
     """Whether position ids are places in time, height and width (M-RoPE) and no count."""
     return "mrope_section" in (getattr(decoder.config, "rope_parameters", None) or {})
 
 
-def has_deepstack(decoder: nn.Module) -> bool:
+def uses_deepstack(decoder: nn.Module) -> bool:
     """Whether the decoder adds features of pictures after some of its layers."""
     return "deepstack_visual_embeds" in signature(decoder.forward).parameters

@@ -23,7 +23,7 @@ class Deepstack:
         self._number = vision.flatten().cumsum(0).view_as(vision) - 1
 
     @classmethod
-    def taken(cls, kwargs: dict[str, Any]) -> tuple[Deepstack | None, dict[str, Any]]:
+    def taken_from(cls, kwargs: dict[str, Any]) -> tuple[Deepstack | None, dict[str, Any]]:
         """What a decoder is to add, and its arguments without it."""
         features = kwargs.get("deepstack_visual_embeds")
         if not features:
@@ -31,7 +31,7 @@ class Deepstack:
         found = cls(kwargs["visual_pos_masks"], list(features))
         return found, kwargs | {"visual_pos_masks": None, "deepstack_visual_embeds": None}
 
-    def added(self, layer: int, states: States, position: Columns) -> States:
+    def add_to(self, layer: int, states: States, position: Columns) -> States:
         """What a layer wrote, with its features.
 
         Args:

@@ -13,12 +13,12 @@ class TensorRecord:
     """Base class of dataclasses whose tensors move to another device together."""
 
 
-def moved(value: Any, device: torch.device) -> Any:
+def to_device(value: Any, device: torch.device) -> Any:
     """A tensor on a device; also the tensors of a tuple or of a `TensorRecord`. Any other value as it is."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, tuple):
-        return tuple(moved(each, device) for each in value)
+        return tuple(to_device(each, device) for each in value)
     if isinstance(value, TensorRecord):
-        return replace(value, **{each.name: moved(getattr(value, each.name), device) for each in fields(value)})
+        return replace(value, **{each.name: to_device(getattr(value, each.name), device) for each in fields(value)})
     return value

@@ -28,78 +28,97 @@ class Family:
     """
 
     decoder: str
-    receiver: str = ""
+    vlm_module: str = ""
     placeholders: tuple[str, ...] = ("image_token_id",)
-    tower: str = ""
+    vision_tower: str = ""
     projector: str = ""
-    takes: tuple[str, ...] = ("image", "images")
-    operators: tuple[str, ...] = ("eager", "sdpa", "flash")
+    inputs: tuple[str, ...] = ("image", "images")
+    attention_operators: tuple[str, ...] = ("eager", "sdpa", "flash")
     example: str = ""
-    note: str = ""
+    remarks: str = ""
 
 
-LLAVA = "model.language_model"
-WINDOWS = "if its layers have sliding windows: eager, sdpa"
-MASKED = ("eager", "sdpa")  # flash operators know no windows over positions, and no tokens that see later ones
-VIDEO = {"placeholders": ("image_token_id", "video_token_id"), "takes": ("image", "images", "video")}
+LANGUAGE_MODEL = "model.language_model"
+WINDOWED_REMARK = "if its layers have sliding windows: eager, sdpa"
+WITHOUT_FLASH = ("eager", "sdpa")  # flash operators know no windows over positions, and no tokens that see later ones
+VIDEO = {"placeholders": ("image_token_id", "video_token_id"), "inputs": ("image", "images", "video")}
 
 FAMILIES: dict[str, Family] = {
     "llava": Family(
-        LLAVA,
-        receiver="model",
-        tower="model.vision_tower",
+        LANGUAGE_MODEL,
+        vlm_module="model",
+        vision_tower="model.vision_tower",
         projector="model.multi_modal_projector",
         example="llava-hf/llava-1.5-7b-hf",
     ),
     "llava_next": Family(
-        LLAVA, "model", example="llava-hf/llava-v1.6-mistral-7b-hf", note="tiles; newline tokens may be dropped too"
+        LANGUAGE_MODEL,
+        "model",
+        example="llava-hf/llava-v1.6-mistral-7b-hf",
+        remarks="tiles; newline tokens may be dropped too",
     ),
-    "llava_next_video": Family(LLAVA, "model", **VIDEO, example="llava-hf/LLaVA-NeXT-Video-7B-hf"),
+    "llava_next_video": Family(LANGUAGE_MODEL, "model", **VIDEO, example="llava-hf/LLaVA-NeXT-Video-7B-hf"),
     "llava_onevision": Family(
-        LLAVA, "model", **VIDEO, example="llava-hf/llava-onevision-qwen2-7b-ov-hf", note="tiles and newline tokens"
+        LANGUAGE_MODEL,
+        "model",
+        **VIDEO,
+        example="llava-hf/llava-onevision-qwen2-7b-ov-hf",
+        remarks="tiles and newline tokens",
     ),
-    "video_llava": Family(LLAVA, "model", **VIDEO, example="LanguageBind/Video-LLaVA-7B-hf"),
+    "video_llava": Family(LANGUAGE_MODEL, "model", **VIDEO, example="LanguageBind/Video-LLaVA-7B-hf"),
     "qwen2_vl": Family(
-        LLAVA, "model", **VIDEO, example="Qwen/Qwen2-VL-7B-Instruct", note="M-RoPE: ids of three axes are kept"
+        LANGUAGE_MODEL,
+        "model",
+        **VIDEO,
+        example="Qwen/Qwen2-VL-7B-Instruct",
+        remarks="M-RoPE: ids of three axes are kept",
     ),
-    "qwen2_5_vl": Family(LLAVA, "model", **VIDEO, example="Qwen/Qwen2.5-VL-7B-Instruct", note="M-RoPE"),
+    "qwen2_5_vl": Family(LANGUAGE_MODEL, "model", **VIDEO, example="Qwen/Qwen2.5-VL-7B-Instruct", remarks="M-RoPE"),
     "qwen3_vl": Family(
-        LLAVA, "model", **VIDEO, example="Qwen/Qwen3-VL-8B-Instruct", note="M-RoPE; deepstack features go to survivors"
+        LANGUAGE_MODEL,
+        "model",
+        **VIDEO,
+        example="Qwen/Qwen3-VL-8B-Instruct",
+        remarks="M-RoPE; deepstack features go to survivors",
     ),
     "qwen3_vl_moe": Family(
-        LLAVA, "model", **VIDEO, example="Qwen/Qwen3-VL-30B-A3B-Instruct", note="M-RoPE; deepstack; mixture of experts"
+        LANGUAGE_MODEL,
+        "model",
+        **VIDEO,
+        example="Qwen/Qwen3-VL-30B-A3B-Instruct",
+        remarks="M-RoPE; deepstack; mixture of experts",
     ),
     "internvl": Family(
-        LLAVA,
+        LANGUAGE_MODEL,
         "model",
-        takes=("image", "images", "video"),
+        inputs=("image", "images", "video"),
         example="OpenGVLab/InternVL3-8B-hf",
-        note="tiles; frames of a video are pictures",
+        remarks="tiles; frames of a video are pictures",
     ),
     "smolvlm": Family(
         "model.text_model",
         "model",
-        takes=("image", "images", "video"),
+        inputs=("image", "images", "video"),
         example="HuggingFaceTB/SmolVLM2-2.2B-Instruct",
-        note="tiles, with text between them; frames of a video are pictures",
+        remarks="tiles, with text between them; frames of a video are pictures",
     ),
-    "idefics3": Family("model.text_model", "model", example="HuggingFaceM4/Idefics3-8B-Llama3", note="tiles"),
+    "idefics3": Family("model.text_model", "model", example="HuggingFaceM4/Idefics3-8B-Llama3", remarks="tiles"),
     "gemma3": Family(
-        LLAVA,
+        LANGUAGE_MODEL,
         "model",
-        operators=MASKED,
+        attention_operators=WITHOUT_FLASH,
         example="google/gemma-3-4b-it",
-        note="sliding windows; tokens of a picture see each other",
+        remarks="sliding windows; tokens of a picture see each other",
     ),
     "paligemma": Family(
-        LLAVA,
+        LANGUAGE_MODEL,
         "model",
-        operators=MASKED,
+        attention_operators=WITHOUT_FLASH,
         example="google/paligemma2-3b-mix-224",
-        note="a prompt sees all of itself; PaliGemma 2 has no sdpa",
+        remarks="a prompt sees all of itself; PaliGemma 2 has no sdpa",
     ),
-    "llama": Family("model", takes=()),
-    "qwen2": Family("model", takes=(), note=WINDOWS),
-    "qwen3": Family("model", takes=(), note=WINDOWS),
-    "mistral": Family("model", takes=(), note=WINDOWS),
+    "llama": Family("model", inputs=()),
+    "qwen2": Family("model", inputs=(), remarks=WINDOWED_REMARK),
+    "qwen3": Family("model", inputs=(), remarks=WINDOWED_REMARK),
+    "mistral": Family("model", inputs=(), remarks=WINDOWED_REMARK),
 }

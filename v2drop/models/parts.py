@@ -8,42 +8,44 @@ import torch
 from torch import Tensor, nn
 
 from v2drop.models.compilation import check_not_compiled
-from v2drop.models.decoders import has_axes, has_deepstack, windows
-from v2drop.models.families import FAMILIES, MASKED, Family
+from v2drop.models.decoders import uses_deepstack, uses_mrope, window_per_layer
+from v2drop.models.families import FAMILIES, WITHOUT_FLASH, Family
 
 CROSS_ATTENTION = ("mllama", "idefics")  # asked for often enough to be told why not
 
 
 @dataclass(frozen=True)
 class ModelParts:
-    """The modules of one model that dropping hooks into.
+    """The modules of one model that dropping hooks into, and what kind of decoder it has.
 
     Attributes:
-        decoder: calls the layers in turn.
+        decoder: module that calls the decoder layers in turn.
         layers: the decoder layers.
-        receiver: is given `input_ids`; None for text models.
-        vision_ids: of the placeholders of pictures and videos; empty for text models.
-        head: gives logits; None if the model has none.
-        tower, projector: of the pictures; None for text models.
-        feature_layer: which layer of the tower, from 0, gives the features.
-        windows: how many columns back each decoder layer sees, itself included; None: all.
-        axes: position ids are places in time, height and width (M-RoPE).
-        deepstack: the decoder adds features of pictures after some of its layers.
-        operators: of attention, that can do what its layers ask for (`Family`).
+        vlm_module: module that is given `input_ids` with placeholders (the model without its head); None for text
+            models.
+        vision_ids: token ids of the placeholders of images and videos; empty for text models.
+        lm_head: language-model head; None if the model has none.
+        vision_tower: CLIP vision tower; None if the model has another tower or none.
+        projector: module that turns the tower's features into the decoder's; None without a CLIP tower.
+        vision_feature_layer: layer of the tower, from 0, that gives the features.
+        sliding_windows: for each decoder layer, the number of columns it looks back, itself included; None: all.
+        mrope: whether position ids are places in time, height and width (M-RoPE).
+        deepstack: whether the decoder adds features of images after some of its layers.
+        attention_operators: attention operators that can do what the layers ask for (`Family.attention_operators`).
     """
 
     decoder: nn.Module
     layers: nn.ModuleList
-    receiver: nn.Module | None
+    vlm_module: nn.Module | None
     vision_ids: tuple[int, ...]
-    head: nn.Module | None
-    tower: nn.Module | None
+    lm_head: nn.Module | None
+    vision_tower: nn.Module | None
     projector: nn.Module | None
-    feature_layer: int
-    windows: tuple[int | None, ...]
-    axes: bool
+    vision_feature_layer: int
+    sliding_windows: tuple[int | None, ...]
+    mrope: bool
     deepstack: bool
-    operators: tuple[str, ...]
+    attention_operators: tuple[str, ...]
 
 
 def locate(model: nn.Module) -> ModelParts:
@@ -71,16 +73,28 @@ def locate(model: nn.Module) -> ModelParts:
     try:
         decoder = model.get_submodule(family.decoder)
         layers = decoder.get_submodule("layers")
-        receiver = model.get_submodule(family.receiver) if family.receiver else None
+        vlm_module = model.get_submodule(family.vlm_module) if family.vlm_module else None
     except AttributeError as error:
         raise ValueError(
             f"{type(model).__name__} has no {family.decoder}.layers; pass the model with its language-model head, "
             "as AutoModelForImageTextToText or AutoModelForCausalLM load it."
         ) from error
-    ids = tuple(getattr(model.config, name) for name in family.placeholders) if receiver is not None else ()
-    pictures, kinds = _pictures(model, family), (windows(decoder), has_axes(decoder), has_deepstack(decoder))
-    kinds += (MASKED if any(kinds[0]) else family.operators,)
-    return ModelParts(decoder, layers, receiver, ids, model.get_output_embeddings(), *pictures, *kinds)
+    tower, projector, feature_layer = _clip_tower(model, family)
+    windows = window_per_layer(decoder)
+    return ModelParts(
+        decoder=decoder,
+        layers=layers,
+        vlm_module=vlm_module,
+        vision_ids=tuple(getattr(model.config, name) for name in family.placeholders) if vlm_module is not None else (),
+        lm_head=model.get_output_embeddings(),
+        vision_tower=tower,
+        projector=projector,
+        vision_feature_layer=feature_layer,
+        sliding_windows=windows,
+        mrope=uses_mrope(decoder),
+        deepstack=uses_deepstack(decoder),
+        attention_operators=WITHOUT_FLASH if any(windows) else family.attention_operators,
+    )
 
 
 def is_vision(ids: Tensor, vision_ids: tuple[int, ...]) -> Tensor:
@@ -88,9 +102,9 @@ def is_vision(ids: Tensor, vision_ids: tuple[int, ...]) -> Tensor:
     return sum((ids == vision for vision in vision_ids), torch.zeros_like(ids, dtype=torch.bool))
 
 
-def _pictures(model: nn.Module, family: Family) -> tuple[nn.Module | None, nn.Module | None, int]:
+def _clip_tower(model: nn.Module, family: Family) -> tuple[nn.Module | None, nn.Module | None, int]:
     """The tower, the projector and the feature layer, if it is a CLIP tower that gives the features of one layer."""
-    tower = model.get_submodule(family.tower) if family.tower else None
+    tower = model.get_submodule(family.vision_tower) if family.vision_tower else None
     number = getattr(model.config, "vision_feature_layer", None)
     if getattr(tower, "config", None) is None or tower.config.model_type != "clip_vision_model":
         return None, None, 0

@@ -1,7 +1,7 @@
 """Attention weights of a few queries, from queries and keys that are there anyway.
 
 Beside whatever attention operator the model runs: no map of all positions, no layer run twice, nothing written to a
-cache. What the released codes pay instead, the whole map, can be had too (`official_cost`).
+cache. What the released codes pay instead, the whole map, can be had too (`full_attention_map`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from v2drop.scoring.selection import take
-from v2drop.types import Angles, Flags, Queries, Indices, States
+from v2drop.scoring.selection import gather_columns
+from v2drop.types import Angles, Flags, Indices, Queries, States
 
 Heads = Float[Tensor, "batch column _heads angle"]
 
@@ -23,7 +23,7 @@ class QueriesAndKeys:
     """Queries and keys of one self-attention, before rotation.
 
     Attributes:
-        queries: [batch, column, heads, dim], of all columns, or of `asked` alone.
+        queries: [batch, column, heads, dim], of all columns, or of `query_columns` alone.
         keys: the same of all columns; they may have fewer heads.
         angles: cosines and sines that rotate them.
         scaling: of the logits.
@@ -36,38 +36,45 @@ class QueriesAndKeys:
     keys: Heads
     angles: Angles
     scaling: float
-    asked: Queries | None = None
+    query_columns: Queries | None = None
     mask: Tensor | None = None
     cap: float | None = None
 
     @classmethod
     def of_layer(
-        cls, layer: nn.Module, states: States, angles: Angles, asked: Queries, mask: Tensor | None
+        cls, layer: nn.Module, states: States, angles: Angles, query_columns: Queries, mask: Tensor | None
     ) -> QueriesAndKeys:
         """Of what a decoder layer is about to be given; queries of some columns alone."""
         module, normed = layer.self_attn, layer.input_layernorm(states)
-        return cls.of(module, module.q_proj(take(normed, asked)), module.k_proj(normed), angles, mask, asked)
+        return cls.from_projections(
+            module,
+            module.q_proj(gather_columns(normed, query_columns)),
+            module.k_proj(normed),
+            angles,
+            mask,
+            query_columns,
+        )
 
     @classmethod
-    def of(
+    def from_projections(
         cls,
         module: nn.Module,
         queries: Float[Tensor, "batch _ _wide"],
         keys: Float[Tensor, "batch column _wide"],
         angles: Angles,
         mask: Tensor | None,
-        asked: Queries | None = None,
+        query_columns: Queries | None = None,
     ) -> QueriesAndKeys:
         """Of what the projections of a self-attention gave, [batch, column, heads * dim]."""
         cap = getattr(module, "attn_logit_softcapping", None)
         # A layer that is yet to run may be on another device than what it will be given.
-        parts = (heads(module, *x).to(angles[0].device) for x in (("q_norm", queries), ("k_norm", keys)))
-        return cls(*parts, angles, module.scaling, asked, mask, cap)
+        parts = (split_heads(module, *x).to(angles[0].device) for x in (("q_norm", queries), ("k_norm", keys)))
+        return cls(*parts, angles, module.scaling, query_columns, mask, cap)
 
-    def turned_keys(self) -> Heads:
+    def rotated_keys(self) -> Heads:
         """Keys as the cache holds them."""
         cos, sin = (x[:, :, None] for x in self.angles)
-        return turn(self.keys, cos, sin)
+        return apply_rotary(self.keys, cos, sin)
 
     @torch.no_grad()
     def weights(
@@ -76,7 +83,7 @@ class QueriesAndKeys:
         """Attention weights, float32, with which some columns attend to all.
 
         Args:
-            queries: the columns that attend, per row; `asked`, if queries are of these alone.
+            queries: the columns that attend, per row; `query_columns`, if queries are of these alone.
             visible: columns that may be attended to, by themselves and, unless the mask says more, what follows.
             whole_map: compute it for all columns and throw the rest away, as eager attention does.
         """
@@ -86,9 +93,11 @@ class QueriesAndKeys:
             return self.weights(every, visible).gather(2, rows)
         row = torch.arange(len(queries), device=queries.device)[:, None]
         cos, sin = (x.expand(len(queries), -1, -1)[row, queries][:, :, None] for x in self.angles)
-        asked = turn(self.queries if self.asked is not None else self.queries[row, queries], cos, sin)
-        keys = self.turned_keys().repeat_interleave(self.queries.shape[2] // self.keys.shape[2], 2)
-        logits = torch.einsum("bqhd,bkhd->bhqk", asked.float(), keys.float()) * self.scaling
+        query_columns = apply_rotary(
+            self.queries if self.query_columns is not None else self.queries[row, queries], cos, sin
+        )
+        keys = self.rotated_keys().repeat_interleave(self.queries.shape[2] // self.keys.shape[2], 2)
+        logits = torch.einsum("bqhd,bkhd->bhqk", query_columns.float(), keys.float()) * self.scaling
         logits = logits if self.cap is None else (logits / self.cap).tanh() * self.cap
         column = torch.arange(visible.shape[1], device=visible.device)
         seen = (visible[:, None] & self._sees(queries, column)) | (column == queries[..., None])
@@ -102,18 +111,18 @@ class QueriesAndKeys:
         return rows if rows.dtype == torch.bool else rows == 0
 
 
-def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate the pairs of angle i and i + dim / 2, as the model does."""
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
-def heads(module: nn.Module, norm: str, x: States) -> Heads:
+def split_heads(module: nn.Module, norm: str, x: States) -> Heads:
     """What a projection gave, by heads, normalised where the model does that (Qwen3, Gemma 3) by the named module."""
     x = x.unflatten(-1, (-1, module.head_dim))
     return getattr(module, norm)(x) if hasattr(module, norm) else x
 
 
-def on(weights: Float[Tensor, "batch heads queries column"], columns: Indices) -> Tensor:
+def at_columns(weights: Float[Tensor, "batch heads queries column"], columns: Indices) -> Tensor:
     """Weights on some columns, [batch, heads, queries, these]."""
     return weights.gather(3, columns[:, None, None].expand(-1, *weights.shape[1:3], -1))

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 
 @cache
-def spread(patches: int, left: int, blocks: int) -> tuple[int, ...]:
+def merges_per_block(patches: int, left: int, blocks: int) -> tuple[int, ...]:
     """How many patches are merged away in each block: as equal as can be, the larger numbers in front.
 
     A block can merge half of what it has.
@@ -42,7 +42,7 @@ def spread(patches: int, left: int, blocks: int) -> tuple[int, ...]:
     return numbers
 
 
-def matched(
+def match_tokens(
     keys: Float[Tensor, "images n angle"], n_merged: int
 ) -> tuple[Int[Tensor, "images left"], Int[Tensor, "images n"]]:
     r"""Every other token, from the first, proposes to the nearest of those between; the best proposals are merged.
@@ -66,7 +66,7 @@ def matched(
     return stay, goes.scatter(1, 2 * merged, proposers - n_merged + partner.gather(1, merged))
 
 
-def averaged(
+def merge_tokens(
     states: Float[Tensor, "images n width"], sizes: Float[Tensor, "images n"], goes: Int[Tensor, "images n"], left: int
 ) -> tuple[Float[Tensor, "images left width"], Float[Tensor, "images left"]]:
     """States at each place, weighted by size, and the sizes' sums.

@@ -7,7 +7,7 @@ from torch import Tensor
 NOISE = 1e-6  # on densities: below what differs for a reason
 
 
-def clusters(
+def dpc_knn(
     points: Float[Tensor, "points dim"], n: int, noise: Float[Tensor, " points"]
 ) -> tuple[Int[Tensor, " n"], Float[Tensor, "n points"]]:
     r"""`n` cluster centres, best first, and the members of their clusters, 1.0 or 0.0.

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 SIDE = 3  # of a window
-ALIKE = 0.8
+MERGED_FROM_COSINE = 0.8
 
 
-def windows(side: int) -> Int[Tensor, "windows patches"]:
+def patch_windows(side: int) -> Int[Tensor, "windows patches"]:
     """Patches of each whole window of a square grid; what is left over at the right and below is in none.
 
     >>> windows(4).tolist(), len(windows(24)), len(windows(2))
@@ -22,7 +22,7 @@ def windows(side: int) -> Int[Tensor, "windows patches"]:
     return grid.reshape(n, SIDE, n, SIDE).transpose(1, 2).reshape(n**2, SIDE**2)
 
 
-def likeness(members: Float[Tensor, "images windows patches width"]) -> Float[Tensor, "images windows"]:
+def mean_pairwise_cosine(members: Float[Tensor, "images windows patches width"]) -> Float[Tensor, "images windows"]:
     """Mean cosine over all pairs of a window's patches.
 
     >>> likeness(torch.tensor([[[[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]]]))
@@ -32,7 +32,7 @@ def likeness(members: Float[Tensor, "images windows patches width"]) -> Float[Te
     return (unit.sum(2).square().sum(-1) - unit.square().sum((2, 3))) / (n * (n - 1))
 
 
-def n_key(tokens: Tensor | int) -> Tensor | int:
+def n_key_tokens(tokens: Tensor | int) -> Tensor | int:
     """8 % of these, rounded up, in whole numbers, for 0.08 is no binary one.
 
     >>> n_key(576), n_key(25), n_key(1)

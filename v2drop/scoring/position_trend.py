@@ -2,7 +2,7 @@
 
 import torch
 
-from v2drop.types import Indices, Valid, Scores
+from v2drop.types import Indices, Scores, Valid
 
 
 def divide_trend(attention: Scores, rank: Indices, real: Valid) -> Scores:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from v2drop.types import Columns, Flags, Valid, Scores
+from v2drop.types import Columns, Flags, Scores, Valid
 
 
-def take(x: Tensor, columns: Columns) -> Tensor:
+def gather_columns(x: Tensor, columns: Columns) -> Tensor:
     """Columns of `x` [batch or 1, length, ...] for every row: [batch, columns, ...]."""
     rows = torch.arange(len(columns), device=x.device)[:, None] if len(x) > 1 else 0
     return x[rows, columns.to(x.device)]
 
 
-def top(score: Scores, real: Valid, left: list[int]) -> Valid:
+def top_mask(score: Scores, real: Valid, left: list[int]) -> Valid:
     """Flags of the `left[row]` highest scores of every row; ties go to the earlier token.
 
     >>> score = torch.tensor([[1.0, 3.0, 3.0, 2.0]])
@@ -27,7 +27,7 @@ def top(score: Scores, real: Valid, left: list[int]) -> Valid:
     return torch.zeros_like(real).scatter(1, order, chosen) & real
 
 
-def flagged(flags: Flags, most: int) -> tuple[Tensor, Tensor]:
+def padded_columns(flags: Flags, most: int) -> tuple[Tensor, Tensor]:
     """Columns of the flags of every row, ascending and padded at the end, [batch, most], and which are no padding.
 
     >>> flagged(torch.tensor([[False, True, True], [True, False, False]]), 2)

@@ -25,14 +25,14 @@ class CacheRegistry:
         self._n_layers, self._masked = n_layers, masked
         self._prompts: WeakKeyDictionary[Cache, CachedPrompt | None] = WeakKeyDictionary()
 
-    def note(self, cache: Cache | None, prompt: CachedPrompt | None) -> None:
+    def register(self, cache: Cache | None, prompt: CachedPrompt | None) -> None:
         """The cache is being filled by this prompt; None: by one without vision tokens."""
         if cache is not None:
             self._prompts[cache] = prompt
             if prompt is not None and prompt.shortened_prompt is not None:
                 _shortened.add(cache)
 
-    def of(self, cache: Cache) -> CachedPrompt | None:
+    def prompt_of(self, cache: Cache) -> CachedPrompt | None:
         """The prompt that filled a cache; None if nothing was dropped from it.
 
         Raises:

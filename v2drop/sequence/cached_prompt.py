@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import Cache
 
 from v2drop.guards.caches import check_cache
-from v2drop.sequence.layout import Layout, gone, restore
+from v2drop.sequence.layout import Layout, dropped_before, restore
 from v2drop.sequence.shortened_prompt import ShortenedPrompt
 from v2drop.types import Columns, Flags
 
@@ -80,7 +80,7 @@ class CachedPrompt:
             windows: whether the decoder has layers with a sliding window, whose masks go by short caches.
         """
         self.shortened_prompt = shortened
-        self.not_padding = self.not_padding.gather(1, layout.index) & layout.real
+        self.not_padding = self.not_padding.gather(1, layout.index) & layout.valid
         if windows:
             self.cache_layers[0] = CacheLayer(self.full_layout, self._later_shift(self.full_layout))
 
@@ -91,10 +91,10 @@ class CachedPrompt:
 
     def position_shift(self, layout: Layout) -> Columns | None:
         """How far the position id of each column of a layout moves down; None if position ids are kept."""
-        return gone(layout, self.not_padding)[0] if self.repacks else None
+        return dropped_before(layout, self.not_padding)[0] if self.repacks else None
 
     def _later_shift(self, layout: Layout) -> Int[Tensor, "batch 1"] | None:
-        return gone(layout, self.not_padding)[1] if self.repacks else None
+        return dropped_before(layout, self.not_padding)[1] if self.repacks else None
 
     def keys_in_callers_sequence(self, keys: Layout) -> tuple[Columns, Flags]:
         """Positions of a layer's keys in the caller's sequence, and flags of keys that are neither padding nor holes.
@@ -103,14 +103,14 @@ class CachedPrompt:
             keys: columns of the sequence that entered layer 0, and tokens since.
         """
         in_prompt, column = keys.index < self.length, keys.index.clamp(max=self.length - 1)
-        valid = (self.not_padding.gather(1, column) | ~in_prompt) & keys.real
+        valid = (self.not_padding.gather(1, column) | ~in_prompt) & keys.valid
         if self.shortened_prompt is None:
             return keys.index, valid
         original = self.shortened_prompt.layout.index.gather(1, column)
         return torch.where(in_prompt, original, keys.index + self.dropped_at_entry), valid
 
     def inputs_after(self, kwargs: dict, past: int, mask: Any, counts_by_cache: bool) -> dict:
-        """The decoder's arguments for tokens after the prefill (`ShortenedPrompt.continued`).
+        """The decoder's arguments for tokens after the prefill (`ShortenedPrompt.extend`).
 
         Args:
             kwargs: the decoder's arguments as the model made them.
@@ -120,7 +120,7 @@ class CachedPrompt:
         """
         if self.shortened_prompt is None:
             return kwargs
-        return self.shortened_prompt.continued(kwargs, past - self.length, mask, counts_by_cache)
+        return self.shortened_prompt.extend(kwargs, past - self.length, mask, counts_by_cache)
 
     def restored(self, states: Tensor) -> Tensor:
         """The decoder's output at the caller's length, NaN where a token was dropped."""
@@ -144,14 +144,14 @@ class CachedPrompt:
         """
         if cache is None or not self.layouts:
             return
-        check_cache(cache, read=True)  # the model may have made it just now, with windows
+        check_cache(cache, reads_cache=True)  # the model may have made it just now, with windows
         final, ran = self.layouts[max(self.layouts)], self.full_layout
         start = max(1, first - 1)
         for layer in range(last):
             ran = self.layouts.get(layer, ran)
             if layer < start:
                 continue
-            columns, contents = ran.columns_of(final, self.length), cache.layers[layer]
+            columns, contents = ran.columns_in(final, self.length), cache.layers[layer]
             contents.keys, contents.values = _gathered(contents.keys, columns), _gathered(contents.values, columns)
             if layer == start or layer in self.layouts:
                 self.cache_layers[layer] = CacheLayer(final, self._later_shift(ran))

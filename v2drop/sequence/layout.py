@@ -27,7 +27,7 @@ class Layout:
     """
 
     index: Columns
-    real: Flags
+    valid: Flags
     holes: bool
 
     @classmethod
@@ -41,7 +41,7 @@ class Layout:
         """Columns a row has."""
         return self.index.shape[1]
 
-    def narrowed(self, keep: Flags, lengths: list[int]) -> tuple[Layout, Columns]:
+    def selected(self, keep: Flags, lengths: list[int]) -> tuple[Layout, Columns]:
         """The layout in which only the columns flagged `keep` remain, and where they are in this one.
 
         Args:
@@ -50,11 +50,11 @@ class Layout:
         """
         width = max(lengths)
         order = torch.sort(keep.int(), dim=1, stable=True).indices[:, -width:]
-        real = keep.gather(1, order)
-        order = torch.where(real, order, order[:, -1:])
-        return Layout(self.index.gather(1, order), real, min(lengths) < width), order
+        valid = keep.gather(1, order)
+        order = torch.where(valid, order, order[:, -1:])
+        return Layout(self.index.gather(1, order), valid, min(lengths) < width), order
 
-    def columns_of(self, later: Layout, length: int) -> Columns:
+    def columns_in(self, later: Layout, length: int) -> Columns:
         """Where the columns of a later layout are in this one; in its holes, anywhere.
 
         Args:
@@ -63,40 +63,40 @@ class Layout:
         """
         place = torch.arange(self.width, device=self.index.device).expand_as(self.index)
         # One position more, which takes what holes write.
-        position = torch.where(self.real, self.index, length)
+        position = torch.where(self.valid, self.index, length)
         return place.new_zeros(len(place), length + 1).scatter(1, position, place).gather(1, later.index)
 
     def last(self, n: int) -> Layout:
         """The last `n` columns of this layout, or all if it has fewer."""
-        return Layout(self.index[:, -n:], self.real[:, -n:], self.holes)
+        return Layout(self.index[:, -n:], self.valid[:, -n:], self.holes)
 
     def without_last(self, n: int) -> Layout:
         """This layout without its last `n` columns."""
         keep = slice(0, self.width - n)
-        return Layout(self.index[:, keep], self.real[:, keep], self.holes)
+        return Layout(self.index[:, keep], self.valid[:, keep], self.holes)
 
     def extended(self, start: int, stop: int) -> Layout:
         """This layout with the positions `start` to `stop` appended to every row."""
         new = torch.arange(start, stop, device=self.index.device).expand(len(self.index), -1)
         ones = torch.ones_like(new, dtype=torch.bool)
-        return Layout(torch.cat([self.index, new], 1), torch.cat([self.real, ones], 1), self.holes)
+        return Layout(torch.cat([self.index, new], 1), torch.cat([self.valid, ones], 1), self.holes)
 
 
-def gone(layout: Layout, present: Bool[Tensor, "batch length"]) -> tuple[Columns, Int[Tensor, "batch 1"]]:
+def dropped_before(layout: Layout, present: Bool[Tensor, "batch length"]) -> tuple[Columns, Int[Tensor, "batch 1"]]:
     """How many tokens are no longer there before each column, [batch, column], and in all, [batch, 1].
 
     Args:
         layout: what is left.
         present: columns of the full sequence that are no padding, which is not counted.
     """
-    there = layout.real & present.gather(1, layout.index)
+    there = layout.valid & present.gather(1, layout.index)
     before = present.cumsum(1).gather(1, layout.index) - there.cumsum(1)
     return before, present.sum(1, keepdim=True) - there.sum(1, keepdim=True)
 
 
 def restore(x: Float[Tensor, "batch column dim"], layout: Layout, length: int) -> Float[Tensor, "batch length dim"]:
     """Back to the full sequence, NaN where a column is gone: a number read there would be a wrong one."""
-    layout_index = torch.where(layout.real, layout.index, length).to(x.device)  # holes go to a column cut off below
+    layout_index = torch.where(layout.valid, layout.index, length).to(x.device)  # holes go to a column cut off below
     full = x.new_full((len(x), length + 1, x.shape[-1]), torch.nan)
     full = full.scatter(1, layout_index[..., None].expand_as(x), x)
     return full[:, :length]

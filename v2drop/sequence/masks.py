@@ -50,10 +50,10 @@ def masks_at_entry(parts: ModelParts, layout: Layout, present: Bool[Tensor, "bat
         present: the caller's columns that are no padding.
         dtype: of the states.
     """
-    there, kinds = present.gather(1, layout.index) & layout.real, getattr(parts.decoder.config, "layer_types", None)
+    there, kinds = present.gather(1, layout.index) & layout.valid, getattr(parts.decoder.config, "layer_types", None)
     made = {
         kind: as_operator_takes(parts, visible(layout.index, layout.index, there, window), dtype)
-        for kind, window in zip(kinds or [None] * len(parts.windows), parts.windows, strict=True)
+        for kind, window in zip(kinds or [None] * len(parts.sliding_windows), parts.sliding_windows, strict=True)
     }
     return made if kinds else made[None]
 
@@ -107,12 +107,12 @@ def mask_for(
     if mask is None and not keys.holes:
         return None
     if mask is None and flat:
-        return keys.real.long()
+        return keys.valid.long()
     if mask is None:
         mask = _causal(past, keys)
-    to, real, asked = (t.to(mask.device) for t in (keys.index, keys.real, queries.index))
+    to, valid, asked = (t.to(mask.device) for t in (keys.index, keys.valid, queries.index))
     if mask.ndim == 2:
-        return mask.gather(1, to) * real
+        return mask.gather(1, to) * valid
     heads = mask.shape[1]
     rows = mask.expand(len(to), -1, -1, -1)
     rows = rows.gather(2, asked[:, None, :, None].expand(-1, heads, -1, rows.shape[3]))
@@ -120,7 +120,7 @@ def mask_for(
     if not keys.holes:
         return cut
     never = False if cut.dtype == torch.bool else torch.finfo(cut.dtype).min
-    return cut.masked_fill(~real[:, None, None, :], never)
+    return cut.masked_fill(~valid[:, None, None, :], never)
 
 
 def _causal(past: int, keys: Layout) -> Bool[Tensor, "1 1 query key"]:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from v2drop.models.calling import decoder_input
 from v2drop.models.parts import ModelParts
-from v2drop.scoring.selection import take
-from v2drop.sequence.layout import Layout, gone
+from v2drop.scoring.selection import gather_columns
+from v2drop.sequence.layout import Layout, dropped_before
 from v2drop.sequence.masks import mask_for, masks_at_entry
 
 
@@ -31,11 +31,11 @@ class ShortenedPrompt:
     layout: Layout
     length: int
     mask: Tensor
-    end: Tensor
-    moved: Int[Tensor, "batch 1"] | None
+    next_position: Tensor
+    position_shift: Int[Tensor, "batch 1"] | None
 
     @classmethod
-    def made(
+    def from_drop(
         cls,
         layout: Layout,
         kwargs: dict,
@@ -61,16 +61,16 @@ class ShortenedPrompt:
         """
         positions = kwargs.get("position_ids")
         _check_unpacked(kwargs.get("attention_mask"), positions)
-        flat = (present.gather(1, layout.index) & layout.real).long()
+        flat = (present.gather(1, layout.index) & layout.valid).long()
         masks = _masks(kwargs.get("attention_mask"), flat, layout, present, parts, dtype)
         positions = position[:1] if positions is None else positions
-        before, moved = gone(layout, present) if repack else (None, None)
-        entry = cls(layout, present.shape[1], flat, _end(positions), moved)
+        before, position_shift = dropped_before(layout, present) if repack else (None, None)
+        entry = cls(layout, present.shape[1], flat, _end(positions), position_shift)
         positions = _taken(positions, layout)
         positions = positions if before is None else (positions - before).clamp(min=0)
         return entry, kwargs | {"attention_mask": masks, "position_ids": positions}
 
-    def continued(self, kwargs: dict, seen: int, mask: Any, counts_by_cache: bool) -> dict:
+    def extend(self, kwargs: dict, seen: int, mask: Any, counts_by_cache: bool) -> dict:
         """The decoder's arguments for tokens after the prefill.
 
         Args:
@@ -93,7 +93,7 @@ class ShortenedPrompt:
                 f"{list(getattr(mask, 'shape', mask))}. `generate` cannot go on with such a "
                 "cache: drop at layer 1 or later."
             )
-        start, positions = self.end + seen, kwargs.get("position_ids")
+        start, positions = self.next_position + seen, kwargs.get("position_ids")
         if positions is None or counts_by_cache:
             positions = start + torch.arange(n_new, device=start.device)
         elif n_new > 1 and (_placed(positions)[..., :1] != start).any():
@@ -102,7 +102,7 @@ class ShortenedPrompt:
                 f"{start.flatten().tolist()}; got {positions[..., 0].tolist()}. `generate` cannot go on with "
                 "such a cache, whose length it takes for the number of tokens: drop at layer 1 or later."
             )
-        positions = positions if self.moved is None else positions - self.moved
+        positions = positions if self.position_shift is None else positions - self.position_shift
         mask = torch.cat([self.mask.to(mask), mask[:, self.length :]], 1)
         return kwargs | {"attention_mask": mask, "position_ids": positions}
 
@@ -120,13 +120,13 @@ def _masks(mask: Any, flat: Tensor, layout: Layout, present: Tensor, parts: Mode
         return {kind: mask_for(one, layout, layout, 0, flat=False) for kind, one in mask.items()}
     if mask is not None and mask.ndim == 4:
         return mask_for(mask, layout, layout, 0, flat=False)
-    return masks_at_entry(parts, layout, present, dtype) if any(parts.windows) else flat
+    return masks_at_entry(parts, layout, present, dtype) if any(parts.sliding_windows) else flat
 
 
 def _taken(positions: Tensor, layout: Layout) -> Tensor:
     if positions.ndim == 2:
-        return take(positions, layout.index)
-    return torch.stack([take(axis, layout.index) for axis in positions])
+        return gather_columns(positions, layout.index)
+    return torch.stack([gather_columns(axis, layout.index) for axis in positions])
 
 
 def _placed(positions: Tensor) -> Tensor:

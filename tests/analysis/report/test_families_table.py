@@ -14,9 +14,9 @@ def test_one_row_a_family_with_what_it_takes():
     rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", table(), re.M)[1:])
     assert list(rows) == list(FAMILIES)
     for name, family in FAMILIES.items():
-        assert {kind for kind, words in TAKES.items() if re.search(rf"\b{words}\b", rows[name])} >= set(family.takes)
-        assert family.example in rows[name] and family.note in rows[name]
-        assert ("a video," in rows[name].replace(" |", ",")) == ("video" in family.takes)
+        assert {kind for kind, words in TAKES.items() if re.search(rf"\b{words}\b", rows[name])} >= set(family.inputs)
+        assert family.example in rows[name] and family.remarks in rows[name]
+        assert ("a video," in rows[name].replace(" |", ",")) == ("video" in family.inputs)
 
 
 def test_limits_name_families_that_there_are():

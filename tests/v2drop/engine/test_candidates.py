@@ -16,7 +16,7 @@ class Onlooker(Method):
 
     seen: list = field(default_factory=list)
 
-    def start(self, states, vision, text_after):
+    def annotate(self, states, vision, text_after):
         return torch.ones_like(vision)
 
     def score(self, candidates):
@@ -33,7 +33,7 @@ def test_holes_and_padding_are_neither_noted_nor_text_nor_visible():
         length, texts = data.vision.shape[1], (data.present & ~data.vision).sum(1)
         assert first.visible.sum(1).tolist() == data.present.sum(1).tolist()
         assert second.visible.sum(1).tolist() == (texts + torch.tensor([4, 4, 4, 0])).tolist()
-        for whole in (first, second):
+        for sequence in (first, second):
             assert not (sequence.text_after & ~sequence.visible).any()
             assert sequence.visible.gather(1, sequence.last).all()
         assert first.annotation.all() and first.annotation.shape[1] == length

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tests.support import zoo
 from v2drop import METHODS, Schedule, models
 
-FLASH = [name for name, family in models.FAMILIES.items() if "flash" in family.operators]
+FLASH = [name for name, family in models.FAMILIES.items() if "flash" in family.attention_operators]
 
 
 @pytest.fixture

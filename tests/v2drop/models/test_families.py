@@ -13,7 +13,7 @@ from tests.support.oracle import decoder_of, oracle_run, positions_of
 from tests.support.zoo_models import BUILD, LAYERS
 from tests.support.zoo_words import BYTES
 from v2drop import METHODS, Schedule
-from v2drop.models.decoders import has_axes
+from v2drop.models.decoders import uses_mrope
 
 STEPS = 3
 CLOSE = {"atol": 3e-5, "rtol": 1e-5}
@@ -39,7 +39,7 @@ def kinds_of_rows(name):
 
 def closed(method, model, data):
     """What the method does to position ids; M-RoPE's are places in a picture, which have no gaps to close."""
-    return "keep" if has_axes(decoder_of(model)) else method.positions
+    return "keep" if uses_mrope(decoder_of(model)) else method.positions
 
 
 def compare(method, model, data):

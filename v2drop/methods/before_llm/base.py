@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from v2drop.engine.contract import Candidates, Selection, Hooks
-from v2drop.hooks.clip_tower import ClipTowerHooks, patches
+from v2drop.engine.contract import Candidates, Hooks, Selection
+from v2drop.hooks.clip_tower import ClipTowerHooks, patch_numbers
 from v2drop.methods.base import Method
 from v2drop.types import Indices, Scores
 
@@ -47,20 +47,20 @@ class BeforeLLM(Method):
     def choose(self, candidates: Candidates, score: Scores) -> Selection:
         """The highest scores of each picture."""
         keep = torch.zeros_like(candidates.valid)
-        for row, picture, quota in shares(candidates):
+        for row, picture, quota in quotas_per_image(candidates):
             best = score[row, picture].argsort(descending=True, stable=True)[:quota]
             keep[row, picture[best]] = True
         return Selection(keep, candidates.n_keep)
 
 
-def shares(candidates: Candidates) -> list[tuple[int, Int[Tensor, " picture"], int]]:
+def quotas_per_image(candidates: Candidates) -> list[tuple[int, Int[Tensor, " picture"], int]]:
     """Each picture of each row: the row, the picture's candidates, and how many of them will be left.
 
     A row's count is shared out in proportion to the candidates, to the tokens of all pictures up to one rounded down.
     Where placeholders are not known, a row's tokens are one picture.
     """
     result = []
-    picture = pictures(candidates)
+    picture = image_numbers(candidates)
     for row, (n, left) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
         sizes = torch.unique_consecutive(picture[row, :n], return_counts=True)[1].tolist() if n else []
         start = 0
@@ -71,10 +71,10 @@ def shares(candidates: Candidates) -> list[tuple[int, Int[Tensor, " picture"], i
     return result
 
 
-def pictures(candidates: Candidates) -> Indices:
+def image_numbers(candidates: Candidates) -> Indices:
     """Which picture of the batch each candidate is of; 0 where placeholders are not known."""
     sequence = candidates.sequence
-    if sequence.placeholders is None or sequence.parts.tower is None:
+    if sequence.placeholders is None or sequence.parts.vision_tower is None:
         return torch.zeros_like(candidates.vision_index)
-    config = sequence.parts.tower.config
-    return patches(candidates) // (config.image_size // config.patch_size) ** 2
+    config = sequence.parts.vision_tower.config
+    return patch_numbers(candidates) // (config.image_size // config.patch_size) ** 2

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates
-from v2drop.methods.before_llm.base import BeforeLLM, shares
+from v2drop.methods.before_llm.base import BeforeLLM, quotas_per_image
 from v2drop.types import Scores
 
 
@@ -30,7 +30,7 @@ class DivPrune(BeforeLLM):
     def score(self, candidates: Candidates) -> Scores:
         """In order of choice."""
         score = candidates.hidden.new_zeros(candidates.valid.shape, dtype=torch.float32)
-        for row, picture, quota in shares(candidates):
+        for row, picture, quota in quotas_per_image(candidates):
             chosen = spread_out(candidates.hidden[row, picture], quota)
             score[row, picture[chosen]] = torch.arange(quota, 0, -1, device=score.device).float()
         return score

@@ -31,7 +31,7 @@ class Downsample(InTower):
             ValueError: they do; they are interpolated without a call.
         """
         super().check_model(parts)
-        if parts.tower.embeddings.position_embedding.weight.device.type == "meta":
+        if parts.vision_tower.embeddings.position_embedding.weight.device.type == "meta":
             raise ValueError(
                 "Downsample interpolates the vision tower's position embeddings, which are offloaded; keep the tower "
                 "on a device that computes (device_map)."
@@ -39,4 +39,4 @@ class Downsample(InTower):
 
     def hooks(self) -> Hooks:
         """Resizes, and notes of it."""
-        return ResizingHooks(self.per_picture)
+        return ResizingHooks(self.tokens_per_image)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from v2drop.budgets.counting import share_of
 from v2drop.budgets.schedule import Schedule
-from v2drop.engine.contract import Candidates, Selection, Hooks
+from v2drop.engine.contract import Candidates, Hooks, Selection
 from v2drop.hooks.visible_keys import VisibleKeysHooks
-from v2drop.methods.before_llm.base import BeforeLLM, pictures
+from v2drop.methods.before_llm.base import BeforeLLM, image_numbers
 from v2drop.models.parts import ModelParts
 from v2drop.types import Scores
 
@@ -24,7 +24,7 @@ class DyCoke(BeforeLLM):
     r"""Patch p of a pruned frame scores :math:`-\cos(x_p, y_p)` against the same patch of an earlier, whole frame.
 
     Of each four frames, the second is compared with the first, the fourth with the third, and the third with the first,
-    but for the last group's third, as in the released code. The others stay whole. Of each pruned frame `ratio` is
+    but for the last group's third, as in the released code. The others stay whole. Of each pruned frame `pruned_share` is
     dropped; without it, what the schedule leaves beside whole frames is shared out among the pruned ones. Fewer than
     the whole frames cannot be left, and a single picture loses nothing. Embeddings are compared, after the projector.
     The released code emits tokens in order of similarity (here: of the picture), loses the last of an odd number of
@@ -42,16 +42,16 @@ class DyCoke(BeforeLLM):
         deep: the first layer that sees no more than those.
 
     Raises:
-        ValueError: an option is none of these, or `deep` is no layer of the model; in a forward pass, if it is not
+        ValueError: an option is none of these, or `hide_from_layer` is no layer of the model; in a forward pass, if it is not
             known where pictures are and `frame_tokens` is not given.
     """
 
-    ratio: float | None = None
+    pruned_share: float | None = None
     frame_tokens: int | None = None
-    seen: float | None = None
-    deep: int = 3
+    visible_share: float | None = None
+    hide_from_layer: int = 3
 
-    released_schedule: ClassVar[Schedule] = Schedule({0: 1.0}, label="DyCoke, README: by the ratio k = 0.7")
+    released_schedule: ClassVar[Schedule] = Schedule({0: 1.0}, label="DyCoke, README: by the share pruned k = 0.7")
     needs_frames: ClassVar[bool] = True
     needs_tower: ClassVar[bool] = False
     exact_count: ClassVar[bool] = False
@@ -59,33 +59,35 @@ class DyCoke(BeforeLLM):
     def __post_init__(self) -> None:
         """Check the second stage too."""
         super().__post_init__()
-        for name in ("ratio", "seen"):
+        for name in ("pruned_share", "visible_share"):
             share = getattr(self, name)
             if share is not None and (isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1):
                 raise ValueError(f"{name} must be a share in [0, 1], or None; got {share!r}.")
-        for name in ("frame_tokens", "deep"):
+        for name in ("frame_tokens", "hide_from_layer"):
             number = getattr(self, name)
             if (name, number) != ("frame_tokens", None) and not _positive(number):
                 raise ValueError(f"{name} must be an int of 1 or more; got {number!r}.")
 
     @classmethod
     def default(cls, model: nn.Module, **options: Any) -> BeforeLLM:
-        """As released: by the ratio, whatever the number of frames."""
-        return super().default(model, **{"ratio": 0.7} | options)
+        """As released: by the share pruned, whatever the number of frames."""
+        return super().default(model, **{"pruned_share": 0.7} | options)
 
     def check_model(self, parts: ModelParts) -> None:
-        """Refuse a model without the layer `deep`, if it matters.
+        """Refuse a model without the layer `hide_from_layer`, if it matters.
 
         Raises:
             ValueError: it has too few layers.
         """
         super().check_model(parts)
-        if self.seen is not None and self.deep >= len(parts.layers):
-            raise ValueError(f"deep must be one of the {len(parts.layers)} layers, from 1 on; got {self.deep}.")
+        if self.visible_share is not None and self.hide_from_layer >= len(parts.layers):
+            raise ValueError(
+                f"hide_from_layer must be one of the {len(parts.layers)} layers, from 1 on; got {self.hide_from_layer}."
+            )
 
     def hooks(self) -> Hooks:
         """The second stage."""
-        return Hooks() if self.seen is None else VisibleKeysHooks(self.deep, self.seen)
+        return Hooks() if self.visible_share is None else VisibleKeysHooks(self.hide_from_layer, self.visible_share)
 
     def score(self, candidates: Candidates) -> Scores:
         """Dissimilarity to the frame compared with; more than any for whole frames, and patches it does not have."""
@@ -107,7 +109,7 @@ class DyCoke(BeforeLLM):
             left, start = max(0, candidates.n_keep[row] - (candidates.n_candidates[row] - n)), 0
             for frame in pruned:
                 quota = left * (start + len(frame)) // n - left * start // n
-                quota = quota if self.ratio is None else share_of(1 - self.ratio, len(frame))
+                quota = quota if self.pruned_share is None else share_of(1 - self.pruned_share, len(frame))
                 start += len(frame)
                 lost = score[row, frame].argsort(descending=True, stable=True)[quota:]
                 keep[row, frame[lost]] = False
@@ -116,9 +118,9 @@ class DyCoke(BeforeLLM):
     def _frames(self, candidates: Candidates) -> list[list[Int[Tensor, " _frame"]]]:
         """Per row, the candidates of each frame."""
         size, whole = self.frame_tokens, candidates.sequence
-        if size is None and (whole.placeholders is None or whole.parts.tower is None):
+        if size is None and (whole.placeholders is None or whole.parts.vision_tower is None):
             raise ValueError("nobody knows which picture a token is of; pass frame_tokens=, the tokens of a frame.")
-        number = pictures(candidates) if size is None else candidates.vision_index // size
+        number = image_numbers(candidates) if size is None else candidates.vision_index // size
         result = []
         for row, n in enumerate(candidates.n_candidates):
             sizes = torch.unique_consecutive(number[row, :n], return_counts=True)[1].tolist() if n else []

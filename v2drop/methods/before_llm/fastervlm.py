@@ -23,4 +23,4 @@ class FasterVLM(BeforeLLM):
         """Mean over heads."""
         tower = candidates.sequence.hooks
         tower.check(candidates)
-        return tower.of(tower.attention.mean(1), candidates)
+        return tower.for_candidates(tower.attention.mean(1), candidates)

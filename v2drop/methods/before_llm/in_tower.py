@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from v2drop.engine.contract import Candidates, Selection
-from v2drop.methods.before_llm.base import BeforeLLM, shares
+from v2drop.methods.before_llm.base import BeforeLLM, quotas_per_image
 from v2drop.models.parts import ModelParts
 from v2drop.types import Scores
 
@@ -32,20 +32,20 @@ class InTower(BeforeLLM):
     merges_tokens: ClassVar[bool] = True
     exact_count: ClassVar[bool] = False
 
-    def per_picture(self, parts: ModelParts) -> int:
+    def tokens_per_image(self, parts: ModelParts) -> int:
         """How many tokens a picture becomes; all its patches where none are left, for then nothing is to be made."""
-        n = (parts.tower.config.image_size // parts.tower.config.patch_size) ** 2
+        n = (parts.vision_tower.config.image_size // parts.vision_tower.config.patch_size) ** 2
         return self.schedule.after(n)[0] or n
 
     def score(self, candidates: Candidates) -> Scores:
         """Patches per token."""
         tower = candidates.sequence.hooks
         tower.check(candidates)
-        return tower.of(tower.stands_for, candidates)
+        return tower.for_candidates(tower.patches_per_token, candidates)
 
     def choose(self, candidates: Candidates, score: Scores) -> Selection:
         """The places at which a token stands."""
-        pictures = shares(candidates)
+        pictures = quotas_per_image(candidates)
         self._check_counts(candidates, [row for row, _, _ in pictures])
         keep = torch.zeros_like(candidates.valid)
         for row, picture, quota in pictures:

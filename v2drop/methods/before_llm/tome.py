@@ -10,7 +10,7 @@ from v2drop.engine.contract import Hooks
 from v2drop.hooks.token_merging import TokenMergingHooks
 from v2drop.methods.before_llm.in_tower import InTower
 from v2drop.models.parts import ModelParts
-from v2drop.scoring.bipartite_merging import spread
+from v2drop.scoring.bipartite_merging import merges_per_block
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ToMe(InTower):
 
     def hooks(self) -> Hooks:
         """Merges, and notes of it."""
-        return TokenMergingHooks(self.per_picture)
+        return TokenMergingHooks(self.tokens_per_image)
 
     def check_model(self, parts: ModelParts) -> None:
         """Refuse a tower that cannot merge so much, or whose attention takes no bias.
@@ -47,11 +47,13 @@ class ToMe(InTower):
             ValueError: it is so.
         """
         super().check_model(parts)
-        operator = parts.tower.config._attn_implementation
+        operator = parts.vision_tower.config._attn_implementation
         if operator not in ("eager", "sdpa"):
             raise ValueError(
                 "ToMe's proportional attention adds to the logits of the vision tower; allowed there: eager, sdpa; got "
                 f"{operator!r}. Load the model with attn_implementation={{'vision_config': 'sdpa'}}."
             )
-        config = parts.tower.config
-        spread((config.image_size // config.patch_size) ** 2, self.per_picture(parts), parts.feature_layer + 1)
+        config = parts.vision_tower.config
+        merges_per_block(
+            (config.image_size // config.patch_size) ** 2, self.tokens_per_image(parts), parts.vision_feature_layer + 1
+        )

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize, one_hot
 
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates, Selection
-from v2drop.methods.before_llm.base import BeforeLLM, shares
+from v2drop.methods.before_llm.base import BeforeLLM, quotas_per_image
 from v2drop.types import Scores
 
 
@@ -37,7 +37,7 @@ class VisionZip(BeforeLLM):
         """Sum over heads."""
         tower = candidates.sequence.hooks
         tower.check(candidates)
-        return tower.of(tower.attention.sum(1), candidates)
+        return tower.for_candidates(tower.attention.sum(1), candidates)
 
     def choose(self, candidates: Candidates, score: Scores) -> Selection:
         """Each picture's tokens stand at its first places."""
@@ -45,13 +45,13 @@ class VisionZip(BeforeLLM):
         if not most:
             return super().choose(candidates, score)
         tower, projector = candidates.sequence.hooks, candidates.sequence.parts.projector
-        features, keys = (tower.of(x, candidates) for x in (tower.features, tower.keys))
+        features, keys = (tower.for_candidates(x, candidates) for x in (tower.features, tower.keys))
         images = torch.arange(len(tower.features), device=score.device)[:, None].expand(tower.features.shape[:2])
-        image, of_class = tower.of(images, candidates), tower.class_feature.to(features.device)
+        image, of_class = tower.for_candidates(images, candidates), tower.class_feature.to(features.device)
         keep, ends = torch.zeros_like(candidates.valid), [0] * len(score)
         order = score.new_full((len(score), most), -1, dtype=torch.long)
         states = candidates.hidden.new_zeros(len(score), most, candidates.hidden.shape[2])
-        for row, picture, quota in shares(candidates):
+        for row, picture, quota in quotas_per_image(candidates):
             there = slice(ends[row], ends[row] + quota)
             ends[row] += quota
             keep[row, picture[:quota]] = True

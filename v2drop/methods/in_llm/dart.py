@@ -12,7 +12,7 @@ from torch import Tensor
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates
 from v2drop.methods.base import Method
-from v2drop.scoring.selection import take
+from v2drop.scoring.selection import gather_columns
 from v2drop.types import Indices, Scores
 
 IMAGE_PIVOTS = TEXT_PIVOTS = 4
@@ -73,20 +73,20 @@ class DART(Method):
     def score(self, candidates: Candidates) -> Scores:
         """Minus the place in the order in which tokens are taken."""
         sequence, real = candidates.sequence, candidates.valid
-        pivots, there = _largest(candidates) if self.pivots is None else _given(candidates, self.pivots)
-        states = take(sequence.states, pivots), candidates.hidden
+        pivots, there = _pivots_by_key_norm(candidates) if self.pivots is None else _pivots_at(candidates, self.pivots)
+        states = gather_columns(sequence.states, pivots), candidates.hidden
         normed = (sequence.parts.decoder.norm(x).to(real.device).float() for x in states)  # it may be on another device
         asked, known = (torch.nn.functional.normalize(x, dim=-1) for x in normed)
         unlike = -torch.einsum("bpd,bvd->bpv", asked, known)
         itself = (pivots[..., None] == sequence.columns[:, None]) & there[..., None] & real[:, None]
         left = torch.tensor(candidates.n_keep, device=real.device)[:, None]
-        return -_places(unlike.masked_fill(~real[:, None], -torch.inf), itself, there, left).float()
+        return -_take_turns(unlike.masked_fill(~real[:, None], -torch.inf), itself, there, left).float()
 
 
-def _largest(candidates: Candidates) -> tuple[Pivots, There]:
+def _pivots_by_key_norm(candidates: Candidates) -> tuple[Pivots, There]:
     """Image pivots, then text pivots, each by falling L1 norm of their keys; ties go to the earlier."""
     sequence = candidates.sequence
-    norms = sequence.hooks.projected.turned_keys().float().abs().sum((2, 3))
+    norms = sequence.hooks.projected.rotated_keys().float().abs().sum((2, 3))
     is_image = torch.zeros_like(sequence.text_after).scatter(1, sequence.columns, candidates.valid)
     found = []
     for flags, most in ((is_image, IMAGE_PIVOTS), (sequence.text_after, TEXT_PIVOTS)):
@@ -95,7 +95,7 @@ def _largest(candidates: Candidates) -> tuple[Pivots, There]:
     return tuple(torch.cat(both, 1) for both in zip(*found, strict=True))
 
 
-def _given(candidates: Candidates, positions: Sequence[int]) -> tuple[Pivots, There]:
+def _pivots_at(candidates: Candidates, positions: Sequence[int]) -> tuple[Pivots, There]:
     """The pivots at these positions, of every row that has vision tokens.
 
     Raises:
@@ -104,7 +104,9 @@ def _given(candidates: Candidates, positions: Sequence[int]) -> tuple[Pivots, Th
     sequence = candidates.sequence
     pivots = torch.tensor(positions, device=sequence.columns.device).expand(len(sequence.columns), -1)
     is_image = torch.zeros_like(sequence.text_after).scatter(1, sequence.columns, candidates.valid)
-    flags = torch.nn.functional.pad(is_image | sequence.text_after, (0, max(0, max(positions) + 1 - sequence.text_after.shape[1])))
+    flags = torch.nn.functional.pad(
+        is_image | sequence.text_after, (0, max(0, max(positions) + 1 - sequence.text_after.shape[1]))
+    )
     there = flags.gather(1, pivots)
     wrong = [(row, positions[p]) for row, p in (~there & candidates.valid.any(1)[:, None]).nonzero().tolist()]
     if wrong:
@@ -115,7 +117,7 @@ def _given(candidates: Candidates, positions: Sequence[int]) -> tuple[Pivots, Th
     return pivots.clamp(max=sequence.text_after.shape[1] - 1), there
 
 
-def _places(
+def _take_turns(
     unlike: Unlike,
     itself: Bool[Tensor, "batch pivots vision"],
     there: There,

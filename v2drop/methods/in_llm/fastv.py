@@ -6,7 +6,7 @@ from typing import ClassVar
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates
 from v2drop.methods.base import Method
-from v2drop.scoring.attention import on
+from v2drop.scoring.attention import at_columns
 from v2drop.scoring.position_trend import divide_trend
 from v2drop.types import Scores
 
@@ -22,14 +22,14 @@ class FastV(Method):
     Args:
         schedule: from layer 1 on; several drops are allowed.
         debias: divide the scores by their position trend (arXiv 2508.17807).
-        official_cost: compute the full map, as the released code does; the same tokens are kept.
+        full_attention_map: compute the full map, as the released code does; the same tokens are kept.
 
     Raises:
         ValueError: the schedule drops at layer 0.
     """
 
     debias: bool = False
-    official_cost: bool = False
+    full_attention_map: bool = False
 
     released_schedule: ClassVar[Schedule] = Schedule({2: 0.5}, label="FastV, paper: K = 2, R = 50 %")
     first_layer: ClassVar[int] = 1
@@ -40,6 +40,6 @@ class FastV(Method):
     def score(self, candidates: Candidates) -> Scores:
         """Mean over heads."""
         sequence = candidates.sequence
-        weights = sequence.hooks.projected.weights(sequence.last, sequence.visible, self.official_cost)
-        score = on(weights, sequence.columns)[:, :, 0].mean(1)
+        weights = sequence.hooks.projected.weights(sequence.last, sequence.visible, self.full_attention_map)
+        score = at_columns(weights, sequence.columns)[:, :, 0].mean(1)
         return divide_trend(score, candidates.vision_index, candidates.valid) if self.debias else score

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Real as Number
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -12,14 +12,26 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from v2drop.budgets.schedule import Schedule
-from v2drop.engine.contract import Candidates, Selection, Hooks
+from v2drop.engine.contract import Candidates, Hooks, Selection
 from v2drop.hooks.window_merging import WindowMergingHooks
 from v2drop.methods.base import Method
-from v2drop.methods.before_llm.base import shares
+from v2drop.methods.before_llm.base import quotas_per_image
 from v2drop.models.parts import ModelParts
-from v2drop.scoring.attention import on
-from v2drop.scoring.selection import flagged, take, top
+from v2drop.scoring.attention import at_columns
+from v2drop.scoring.selection import gather_columns, padded_columns, top_mask
 from v2drop.types import Scores
+
+
+class Thresholds(NamedTuple):
+    """When a token that is not key is dropped: both must be undercut.
+
+    Attributes:
+        global_share: share of the sum of all scores, g in the paper.
+        single_attention: attention of any single text token, h in the paper.
+    """
+
+    global_share: float
+    single_attention: float
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class MustDrop(Method):
     over heads in the tower's last layer, are *key*: where others are left to drop they stay, and where not, the best
     scored of them.
 
-    With thresholds (g, h), as released, token i is dropped if it is no key, its score is below g times the sum of all
+    With thresholds (g, h) (`Thresholds`), as released, token i is dropped if it is no key, its score is below g times the sum of all
     scores, and no text token attends to it with h or more; then the schedule says at which layers alone, and the
     picture and the question how many. Without, the schedule's counts and shares are of the prompt's tokens before they
     are merged.
@@ -52,7 +64,7 @@ class MustDrop(Method):
             numbers; on a model, if it has no CLIP tower, or the tower runs a flash operator.
     """
 
-    thresholds: tuple[float, float] | None = None
+    thresholds: Thresholds | tuple[float, float] | None = None
 
     released_schedule: ClassVar[Schedule] = Schedule(
         {3: 1.0, 7: 1.0, 11: 1.0, 15: 1.0}, label="MustDrop, README's 192: thresholds 0.001 and 0.001"
@@ -84,7 +96,7 @@ class MustDrop(Method):
     @classmethod
     def default(cls, model: nn.Module, **options: Any) -> MustDrop:
         """The method as released: four layers at the same depths, and thresholds that decide how many are left."""
-        return super().default(model, **{"thresholds": (0.001, 0.001)} | options)
+        return super().default(model, **{"thresholds": Thresholds(0.001, 0.001)} | options)
 
     def hooks(self) -> Hooks:
         """Merges, and notes of the tower and of the text's attention."""
@@ -97,7 +109,7 @@ class MustDrop(Method):
             ValueError: there is no tower, or its attention takes no mask.
         """
         super().check_model(parts)
-        operator = parts.tower.config._attn_implementation
+        operator = parts.vision_tower.config._attn_implementation
         if operator not in ("eager", "sdpa"):
             raise ValueError(
                 f"MustDrop hides merged patches in the vision tower; allowed there: eager, sdpa; got {operator!r}. "
@@ -110,18 +122,18 @@ class MustDrop(Method):
         if candidates.layer:
             return _attention(candidates).sum(1)
         tower.check(candidates)
-        return tower.of(tower.stands_for, candidates)
+        return tower.for_candidates(tower.patches_per_token, candidates)
 
     def choose(self, candidates: Candidates, score: Scores) -> Selection:
         """Key tokens, and others by thresholds or rank; at layer 0, every token."""
         if not candidates.layer:
             return _entering(candidates, score)
         tower, real = candidates.sequence.hooks, candidates.valid
-        key = tower.of(tower.key, candidates)
+        key = tower.for_candidates(tower.key, candidates)
         if self.thresholds is None:
             place = score.argsort(dim=1, descending=True, stable=True).argsort(1)
-            return Selection(top(key * score.shape[1] - place.float(), real, candidates.n_keep), candidates.n_keep)
-        share, most = self.thresholds
+            return Selection(top_mask(key * score.shape[1] - place.float(), real, candidates.n_keep), candidates.n_keep)
+        share, most = Thresholds(*self.thresholds)
         total = score.masked_fill(~real, 0).sum(1, keepdim=True)
         faint = (score < share * total) & (_attention(candidates).amax(1) < most)
         keep = real & (key | ~faint)
@@ -131,15 +143,15 @@ class MustDrop(Method):
 def _attention(candidates: Candidates) -> Float[Tensor, "batch text vision"]:
     """Mean over heads of the text's attention in the layer before; 0 where a row has less text."""
     sequence = candidates.sequence
-    text, there = flagged(sequence.text_after, int(sequence.text_after.sum(1).max()))
-    weights = on(sequence.hooks.text.projected.weights(text, sequence.visible), sequence.columns).mean(1)
+    text, there = padded_columns(sequence.text_after, int(sequence.text_after.sum(1).max()))
+    weights = at_columns(sequence.hooks.text.projected.weights(text, sequence.visible), sequence.columns).mean(1)
     return weights * there[..., None]
 
 
 def _entering(candidates: Candidates, size: Scores) -> Selection:
     """A token for each window that was merged and each single patch, in this order at their picture's first places."""
     keep, orders = torch.zeros_like(candidates.valid), [[size.new_zeros(0, dtype=torch.long)] for _ in size]
-    for row, picture, _ in shares(candidates):
+    for row, picture, _ in quotas_per_image(candidates):
         made_of = size[row, picture]
         tokens = torch.cat([picture[made_of > 1], picture[made_of == 1]])
         keep[row, picture[: len(tokens)]] = True
@@ -148,4 +160,4 @@ def _entering(candidates: Candidates, size: Scores) -> Selection:
     left = keep.sum(1).tolist()
     if not any(left):
         return Selection(keep, left)
-    return Selection(keep, left, order, take(candidates.hidden, order.clamp(min=0)))
+    return Selection(keep, left, order, gather_columns(candidates.hidden, order.clamp(min=0)))

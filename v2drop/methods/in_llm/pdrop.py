@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates
 from v2drop.methods.base import Method
-from v2drop.scoring.attention import QueriesAndKeys, on
+from v2drop.scoring.attention import QueriesAndKeys, at_columns
 from v2drop.scoring.position_trend import divide_trend
 from v2drop.types import Scores
 
@@ -19,7 +19,7 @@ class PDrop(Method):
     ids are repacked, so that they are as far behind at generation as tokens are missing in that layer.
 
     The released code computes values too, needs right padding and one picture a row, and fails in eager attention and
-    in generation from a padded batch. It computes one row only, so there is no `official_cost`.
+    in generation from a padded batch. It computes one row only, so there is no `full_attention_map`.
 
     Args:
         schedule: from layer 1 on.
@@ -42,5 +42,5 @@ class PDrop(Method):
         sequence = candidates.sequence
         layer = sequence.parts.layers[candidates.layer]
         projected = QueriesAndKeys.of_layer(layer, sequence.states, sequence.angles, sequence.last, sequence.mask)
-        score = on(projected.weights(sequence.last, sequence.visible), sequence.columns)[:, :, 0].mean(1)
+        score = at_columns(projected.weights(sequence.last, sequence.visible), sequence.columns)[:, :, 0].mean(1)
         return divide_trend(score, candidates.vision_index, candidates.valid) if self.debias else score

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates, Selection
 from v2drop.methods.in_llm.text_raters import TextRated
-from v2drop.scoring.density_peaks import clusters
+from v2drop.scoring.density_peaks import dpc_knn
 from v2drop.scoring.position_trend import divide_trend
 from v2drop.types import Scores
 
@@ -35,7 +35,7 @@ class SparseVLM(TextRated):
 
     Args:
         schedule: from layer 1 on.
-        official_cost: compute the full attention map at the layer before a drop, as the released code does.
+        full_attention_map: compute the full attention map at the layer before a drop, as the released code does.
         seed: of the noise on densities, which settles which of two equally dense tokens is the denser.
         debias: divide the scores by their position trend (arXiv 2508.17807).
 
@@ -60,7 +60,7 @@ class SparseVLM(TextRated):
 
     def score(self, candidates: Candidates) -> Scores:
         """Mean over heads and raters."""
-        weights, _, part = self.rated(candidates)
+        weights, _, part = self.rater_attention(candidates)
         score = torch.einsum("bhrv,br->bhv", weights, part).mean(1)
         return divide_trend(score, candidates.vision_index, candidates.valid) if self.debias else score
 
@@ -82,7 +82,7 @@ class SparseVLM(TextRated):
         return Selection(keep, candidates.n_keep, order, pad_sequence(states, batch_first=True))
 
 
-def n_kept(n: int, left: int) -> int:
+def n_kept_without_recycled(n: int, left: int) -> int:
     """How many of `n` tokens are kept, so that with what is recycled of the others `left` go on.
 
     >>> n_kept(576, 309), n_kept(309, 204), n_kept(204, 113)
@@ -114,12 +114,12 @@ def _row(
         noise: on densities.
         left: how many go on.
     """
-    k = n_kept(len(best), left)
+    k = n_kept_without_recycled(len(best), left)
     kept, dropped, made = best[:k].sort().values, best[k:], left - k
     if not made:
         return kept, kept, hidden[kept]
     pool = dropped[: n_recycled(len(dropped))[0]].sort().values
-    centres, members = clusters(hidden[pool].detach().float(), made, noise[pool])
+    centres, members = dpc_knn(hidden[pool].detach().float(), made, noise[pool])
     means = members @ hidden[pool].float() / members.sum(1, keepdim=True)
     places = torch.cat([kept, dropped.sort().values[-made:]])
     return places, torch.cat([kept, pool[centres]]), torch.cat([hidden[kept], means.to(hidden.dtype)])

@@ -11,9 +11,9 @@ from torch import Tensor
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates
 from v2drop.methods.in_llm.text_raters import TextRated
-from v2drop.scoring.attention import QueriesAndKeys, turn
-from v2drop.scoring.selection import take
-from v2drop.types import Queries, Indices, Scores
+from v2drop.scoring.attention import QueriesAndKeys, apply_rotary
+from v2drop.scoring.selection import gather_columns
+from v2drop.types import Indices, Queries, Scores
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SparseVLMPlus(TextRated):
 
     Args:
         schedule: from layer 1 on.
-        official_cost: compute the full attention map at the layer before a drop, as the released code does.
+        full_attention_map: compute the full attention map at the layer before a drop, as the released code does.
         heads: how many rate; all of them if the model has fewer.
 
     Raises:
@@ -52,16 +52,16 @@ class SparseVLMPlus(TextRated):
     def score(self, candidates: Candidates) -> Scores:
         """Mean over the heads that rate most, and over raters."""
         sequence = candidates.sequence
-        weights, raters, part = self.rated(candidates)
-        weights = weights / preference(sequence.hooks.projected, raters, sequence.columns)[:, None]
+        weights, raters, part = self.rater_attention(candidates)
+        weights = weights / rotary_prior(sequence.hooks.projected, raters, sequence.columns)[:, None]
         by_head = torch.einsum("bhrv,br->bhv", weights, part)
         total = (by_head * candidates.valid[:, None]).sum(2)
         best = total.argsort(dim=1, descending=True, stable=True)[:, : self.heads]
         return by_head.gather(1, best[..., None].expand(-1, -1, by_head.shape[2])).mean(1)
 
 
-def preference(projected: QueriesAndKeys, queries: Queries, keys: Indices) -> Float[Tensor, "batch queries vision"]:
+def rotary_prior(projected: QueriesAndKeys, queries: Queries, keys: Indices) -> Float[Tensor, "batch queries vision"]:
     """Logits of queries and keys of ones, by the rotation at their columns alone."""
     cos, sin = (x.float() for x in projected.angles)
-    ones = turn(torch.ones_like(cos), cos, sin)
-    return torch.einsum("bqd,bkd->bqk", take(ones, queries), take(ones, keys)) * projected.scaling
+    ones = apply_rotary(torch.ones_like(cos), cos, sin)
+    return torch.einsum("bqd,bkd->bqk", gather_columns(ones, queries), gather_columns(ones, keys)) * projected.scaling

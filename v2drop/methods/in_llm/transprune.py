@@ -9,9 +9,9 @@ from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates, Hooks
 from v2drop.hooks.transitions import TransitionHooks
 from v2drop.methods.base import Method
-from v2drop.scoring.attention import QueriesAndKeys, on
-from v2drop.scoring.selection import flagged
-from v2drop.types import Valid, Scores
+from v2drop.scoring.attention import QueriesAndKeys, at_columns
+from v2drop.scoring.selection import padded_columns
+from v2drop.types import Scores, Valid
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class TransPrune(Method):
 def _guided(candidates: Candidates) -> Scores:
     """Mean attention of the text behind the picture in the layer to come."""
     sequence = candidates.sequence
-    text, there = flagged(sequence.text_after, int(sequence.text_after.sum(1).max()))
+    text, there = padded_columns(sequence.text_after, int(sequence.text_after.sum(1).max()))
     layer = sequence.parts.layers[candidates.layer]
     projected = QueriesAndKeys.of_layer(layer, sequence.states, sequence.angles, text, sequence.mask)
-    weights = on(projected.weights(text, sequence.visible), sequence.columns).mean(1)
+    weights = at_columns(projected.weights(text, sequence.visible), sequence.columns).mean(1)
     part = there / there.sum(1, keepdim=True).clamp(min=1)
     return torch.einsum("btv,bt->bv", weights, part)
 

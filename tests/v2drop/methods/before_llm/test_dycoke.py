@@ -48,7 +48,7 @@ def test_stage_one_is_the_two_passes_and_few_or_odd_frames_are_not_lost(n, k):
     hidden = frames(n, seed=n)
     expected = released_schedule(hidden, k)
     assert kept(hidden, len(expected)) == expected
-    assert kept(hidden, hidden.shape[1], ratio=k) == expected
+    assert kept(hidden, hidden.shape[1], pruned_share=k) == expected
 
 
 def test_the_default_drops_the_ratio_whatever_the_number_of_frames():
@@ -77,7 +77,7 @@ def test_frames_that_nobody_knows_are_asked_for(inputs):
 def test_the_released_ratio_on_32_frames_of_196():
     hidden = frames(32, 196, dim=3)
     got = kept(hidden, 3098, size=196)
-    assert kept(hidden, 6272, size=196, ratio=0.7) == got
+    assert kept(hidden, 6272, size=196, pruned_share=0.7) == got
     assert len(got) == 3098 and got == released_schedule(hidden, 0.7, size=196)
 
 
@@ -111,9 +111,9 @@ def test_pictures_are_frames_where_nothing_is_said():
     [
         ({"frame_tokens": 0}, "frame_tokens must be an int of 1 or more; got 0"),
         ({"frame_tokens": True}, "frame_tokens must be an int of 1 or more; got True"),
-        ({"ratio": -0.1}, r"ratio must be a share in \[0, 1\], or None; got -0.1"),
-        ({"seen": 1.5}, r"seen must be a share in \[0, 1\], or None; got 1.5"),
-        ({"seen": 0.5, "deep": 0}, "deep must be an int of 1 or more; got 0"),
+        ({"pruned_share": -0.1}, r"pruned_share must be a share in \[0, 1\], or None; got -0.1"),
+        ({"visible_share": 1.5}, r"visible_share must be a share in \[0, 1\], or None; got 1.5"),
+        ({"visible_share": 0.5, "hide_from_layer": 0}, "hide_from_layer must be an int of 1 or more; got 0"),
     ],
 )
 def test_wrong_options_are_refused(options, message):
@@ -123,4 +123,4 @@ def test_wrong_options_are_refused(options, message):
 
 def test_a_layer_the_model_does_not_have_is_refused():
     with pytest.raises(ValueError, match=f"one of the {LAYERS} layers, from 1 on; got {LAYERS}"):
-        DyCoke(Schedule({0: 0.5}), seen=0.5, deep=LAYERS)(toy("llava"))
+        DyCoke(Schedule({0: 0.5}), visible_share=0.5, hide_from_layer=LAYERS)(toy("llava"))

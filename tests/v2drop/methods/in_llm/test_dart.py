@@ -9,7 +9,7 @@ from tests.support.float64_models import rms
 from tests.support.slow_decoder import compare
 from tests.support.toys import FAMILIES, WIDTH, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.methods.in_llm.dart import _places
+from v2drop.methods.in_llm.dart import _take_turns
 
 DART = METHODS["dart"]
 ROWS = ["ttvvvvvvvvvvvvvvvvtttttt", "vvvvvvvvt", "tvvvvvvvvvttvvvvvvttt", "t" + "v" * 40 + "ttttttt"]
@@ -126,7 +126,7 @@ def test_by_hand():
         (5, [3, 0, 1, 4, 2]),
         (0, [0, 0, 0, 0, 0]),
     ]:
-        assert _places(unlike, itself, there, torch.tensor([[left]]))[0].tolist() == expected, left
+        assert _take_turns(unlike, itself, there, torch.tensor([[left]]))[0].tolist() == expected, left
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

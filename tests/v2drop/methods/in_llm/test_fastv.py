@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.slow_decoder import compare
 from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.scoring.attention import QueriesAndKeys, on
+from v2drop.scoring.attention import QueriesAndKeys, at_columns
 
 FastV = METHODS["fastv"]
 ROWS = ["ttvvvvvvvvvvvvtt", "vvvvvvvvt", "tvvvvvttvvvvvvttt"]
@@ -36,7 +36,7 @@ def test_by_hand():
     projected = QueriesAndKeys(ones, states, (torch.ones(1, 4, 2), torch.zeros(1, 4, 2)), scaling=1.0)
     weights = projected.weights(torch.tensor([[3]]), torch.tensor([[True, True, False, True]]))
     torch.testing.assert_close(weights[0, 0, 0], torch.tensor([0.25, 0.5, 0.0, 0.25]))
-    torch.testing.assert_close(on(weights, torch.tensor([[1, 0]]))[0, 0, 0], torch.tensor([0.5, 0.25]))
+    torch.testing.assert_close(at_columns(weights, torch.tensor([[1, 0]]))[0, 0, 0], torch.tensor([0.5, 0.25]))
 
 
 @pytest.mark.parametrize(("side", "row"), [("right", slice(0, 10)), ("left", slice(3, 13))])

@@ -11,7 +11,7 @@ from tests.support.slow_decoder import compare
 from tests.support.text_rater_loops import raters
 from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.methods.in_llm.sparsevlm_plus import preference
+from v2drop.methods.in_llm.sparsevlm_plus import rotary_prior
 from v2drop.scoring.attention import QueriesAndKeys
 
 SparseVLMPlus = METHODS["sparsevlm_plus"]
@@ -50,7 +50,7 @@ def test_the_preference_by_hand():
     angle = torch.cat([ids[..., None] * torch.tensor([1.0, 0.01])] * 2, -1)
     keys = torch.zeros(1, 3, 1, 4)
     projected = QueriesAndKeys(keys, keys, (angle.cos(), angle.sin()), scaling=0.5)
-    got = preference(projected, torch.tensor([[2]]), torch.tensor([[2, 1, 0]]))
+    got = rotary_prior(projected, torch.tensor([[2]]), torch.tensor([[2, 1, 0]]))
     expected = [2.0, math.cos(1) + math.cos(0.01), math.cos(3) + math.cos(0.03)]
     torch.testing.assert_close(got[0, 0], torch.tensor(expected))
 
