@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -14,27 +13,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from analysis.intervals import against, interval, summarise
+from analysis.answers import is_right
+from analysis.intervals import mean_by_group
 from analysis.loading import Loaded
-from analysis.mosaic import Question, Scene
+from analysis.mosaic import Asked, Question
 from v2drop import Method, Schedule
 
-__all__ = [
-    "Asked",
-    "accuracy",
-    "against",
-    "interval",
-    "is_right",
-    "miscount",
-    "over_budgets",
-    "paper_layers",
-    "summarise",
-]
-
-Asked = list[tuple[Scene, Question]]
 Maker = Callable[[Sequence[int]], Method]
 COLUMNS = ["method", "question", "kind", "answer", "reply", "right", "log_probability", "average_tokens"]
-NUMBERS = "zero one two three four five six seven eight nine".split()
 
 
 def paper_layers(n_layers: int) -> tuple[int, ...]:
@@ -44,43 +30,6 @@ def paper_layers(n_layers: int) -> tuple[int, ...]:
     ((3, 17, 22), (1, 6, 8))
     """
     return tuple(round(layer / 32 * n_layers) for layer in (3, 17, 22))
-
-
-def is_right(reply: str, answer: str) -> bool:
-    """Whether the answer's words stand together in the reply, whatever the case, punctuation and way to write numbers.
-
-    >>> is_right("It is in the Top Left.", "top-left"), is_right("17", "7"), is_right("There are 4.", "four")
-    (True, False, True)
-    """
-    said, wanted = (f" {' '.join(_words(text))} " for text in (reply, answer))
-    return wanted in said
-
-
-def _words(text: str) -> list[str]:
-    found = re.findall("[a-z0-9]+", text.lower())
-    return [str(NUMBERS.index(word)) if word in NUMBERS else word for word in found]
-
-
-def _number(text: str) -> float:
-    return next((float(word) for word in _words(text) if word.isdigit()), float("nan"))
-
-
-def miscount(answers: pd.DataFrame) -> pd.DataFrame:
-    """By how much replies to "how many" are too high, in digits; replies that name no number are left out.
-
-    Args:
-        answers: of `accuracy`.
-
-    Returns:
-        The rows of counting questions, with a column too_many.
-
-    >>> replies = {"kind": "how-many", "reply": ["There are Six.", "3", "many"], "answer": "four"}
-    >>> miscount(pd.DataFrame(replies)).too_many.tolist()
-    [2.0, -1.0]
-    """
-    counted = answers[answers.kind == "how-many"]
-    said, right = (counted[name].map(_number).astype(float) for name in ("reply", "answer"))
-    return counted.assign(too_many=said - right).dropna(subset="too_many")
 
 
 @torch.no_grad()
@@ -154,6 +103,20 @@ def over_budgets(
     frame = accuracy(loaded, asked, methods, **options)
     frame.insert(1, "budget", [budget for _, budget in frame.method])
     return frame.assign(method=[name for name, _ in frame.method])
+
+
+def summarise_accuracy(answers: pd.DataFrame, by: Sequence[str] = ("method",), value: str = "right") -> pd.DataFrame:
+    """Mean over questions in each group, with a 95 % bootstrap interval.
+
+    Args:
+        answers: the frame of `accuracy`, one row per question in each group.
+        by: columns that tell the groups apart.
+        value: the column to average: "right", "log_probability", or one that was added (too_many of `miscount`).
+
+    Returns:
+        One row per group: `by`, mean, low, high, n (questions).
+    """
+    return mean_by_group(answers, by, value)
 
 
 def _for_batch(method: Method | Maker, number: int, questions: Sequence[int]) -> Method:

@@ -8,21 +8,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from analysis.accuracy import Asked
-from analysis.mosaic import KINDS, question, scene
 from analysis.ranking import RATIOS, check_ratios, n_kept, places
 from analysis.scores import CRITERIA
 from analysis.tokens import matrices
-
-
-def questions_each(n_scenes: int, seed: int = 0) -> tuple[Asked, list[int]]:
-    """A question of every kind about each of some held-out scenes, and which scene each is about."""
-    drawn = [scene("test", seed, i) for i in range(n_scenes)]
-    rngs = [
-        np.random.default_rng([2, seed, i]) for i in range(n_scenes)
-    ]  # scenes' streams begin with their split's 0 or 1
-    asked = [(s, question(s, kind, rng)) for s, rng in zip(drawn, rngs, strict=True) for kind in KINDS]
-    return asked, [i for i in range(n_scenes) for _ in KINDS]
 
 
 def by_image(

@@ -8,11 +8,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import permutation_test, rankdata
 
-from analysis.accuracy import Asked
-from analysis.mosaic import GRID
-
-THIRDS = ("start", "middle", "end")
-
 
 def biased(table: pd.DataFrame, criterion: str, strengths: Sequence[float]) -> pd.DataFrame:
     """Add to a criterion a preference for the end of the sequence, everything else being equal.
@@ -41,20 +36,6 @@ def biased(table: pd.DataFrame, criterion: str, strengths: Sequence[float]) -> p
     last = (n - 1).clip(lower=1)
     new = {f"{criterion}+{s:g}": ((1 - s) * ranked + s * table["rank"]) / last for s in strengths}
     return table.assign(**new)
-
-
-def place_of(asked: Asked) -> pd.DataFrame:
-    """In which third of the picture's rows the centre of what each question is about lies.
-
-    Returns:
-        One row per question that is about a single object: question (its index), place (one of THIRDS).
-    """
-    rows = []
-    for number, (_, question) in enumerate(asked):
-        if question.relevant and question.kind != "how-many":
-            row = np.mean([patch // GRID for patch in question.relevant]) / (GRID - 1)
-            rows.append((number, THIRDS[min(2, int(row * 3))]))
-    return pd.DataFrame(rows, columns=["question", "place"])
 
 
 def link(

@@ -16,19 +16,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from analysis.impact_statistics import CRITERIA, RATIOS, TARGETS, per_sample, summarise
 from analysis.interventions import drop, revert
-from analysis.jacobian import Estimator, table
+from analysis.jacobian import Estimator
 from analysis.linearised import Linearised
 from analysis.network import Network, own_attention
 from analysis.norms import Norms, exact, jacobians
-from analysis.prompts import Tokens, check_layers, prompts
+from analysis.prompts import Tokens, check_layers, prompts, token_keys
 from analysis.stream import Stream
 from analysis.taylor import slopes
 from v2drop.models import locate
 from v2drop.variation import METRICS
-
-__all__ = ["CRITERIA", "RATIOS", "TARGETS", "per_sample", "summarise", "variation_impact"]
 
 
 def variation_impact(
@@ -97,7 +94,7 @@ def variation_impact(
             noise = _noise(stream, layers, places, [estimator.seed, sample])
             columns, used = _columns(stream, layers, places, estimator, taylor_tokens, noise)
             values = {name: value.double().cpu().flatten().numpy() for name, value in columns.items()}
-            frames.append(table(sample, layers, stream, places).assign(**values, method=used.flatten()))
+            frames.append(token_keys(sample, layers, stream, places).assign(**values, method=used.flatten()))
     return pd.concat(frames, ignore_index=True).assign(dtype=str(dtype).removeprefix("torch."), output=network.label)
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from analysis.localisation import grid_side
+from analysis.grids import grid_side
 from analysis.plots import NAMES, lines
 
 

@@ -29,7 +29,7 @@ KEYS = ["layer", "statistic", "criterion", "target"]
 Row = tuple[str, str, str, float]
 
 
-def summarise(
+def summarise_impact(
     table: pd.DataFrame,
     versus: str = "variation_l2",
     ratios: Sequence[float] = RATIOS,

@@ -36,8 +36,17 @@ def over_samples(values: np.ndarray) -> tuple[float, float, float, int]:
     return float(np.mean(values)), low, high, len(values)
 
 
-def summarise(frame: pd.DataFrame, by: list[str], value: str = "right") -> pd.DataFrame:
-    """Mean of `value` in each group with its interval over the rows (`over_samples`): `by`, mean, low, high, n."""
+def mean_by_group(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+    """Mean of a column in each group, with its interval over the rows of the group (`over_samples`).
+
+    Args:
+        frame: one row per independent unit.
+        by: columns that tell the groups apart.
+        value: the column to average.
+
+    Returns:
+        One row per group: `by`, mean, low, high, n (rows).
+    """
     groups = frame.groupby(list(by), sort=False)[value]
     rows = [(*key, *over_samples(group.to_numpy(dtype=float))) for key, group in groups]
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
@@ -55,7 +64,7 @@ def over_layers(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """
     pooled = values.groupby(["sample", *keys], sort=False)[["value", "chance"]].mean().reset_index()
     both = pd.concat([values.astype({"layer": object}), pooled.assign(layer="all")])
-    found = summarise(both, ["layer", *keys], "value")
+    found = mean_by_group(both, ["layer", *keys], "value")
     chance = both.groupby(["layer", *keys], sort=False).chance.mean().reset_index()
     return found.merge(chance, on=["layer", *keys])
 
@@ -80,24 +89,3 @@ def minus(values: pd.DataFrame, baseline: str, keys: Sequence[str]) -> pd.DataFr
     base = values[values.criterion == baseline].set_index(on).value.rename("base")
     both = values[values.criterion != baseline].join(base, on=on, how="inner")
     return both.assign(value=both.value - both.base, chance=0.0)[[*on, "criterion", "value", "chance"]]
-
-
-def against(frame: pd.DataFrame, baseline: str, by: list[str], value: str = "right") -> pd.DataFrame:
-    """A value minus the baseline method's on the same questions, with paired bootstrap intervals.
-
-    Args:
-        frame: of `accuracy`, possibly of several budgets.
-        baseline: a method in it.
-        by: what identifies a comparison beside the method: ["budget"], say.
-        value: column, "right" or "log_probability".
-
-    Raises:
-        ValueError: `baseline` is not in the frame.
-    """
-    if baseline not in set(frame.method):
-        raise ValueError(f"baseline must be one of {', '.join(frame.method.unique())}; got {baseline!r}.")
-    keys = [*by, "question"]
-    wide = frame.pivot(index=keys, columns="method", values=value).astype(float)
-    gain = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
-    long = gain.reset_index().melt(id_vars=keys, var_name="method", value_name="difference").dropna()
-    return summarise(long, ["method", *by], "difference")

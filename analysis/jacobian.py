@@ -15,8 +15,7 @@ from analysis.lanczos import lanczos
 from analysis.linearised import Linearised
 from analysis.network import Network, own_attention
 from analysis.norms import Norms, exact, jacobians, shared
-from analysis.prompts import Tokens, check_layers, prompts
-from analysis.stream import Stream
+from analysis.prompts import Tokens, check_layers, prompts, token_keys
 
 METHODS = ("exact", "lanczos", "shared")
 
@@ -135,13 +134,5 @@ def operator_norms(
         network = Network(model, dtype, output, candidates)
         for sample, stream, places in prompts(network, model, inputs, tokens):
             norms, used = estimator.norms(Linearised(stream, layers, estimator.chunk), places)
-            frames.append(table(sample, layers, stream, places).assign(**norms.columns(), method=used.flatten()))
+            frames.append(token_keys(sample, layers, stream, places).assign(**norms.columns(), method=used.flatten()))
     return pd.concat(frames, ignore_index=True).assign(dtype=str(dtype).removeprefix("torch."), output=network.label)
-
-
-def table(sample: int, layers: Sequence[int], stream: Stream, tokens: Tensor) -> pd.DataFrame:
-    """The keys of a frame with one row per (sample, layer, token)."""
-    columns = stream.columns[tokens].tolist()
-    return pd.DataFrame(
-        {"sample": sample, "layer": np.repeat(list(layers), len(columns)), "token": np.tile(columns, len(layers))}
-    )

@@ -5,74 +5,23 @@ How much of them the question changes at all is told by `analysis.agnostic`.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Bool, Float
 from scipy.stats import mannwhitneyu
 from sklearn.metrics import average_precision_score
 
-from analysis.accuracy import Asked
-from analysis.loading import Loaded
-from analysis.mosaic import GRID
 from analysis.ranking import RATIOS, check_ratios, n_kept, places
 from analysis.scores import CRITERIA
 from analysis.tokens import check, matrices, whole
-from v2drop import Method
 
 CONTRASTS = {  # name -> the tokens that should score high, those that should not
     "objects": (("relevant", "other"), ("background",)),
     "relevant": (("relevant",), ("other", "background")),
     "relevant among objects": (("relevant",), ("other",)),
 }
-
-
-def grid_side(n_tokens: int) -> int:
-    """Tokens in a row of a square grid.
-
-    Raises:
-        ValueError: the tokens are no square grid.
-    """
-    side = math.isqrt(n_tokens)
-    if side * side != n_tokens:
-        raise ValueError(f"n_tokens must be a square number, a grid of patches; got {n_tokens}.")
-    return side
-
-
-def patches_of(n_tokens: int) -> list[int]:
-    """The patch of a mosaic in which the centre of each token lies, for a model that cuts it into another grid.
-
-    Raises:
-        ValueError: the tokens are no square grid.
-
-    >>> patches_of(144) == list(range(144)), patches_of(4)
-    (True, [39, 45, 111, 117])
-    """
-    side = grid_side(n_tokens)
-    lines = [int((i + 0.5) / side * GRID) for i in range(side)]
-    return [row * GRID + column for row in lines for column in lines]
-
-
-def truth(asked: Asked, n_tokens: int) -> pd.DataFrame:
-    """What lies on each token of each question's picture.
-
-    Returns:
-        One row per (sample, rank): these (the question's index, the token's rank among the picture's), and `on`:
-        "relevant" (the question is about it), "other" (an object it is not about) or "background".
-
-    Raises:
-        ValueError: the tokens are no square grid.
-    """
-    patches, frames = patches_of(n_tokens), []
-    for sample, (_, question) in enumerate(asked):
-        on = np.full(GRID**2, "background", dtype=object)
-        on[list(question.objects)] = "other"
-        on[list(question.relevant)] = "relevant"
-        frames.append(pd.DataFrame({"sample": sample, "rank": range(n_tokens), "on": on[patches]}))
-    return pd.concat(frames, ignore_index=True)
 
 
 def localisation(
@@ -144,47 +93,3 @@ def _precision_by_chance(right: int, n: int) -> float:
     """Mean average precision of a random order (Bestgen 2015): a little above right / n."""
     harmonic = float(np.sum(1 / np.arange(1, n + 1)))
     return ((right - 1) / (n - 1) * (n - harmonic) + harmonic) / n if n > 1 else 1.0
-
-
-@torch.no_grad()
-def retained(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], layer: int) -> pd.DataFrame:
-    """Who is left after the drop of one layer.
-
-    Args:
-        loaded: model and processor.
-        asked: scenes with a question each.
-        methods: by the name they get in the frame.
-        layer: of their schedules.
-
-    Returns:
-        One row per (sample, criterion, token): sample (the question's index), criterion (the method's name), token
-        (its position in the prompt), rank (among the picture's tokens), kept (bool).
-    """
-    frames = []
-    for sample, (scene, question) in enumerate(asked):
-        inputs = loaded.inputs([scene.image], [question.text])
-        positions = loaded.vision_positions(inputs)[0]
-        tokens = {"token": positions, "rank": range(len(positions))}
-        for name, method in methods.items():
-            with method(loaded.model) as trace:
-                loaded.model(**inputs, logits_to_keep=1)
-            kept = np.isin(positions, trace.kept[layer][0].cpu().numpy())
-            frames.append(pd.DataFrame({"sample": sample, "criterion": name, **tokens, "kept": kept}))
-    return pd.concat(frames, ignore_index=True)
-
-
-def coverage(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], layer: int) -> pd.DataFrame:
-    """How many of the tokens on digits, and of those beside them, are `retained`.
-
-    Returns:
-        One row per (question, method): method, question, on_digits and beside, the shares kept.
-
-    Raises:
-        ValueError: the model's vision tokens are no square grid.
-    """
-    kept = retained(loaded, asked, methods, layer)
-    labelled = kept.merge(truth(asked, int(kept["rank"].max()) + 1), on=["sample", "rank"])
-    labelled["side"] = np.where(labelled.on == "background", "beside", "on_digits")
-    share = labelled.pivot_table(index=["sample", "criterion"], columns="side", values="kept", sort=False).reset_index()
-    names = {"criterion": "method", "sample": "question"}
-    return share.rename(columns=names).rename_axis(columns=None)[["method", "question", "on_digits", "beside"]]

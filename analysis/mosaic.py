@@ -12,32 +12,15 @@ Everything is a function of (split, seed, index): scene 7 is the same scene howe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from PIL import Image
-from scipy.ndimage import affine_transform
-from sklearn.datasets import load_digits, load_sample_images
-from sklearn.model_selection import train_test_split
 
-PATCH, GRID, BLOCK = 8, 12, 2  # pixels a patch, patches a side, patches a digit is wide
-SIZE = PATCH * GRID
+from analysis.drawing import BLOCK, COLOURS, GRID, SPLITS, check_split, draw_digit, photograph_crop, written_digit
+
 PLACES = GRID // BLOCK
-SPLITS = ("train", "test")
 KINDS = ("what", "colour", "is-there", "how-many", "where")
-COLOURS = {
-    "red": (255, 40, 40),
-    "orange": (255, 150, 0),
-    "yellow": (255, 255, 60),
-    "green": (50, 220, 50),
-    "cyan": (60, 240, 255),
-    "blue": (70, 100, 255),
-    "pink": (255, 90, 230),
-    "white": (255, 255, 255),
-}
 COUNTS = ("two", "three", "four", "five", "six")
 QUADRANTS = ("top-left", "top-right", "bottom-left", "bottom-right")
-PHOTO_BRIGHTNESS = 0.55  # a darker photograph leaves the strokes legible, to the eye as to the model
 
 
 @dataclass(frozen=True)
@@ -83,13 +66,16 @@ class Question:
     objects: tuple[int, ...]
 
 
+Asked = list[tuple[Scene, Question]]
+
+
 def scene(split: str, seed: int, index: int) -> Scene:
     """Draw one scene; the same arguments give the same scene, bit for bit.
 
     Raises:
         ValueError: `split` is not one of SPLITS.
     """
-    _check_split(split)
+    check_split(split)
     rng = np.random.default_rng([SPLITS.index(split), seed, index])
     n_things = int(rng.integers(2, 2 + len(COUNTS)))
     digits = rng.permutation(10)[:n_things]
@@ -98,9 +84,9 @@ def scene(split: str, seed: int, index: int) -> Scene:
     things = tuple(
         Thing(int(d), str(c), divmod(int(p), PLACES)) for d, c, p in zip(digits, colours, places, strict=True)
     )
-    image = _background(rng)
+    image = photograph_crop(rng)
     for thing in things:
-        _draw(image, thing, _glyph(split, thing.digit, rng))
+        draw_digit(image, thing.place, thing.colour, written_digit(split, thing.digit, rng))
     return Scene(image.round().astype(np.uint8), things)
 
 
@@ -140,61 +126,21 @@ def sample(n: int, split: str = "test", seed: int = 0, kinds: tuple[str, ...] = 
     return [(s, question(s, kinds[i % len(kinds)], _question_rng(split, seed, i))) for i, s in enumerate(drawn)]
 
 
+def questions_each(n_scenes: int, seed: int = 0) -> tuple[Asked, list[int]]:
+    """A question of every kind about each of some held-out scenes, and which scene each is about."""
+    drawn = [scene("test", seed, i) for i in range(n_scenes)]
+    # The streams of scenes begin with 0 or 1, the number of their split; these begin with 2.
+    rngs = [np.random.default_rng([2, seed, i]) for i in range(n_scenes)]
+    asked = [(s, question(s, kind, rng)) for s, rng in zip(drawn, rngs, strict=True) for kind in KINDS]
+    return asked, [i for i in range(n_scenes) for _ in KINDS]
+
+
 def words() -> list[str]:
     """Every word that a question or an answer can hold, in a fixed order."""
     asked = "what digit is colour where the how many digits there a yes no".split()
     return [*asked, *map(str, range(10)), *COLOURS, *COUNTS, *QUADRANTS]
 
 
-def _check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}.")
-
-
 def _question_rng(split: str, seed: int, index: int) -> np.random.Generator:
     # The trailing 1 keeps the question's stream apart from the scene's.
     return np.random.default_rng([SPLITS.index(split), seed, index, 1])
-
-
-@cache
-def glyphs(split: str) -> dict[int, np.ndarray]:
-    """The handwritten digits of a split, as opacities float64 [count, 8, 8] in [0, 1], by digit.
-
-    70 % of the 1797 digits train, 30 % test, stratified by digit; no image is in both.
-    """
-    _check_split(split)
-    data = load_digits()
-    parts = train_test_split(data.images, data.target, test_size=0.3, random_state=0, stratify=data.target)
-    images, labels = parts[SPLITS.index(split)], parts[2 + SPLITS.index(split)]
-    return {digit: images[labels == digit] / 16 for digit in range(10)}
-
-
-@cache
-def _photographs() -> tuple[Image.Image, ...]:
-    return tuple(Image.fromarray(image) for image in load_sample_images().images)
-
-
-def _background(rng: np.random.Generator) -> np.ndarray:
-    photo = _photographs()[rng.integers(len(_photographs()))]
-    side = int(rng.integers(SIZE, min(photo.size) + 1))
-    left, top = (int(rng.integers(extent - side + 1)) for extent in photo.size)
-    crop = photo.resize((SIZE, SIZE), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
-    return np.asarray(crop, dtype=np.float64) * PHOTO_BRIGHTNESS
-
-
-def _glyph(split: str, digit: int, rng: np.random.Generator) -> np.ndarray:
-    """A written digit as opacity [16, 16], turned, stretched and shifted: a little, and twice that in training."""
-    written = glyphs(split)[digit]
-    much = 2.0 if split == "train" else 1.0
-    angle, (stretch_y, stretch_x) = rng.normal(0, 0.08 * much), rng.normal(1, 0.05 * much, 2)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    out = BLOCK * PATCH
-    matrix = turn @ np.diag([stretch_y, stretch_x]) * 8 / out
-    offset = np.array([3.5, 3.5]) - matrix @ np.full(2, (out - 1) / 2) + rng.normal(0, 0.25 * much, 2)
-    return affine_transform(written[rng.integers(len(written))], matrix, offset, (out, out), order=1)
-
-
-def _draw(image: np.ndarray, thing: Thing, opacity: np.ndarray) -> None:
-    top, left = (BLOCK * PATCH * p for p in thing.place)
-    window = image[top : top + BLOCK * PATCH, left : left + BLOCK * PATCH]
-    window += opacity[..., None] * (np.array(COLOURS[thing.colour]) - window)

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from analysis.accuracy import is_right
+from analysis.answers import is_right
 from analysis.loading import Loaded, load
 from analysis.mosaic import sample
 

@@ -8,7 +8,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
-from analysis.mosaic import PATCH, SIZE, words
+from analysis.drawing import PATCH, SIZE
+from analysis.mosaic import words
 from analysis.torchvision_ops import usable
 
 PAD, BOS, EOS, UNK, IMAGE = SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
+from analysis.intervals import mean_by_group
+
 RESAMPLES = 4000
 
 
@@ -75,3 +77,36 @@ def _compare(wide: pd.DataFrame, seed: int) -> list[tuple]:
         tails = [(np.count_nonzero(side) + 1) / (RESAMPLES + 1) for side in (drawn <= 0, drawn >= 0)]
         rows.append((wide.columns[a], wide.columns[b], whole[a] - whole[b], low, high, min(1.0, 2 * min(tails))))
     return rows
+
+
+def both_ways(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
+    """Pairs as a matrix needs them: also second against first, and only differences with q below a level.
+
+    Args:
+        found: of `analysis.pairs.pairs`, one budget.
+        level: of q; the other differences are NaN, which stays white.
+    """
+    turned = found.rename(columns={"first": "second", "second": "first"}).assign(difference=-found.difference)
+    both = pd.concat([found, turned], ignore_index=True)
+    return both.assign(difference=both.difference.where(both.q < level))
+
+
+def against(frame: pd.DataFrame, baseline: str, by: list[str], value: str = "right") -> pd.DataFrame:
+    """A value minus the baseline method's on the same questions, with paired bootstrap intervals.
+
+    Args:
+        frame: of `accuracy`, possibly of several budgets.
+        baseline: a method in it.
+        by: what identifies a comparison beside the method: ["budget"], say.
+        value: column, "right" or "log_probability".
+
+    Raises:
+        ValueError: `baseline` is not in the frame.
+    """
+    if baseline not in set(frame.method):
+        raise ValueError(f"baseline must be one of {', '.join(frame.method.unique())}; got {baseline!r}.")
+    keys = [*by, "question"]
+    wide = frame.pivot(index=keys, columns="method", values=value).astype(float)
+    gain = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
+    long = gain.reset_index().melt(id_vars=keys, var_name="method", value_name="difference").dropna()
+    return mean_by_group(long, ["method", *by], "difference")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, rankdata, wilcoxon
 
-from analysis.intervals import summarise
-from analysis.localisation import grid_side
+from analysis.grids import grid_side
+from analysis.intervals import mean_by_group
 from analysis.ranking import n_kept, places
 from analysis.scores import CRITERIA
 from analysis.tokens import check, matrices, whole
@@ -94,7 +94,7 @@ def retention(
     """
     binned = kept.assign(bin=_bins(kept, axis, bins), kept=kept.kept.astype(float))
     share = binned.groupby([*by, "bin", "sample"], sort=False).kept.mean().reset_index()
-    return summarise(share.sort_values([*by, "bin"], kind="stable"), [*by, "bin"], "kept")
+    return mean_by_group(share.sort_values([*by, "bin"], kind="stable"), [*by, "bin"], "kept")
 
 
 def end_start(
@@ -151,7 +151,7 @@ def score_position(table: pd.DataFrame, criteria: Sequence[str] = CRITERIA) -> p
             value = np.corrcoef(rankdata(score), np.arange(len(score)))[0, 1] if np.ptp(score) > 0 else 0.0
             rows.append((sample, layer, name, value))
     values = pd.DataFrame(rows, columns=["sample", "layer", "criterion", "value"])
-    found = summarise(values, ["layer", "criterion"], "value")
+    found = mean_by_group(values, ["layer", "criterion"], "value")
     found["p"] = [_no_shift(group) for _, group in values.groupby(["layer", "criterion"], sort=False).value]
     return found.assign(q=false_discovery_control(found.p))
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -98,3 +100,11 @@ def _marked(tokens: Tokens, present: Tensor) -> Tensor:
             )
         marked[row, positions] = True
     return marked
+
+
+def token_keys(sample: int, layers: Sequence[int], stream: Stream, tokens: Tensor) -> pd.DataFrame:
+    """The keys of a frame with one row per (sample, layer, token)."""
+    columns = stream.columns[tokens].tolist()
+    return pd.DataFrame(
+        {"sample": sample, "layer": np.repeat(list(layers), len(columns)), "token": np.tile(columns, len(layers))}
+    )

@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from analysis.accuracy import Asked
+from analysis.ground_truth import truth
 from analysis.intervals import over_samples
 from analysis.loading import Loaded
+from analysis.mosaic import Asked
 from v2drop import Method
 
 
@@ -81,3 +82,47 @@ def shared(frame: pd.DataFrame, n_tokens: int) -> pd.DataFrame:
         if a != b:
             rows.append((names[b], names[a], *found))
     return pd.DataFrame(rows, columns=["first", "second", "mean", "low", "high", "n"])
+
+
+@torch.no_grad()
+def kept_at_layer(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], layer: int) -> pd.DataFrame:
+    """Who is left after the drop of one layer.
+
+    Args:
+        loaded: model and processor.
+        asked: scenes with a question each.
+        methods: by the name they get in the frame.
+        layer: of their schedules.
+
+    Returns:
+        One row per (sample, criterion, token): sample (the question's index), criterion (the method's name), token
+        (its position in the prompt), rank (among the picture's tokens), kept (bool).
+    """
+    frames = []
+    for sample, (scene, question) in enumerate(asked):
+        inputs = loaded.inputs([scene.image], [question.text])
+        positions = loaded.vision_positions(inputs)[0]
+        tokens = {"token": positions, "rank": range(len(positions))}
+        for name, method in methods.items():
+            with method(loaded.model) as trace:
+                loaded.model(**inputs, logits_to_keep=1)
+            kept = np.isin(positions, trace.kept[layer][0].cpu().numpy())
+            frames.append(pd.DataFrame({"sample": sample, "criterion": name, **tokens, "kept": kept}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def kept_on_objects(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], layer: int) -> pd.DataFrame:
+    """How many of the tokens on digits, and of those beside them, are `kept_at_layer`.
+
+    Returns:
+        One row per (question, method): method, question, on_digits and beside, the shares kept.
+
+    Raises:
+        ValueError: the model's vision tokens are no square grid.
+    """
+    kept = kept_at_layer(loaded, asked, methods, layer)
+    labelled = kept.merge(truth(asked, int(kept["rank"].max()) + 1), on=["sample", "rank"])
+    labelled["side"] = np.where(labelled.on == "background", "beside", "on_digits")
+    share = labelled.pivot_table(index=["sample", "criterion"], columns="side", values="kept", sort=False).reset_index()
+    names = {"criterion": "method", "sample": "question"}
+    return share.rename(columns=names).rename_axis(columns=None)[["method", "question", "on_digits", "beside"]]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Hashable, Iterable, Sequence
 
 import pandas as pd
-import torch
-from tqdm import tqdm
 
-from analysis.accuracy import Asked, accuracy
-from analysis.intervals import summarise
+from analysis.accuracy import accuracy
+from analysis.intervals import mean_by_group
 from analysis.loading import Loaded
+from analysis.mosaic import Asked
 from v2drop import METHODS, Method
 
 WHOLE = "nothing dropped"
@@ -96,42 +93,4 @@ def by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd.DataFram
     asked = frame[frame.question.isin(answerable) & ~frame.method.isin([judge, WHOLE])]
     asked = asked.join(judged, on=["budget", "question"], how="inner")
     asked = asked.assign(group=asked.easy.map({True: "easy", False: "difficult"}))
-    return summarise(asked, ["group", "method", "budget"])
-
-
-@torch.no_grad()
-def relative_time(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], repeats: int = 5) -> pd.DataFrame:
-    """Time of one prefill, pictures included, relative to the model's own in the same round.
-
-    Methods take turns, so that what else the machine does falls on all of them; the first round is not counted.
-
-    Args:
-        loaded: model and processor.
-        asked: scenes with a question each, one batch.
-        methods: by name.
-        repeats: rounds.
-
-    Returns:
-        One row per (method, repeat): method, repeat, ratio.
-    """
-    inputs = loaded.inputs([scene.image for scene, _ in asked], [question.text for _, question in asked])
-    rows = []
-    for repeat in tqdm(range(-1, repeats), desc="rounds", unit="round"):
-        own = _seconds(loaded, inputs, None)
-        rows += [(name, repeat, _seconds(loaded, inputs, method) / own) for name, method in methods.items()]
-    frame = pd.DataFrame(rows, columns=["method", "repeat", "ratio"])
-    return frame[frame.repeat >= 0].reset_index(drop=True)
-
-
-def _seconds(loaded: Loaded, inputs: Mapping, method: Method | None) -> float:
-    with method(loaded.model) if method else nullcontext():
-        _wait(loaded)
-        start = time.perf_counter()
-        loaded.model(**inputs)
-        _wait(loaded)
-        return time.perf_counter() - start
-
-
-def _wait(loaded: Loaded) -> None:
-    if loaded.model.device.type == "cuda":
-        torch.cuda.synchronize()
+    return mean_by_group(asked, ["group", "method", "budget"], "right")

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.localisation import grid_side
+from analysis.grids import grid_side
 from analysis.plots import NAMES, lines
 
 PARTS = {"content": "#4c9f70", "position": "#d1495b", "rest": "#cccccc"}

@@ -12,11 +12,10 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from analysis.accuracy import Asked
-from analysis.jacobian import table
 from analysis.loading import Loaded
+from analysis.mosaic import Asked
 from analysis.network import Network, own_attention
-from analysis.prompts import Tokens, check_layers, prompts
+from analysis.prompts import Tokens, check_layers, prompts, token_keys
 from analysis.stream import Stream
 from v2drop.debias import divide_trend
 from v2drop.models import is_vision, locate
@@ -75,7 +74,7 @@ def scores(
                 name: torch.stack([c[name] for c in columns]).double().cpu().flatten().numpy() for name in columns[0]
             }
             rank = torch.searchsorted(whole, places).cpu().numpy()
-            keys = table(sample, layers, stream, places).assign(rank=np.tile(rank, len(layers)))
+            keys = token_keys(sample, layers, stream, places).assign(rank=np.tile(rank, len(layers)))
             draws = [np.random.default_rng([seed, sample, layer]).random(len(whole))[rank] for layer in layers]
             frames.append(keys.assign(**values, random=np.concatenate(draws)))
     return pd.concat(frames, ignore_index=True)

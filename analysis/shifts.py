@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.accuracy import Asked
+from analysis.drawing import SIZE
+from analysis.grids import grid_side
 from analysis.loading import Loaded
-from analysis.localisation import grid_side
-from analysis.mosaic import SIZE, Question, Scene
+from analysis.mosaic import Asked, Question, Scene
 from analysis.ranking import places
 from analysis.scores import CRITERIA, scored
 from analysis.tokens import matrices

@@ -6,11 +6,14 @@ import pandas as pd
 import pytest
 
 from analysis import load
-from analysis.accuracy import accuracy, against, interval, is_right, paper_layers, summarise
+from analysis.accuracy import accuracy, paper_layers, summarise_accuracy
+from analysis.answers import is_right
+from analysis.intervals import interval
 from analysis.loading import EMBEDDED
-from analysis.localisation import coverage
 from analysis.mosaic import sample
+from analysis.pairs import against
 from analysis.plots import accuracy_curve, overlay
+from analysis.retained import kept_on_objects
 from v2drop import Random, Schedule, V2Drop
 
 
@@ -59,7 +62,9 @@ def frame(right):
 
 
 def test_summary_by_hand():
-    table = summarise(frame({("a", 8): [1, 1, 0, 0], ("b", 8): [1, 1, 1, 1]}), ["method", "budget"]).set_index("method")
+    table = summarise_accuracy(frame({("a", 8): [1, 1, 0, 0], ("b", 8): [1, 1, 1, 1]}), ["method", "budget"]).set_index(
+        "method"
+    )
     assert table["mean"].to_dict() == {"a": 0.5, "b": 1.0} and table.n.to_dict() == {"a": 4, "b": 4}
     assert table.low["a"] < 0.5 < table.high["a"] and table.low["b"] == table.high["b"] == 1
 
@@ -96,7 +101,7 @@ def test_a_seeded_method_draws_anew_for_every_batch():
 
 
 def test_the_curve_shows_the_table():
-    table = summarise(
+    table = summarise_accuracy(
         frame({("a", 8): [1, 0], ("a", 16): [1, 1], ("b", 8): [0, 0], ("b", 16): [1, 0]}), ["method", "budget"]
     )
     ax = accuracy_curve(table)
@@ -114,12 +119,12 @@ def test_the_overlay_darkens_what_is_dropped():
     plt.close("all")
 
 
-def test_coverage_counts_patches_on_digits_and_beside_them():
+def test_kept_on_objects_counts_patches_on_digits_and_beside_them():
     loaded, asked = load(EMBEDDED), sample(3)
     everything, nothing = Schedule({1: 1.0}), Schedule({1: 0})
-    table = coverage(loaded, asked, {"all": V2Drop(everything), "none": V2Drop(nothing)}, layer=1)
+    table = kept_on_objects(loaded, asked, {"all": V2Drop(everything), "none": V2Drop(nothing)}, layer=1)
     assert table.groupby("method", sort=False)[["on_digits", "beside"]].mean().to_numpy().tolist() == [[1, 1], [0, 0]]
-    half = coverage(loaded, asked, {"half": Random(Schedule({1: 72}))}, layer=1)
+    half = kept_on_objects(loaded, asked, {"half": Random(Schedule({1: 72}))}, layer=1)
     n_objects = np.array([len(q.objects) for _, q in asked])
     kept = half.on_digits * n_objects + half.beside * (144 - n_objects)
     assert np.allclose(kept, 72)

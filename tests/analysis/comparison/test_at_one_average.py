@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.latency import relative_time
 from analysis.mosaic import sample
 from analysis.pairs import pairs, wins
 from analysis.retained import retained, shared
-from analysis.rivals import WHOLE, at_average, by_difficulty, over_averages, relative_time
+from analysis.rivals import WHOLE, at_average, by_difficulty, over_averages
 from v2drop import METHODS, Random, Schedule
 
 NAMES = ["v2drop", "fastv", "random"]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.accuracy import accuracy, against
+from analysis.accuracy import accuracy
 from analysis.given import Given
 from analysis.mosaic import sample
+from analysis.pairs import against
 from v2drop import Schedule, V2Drop
 
 METHODS = {"plain": None, "v2drop": V2Drop(Schedule({1: 20, 6: 3}))}

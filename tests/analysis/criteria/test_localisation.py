@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from analysis.localisation import CONTRASTS, localisation, truth
+from analysis.ground_truth import truth
+from analysis.localisation import CONTRASTS, localisation
 from analysis.mosaic import Question
 from tests.support.labelled_scene import OTHER, RIGHT, asked
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from analysis.bias_cost import biased, link, place_of
+from analysis.bias_cost import biased, link
+from analysis.ground_truth import place_of
 from analysis.mosaic import Question, Scene, Thing, sample
 from analysis.ranking import places
 

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from analysis import shifts
-from analysis.localisation import retained
-from analysis.mosaic import GRID, PATCH, sample
+from analysis.drawing import GRID, PATCH
+from analysis.mosaic import sample
+from analysis.retained import kept_at_layer
 from analysis.scores import scored
 from analysis.shifts import decompose, decompositions, shifted
 from v2drop import Schedule, Uniform, V2Drop
@@ -65,7 +66,7 @@ def test_steps_that_do_not_divide_the_grid_are_refused(embedded, step):
 
 def test_retained_tokens_are_the_ones_that_ran_on(embedded):
     asked, methods = sample(3), {"uniform": Uniform(Schedule({1: 36})), "none": V2Drop(Schedule({1: 0}))}
-    table = retained(embedded, asked, methods, layer=1)
+    table = kept_at_layer(embedded, asked, methods, layer=1)
     assert table.groupby(["sample", "criterion"]).kept.sum().unstack().to_numpy().tolist() == [[0, 36]] * 3
     uniform = table[(table["sample"] == 1) & (table.criterion == "uniform")]
     assert uniform["rank"][uniform.kept].tolist() == [2 + 4 * i for i in range(36)]

@@ -9,8 +9,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, LlavaForConditionalGeneration, LlavaProcessor
 
 from analysis import load
+from analysis.drawing import GRID
 from analysis.loading import EMBEDDED
-from analysis.mosaic import GRID, KINDS, sample
+from analysis.mosaic import KINDS, sample
 from analysis.mosaic_evaluate import checksum, evaluate
 from analysis.mosaic_model import config
 

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from analysis.localisation import grid_side, patches_of, truth
-from analysis.mosaic import GRID, sample
+from analysis.drawing import GRID
+from analysis.grids import grid_side
+from analysis.ground_truth import patches_of, truth
+from analysis.mosaic import sample
 from tests.support.labelled_scene import asked
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from analysis import mosaic
-from analysis.mosaic import COUNTS, GRID, KINDS, PATCH, glyphs, question, sample, scene
+from analysis.drawing import GRID, PATCH, glyphs
+from analysis.mosaic import COUNTS, KINDS, question, sample, scene
 
 
 def rng():
@@ -47,7 +48,7 @@ def test_patches_by_hand():
 def test_a_digit_is_drawn_on_its_patches_and_nowhere_else(monkeypatch):
     """Against the same scene without the drawing."""
     full = scene("test", 0, 5)
-    monkeypatch.setattr(mosaic, "_draw", lambda *_: None)
+    monkeypatch.setattr(mosaic, "draw_digit", lambda *_: None)
     changed = (full.image != scene("test", 0, 5).image).any(-1)
     patches = changed.reshape(GRID, PATCH, GRID, PATCH).any((1, 3)).flatten().nonzero()[0]
     drawn = {p for t in full.things for p in t.patches}

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.intervals import against, minus, over_layers, summarise
+from analysis.intervals import mean_by_group, minus, over_layers
+from analysis.pairs import against
 
 
 def test_the_pooled_interval_is_that_of_the_samples_means_over_layers():
@@ -43,6 +44,6 @@ def test_a_gain_is_paired_by_sample_layer_and_keys_where_there_is_a_baseline():
 
 
 def test_a_single_sample_says_nothing_about_others():
-    alone = summarise(pd.DataFrame({"name": ["x", "y", "y"], "value": [0.5, 0.5, 0.5]}), ["name"], "value")
+    alone = mean_by_group(pd.DataFrame({"name": ["x", "y", "y"], "value": [0.5, 0.5, 0.5]}), ["name"], "value")
     assert alone["mean"].tolist() == [0.5, 0.5] and alone.n.tolist() == [1, 2]
     assert alone.low.isna().tolist() == [True, False] and alone.high.isna().tolist() == [True, False]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.impact import summarise, variation_impact
+from analysis.impact import variation_impact
+from analysis.impact_statistics import summarise_impact
 from analysis.prompts import check_layers
 from tests.support.toys import FAMILIES, batch, toy
 from v2drop import Method, Schedule
@@ -178,7 +179,7 @@ def test_the_frame_names_the_method_behind_each_norm():
 
 def test_behind_the_last_layer_nothing_is_summarised_for_logits_either():
     table = impact("llava", output="logits", rows=("ttitt", "titttt"), dtype=torch.float64, taylor_tokens=0)
-    assert set(summarise(table).layer) == {0, 1, 2, 3, "all"}
+    assert set(summarise_impact(table).layer) == {0, 1, 2, 3, "all"}
 
 
 def test_wrong_arguments_are_told_what_is_allowed():
