@@ -14,9 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from analysis.answers import is_right
-from analysis.intervals import mean_by_group
 from analysis.loading import Loaded
 from analysis.mosaic import Asked, Question
+from analysis.statistics.intervals import mean_by_group
 from v2drop import Method, Schedule
 
 Maker = Callable[[Sequence[int]], Method]

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from analysis.ranking import RATIOS, check_ratios, n_kept, places
 from analysis.scores import CRITERIA
-from analysis.tokens import matrices
+from analysis.statistics.rankings import RATIOS, check_ratios, n_kept, places
+from analysis.statistics.token_tables import matrices
 
 
 def by_image(

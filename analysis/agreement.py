@@ -10,7 +10,8 @@ import pandas as pd
 from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from analysis.ranking import (
+from analysis.scores import CRITERIA
+from analysis.statistics.rankings import (
     RATIOS,
     check_ratios,
     correlation,
@@ -19,8 +20,7 @@ from analysis.ranking import (
     rank_biased_overlap,
     rank_biased_weights,
 )
-from analysis.scores import CRITERIA
-from analysis.tokens import matrices
+from analysis.statistics.token_tables import matrices
 
 
 def agreement(
@@ -60,7 +60,7 @@ def agreement(
 
 
 def square(summary: pd.DataFrame, statistic: str, layer: int | str = "all") -> pd.DataFrame:
-    """One statistic of `analysis.intervals.over_layers`, criteria by criteria: 1 with itself, NaN if never compared."""
+    """One statistic of `analysis.statistics.intervals.over_layers`, criteria by criteria: 1 with itself, NaN if never compared."""
     rows = summary[(summary.statistic == statistic) & (summary.layer == layer)]
     names = list(dict.fromkeys([*rows["first"], *rows.second]))
     frame = pd.DataFrame(np.where(np.eye(len(names)) > 0, 1.0, np.nan), index=names, columns=names)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis.tokens import check
+from analysis.statistics.token_tables import check
 from v2drop import Schedule
 from v2drop.candidates import Candidates
 from v2drop.methods.base import Method

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.drawing import GRID
-from analysis.grids import grid_side
 from analysis.mosaic import Asked
+from analysis.statistics.grids import grid_side
 
 THIRDS = ("start", "middle", "end")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from analysis.intervals import over_samples
+from analysis.statistics.intervals import over_samples
 
 TENTH = 0.1
 MASSIVE = 5.0  # times the median norm of the layer's vision tokens

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau, rankdata
 
-from analysis.intervals import over_samples
-from analysis.ranking import RATIOS, n_kept
-from analysis.tokens import check
+from analysis.statistics.intervals import over_samples
+from analysis.statistics.rankings import RATIOS, n_kept
+from analysis.statistics.token_tables import check
 
 CRITERIA = (
     "variation_l2",

@@ -29,7 +29,7 @@ def measure(loaded: Loaded, number: int, n: int, layers: list[int] | None = None
     return table.assign(sample=number, kind=question.kind)
 
 
-def sweep(loaded: Loaded, folder: Path, n: int) -> None:
+def run_sweep(loaded: Loaded, folder: Path, n: int) -> None:
     """Write what is not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in tqdm(range(n), desc="questions", unit="question"):
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--questions", type=int, default=60, help="held-out questions, every kind as often")
     given = parser.parse_args()
-    sweep(load(), given.output, given.questions)
+    run_sweep(load(), given.output, given.questions)
 
 
 if __name__ == "__main__":

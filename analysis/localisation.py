@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float
 from scipy.stats import mannwhitneyu
 from sklearn.metrics import average_precision_score
 
-from analysis.ranking import RATIOS, check_ratios, n_kept, places
 from analysis.scores import CRITERIA
-from analysis.tokens import check, matrices, whole
+from analysis.statistics.rankings import RATIOS, check_ratios, n_kept, places
+from analysis.statistics.token_tables import check, matrices, whole
 
 CONTRASTS = {  # name -> the tokens that should score high, those that should not
     "objects": (("relevant", "other"), ("background",)),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from analysis.intervals import mean_by_group
+from analysis.statistics.intervals import mean_by_group
 
 RESAMPLES = 4000
 

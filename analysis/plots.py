@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from analysis.drawing import GRID
-from analysis.grids import grid_side
+from analysis.statistics.grids import grid_side
 
 NAMES = {
     "variation_l2": "variation (L2)",

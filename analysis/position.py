@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, rankdata, wilcoxon
 
-from analysis.grids import grid_side
-from analysis.intervals import mean_by_group
-from analysis.ranking import n_kept, places
 from analysis.scores import CRITERIA
-from analysis.tokens import check, matrices, whole
+from analysis.statistics.grids import grid_side
+from analysis.statistics.intervals import mean_by_group
+from analysis.statistics.rankings import n_kept, places
+from analysis.statistics.token_tables import check, matrices, whole
 from analysis.uniformity import BINS, bin_of
 
 AXES = ("position", "row", "column", "frame", "token")

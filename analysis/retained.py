@@ -11,9 +11,9 @@ import torch
 from tqdm import tqdm
 
 from analysis.ground_truth import truth
-from analysis.intervals import over_samples
 from analysis.loading import Loaded
 from analysis.mosaic import Asked
+from analysis.statistics.intervals import over_samples
 from v2drop import Method
 
 

@@ -11,8 +11,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.grids import grid_side
 from analysis.plots import NAMES, lines
+from analysis.statistics.grids import grid_side
 
 PARTS = {"content": "#4c9f70", "position": "#d1495b", "rest": "#cccccc"}
 
@@ -77,7 +77,7 @@ def parts(summary: pd.DataFrame, criteria: Sequence[str], ax: Axes) -> Axes:
     """Content, position and rest as stacked bars.
 
     Args:
-        summary: of `analysis.intervals.over_layers` over `analysis.shifts.decompositions`, one layer or "all".
+        summary: of `analysis.statistics.intervals.over_layers` over `analysis.shifts.decompositions`, one layer or "all".
         criteria: from top to bottom.
         ax: to draw on.
     """

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.drawing import SIZE
-from analysis.grids import grid_side
 from analysis.loading import Loaded
 from analysis.mosaic import Asked, Question, Scene
-from analysis.ranking import places
 from analysis.scores import CRITERIA, scored
-from analysis.tokens import matrices
+from analysis.statistics.grids import grid_side
+from analysis.statistics.rankings import places
+from analysis.statistics.token_tables import matrices
 
 
 def shifted(

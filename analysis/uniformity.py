@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.stats import false_discovery_control
 
-from analysis.tokens import whole
+from analysis.statistics.token_tables import whole
 
 BINS = 10
 Rates = Float[np.ndarray, "*draws bins"]

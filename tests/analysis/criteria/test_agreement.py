@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import kendalltau, spearmanr
 
 from analysis.agreement import agreement, clusters, square
-from analysis.intervals import over_layers
+from analysis.statistics.intervals import over_layers
 
 NAMES = ["a", "b", "c"]
 STATISTICS = ["spearman", "kendall", "overlap@0.50", "overlap@0.33", "overlap@0.11", "rbo"]

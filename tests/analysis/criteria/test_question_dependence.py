@@ -19,7 +19,7 @@ def synthetic(images=3, questions=4, tokens=20, layers=1, names=("a",), seed=0):
 
 
 def ranked(rows):
-    """Places from 0, the highest first, as in `analysis.ranking.places`."""
+    """Places from 0, the highest first, as in `analysis.statistics.rankings.places`."""
     return np.argsort(np.argsort(-np.asarray(rows), axis=1), axis=1)
 
 

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from analysis.bias_cost import biased, link
 from analysis.ground_truth import place_of
 from analysis.mosaic import Question, Scene, Thing, sample
-from analysis.ranking import places
+from analysis.statistics.rankings import places
 
 
 def synthetic(samples=2, layers=2, tokens=7, seed=0):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from analysis.drawing import GRID
-from analysis.grids import grid_side
 from analysis.ground_truth import patches_of, truth
 from analysis.mosaic import sample
+from analysis.statistics.grids import grid_side
 from tests.support.labelled_scene import asked
 
 

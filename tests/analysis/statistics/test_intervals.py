@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.intervals import mean_by_group, minus, over_layers
 from analysis.pairs import against
+from analysis.statistics.intervals import mean_by_group, minus, over_layers
 
 
 def test_the_pooled_interval_is_that_of_the_samples_means_over_layers():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import kendalltau, spearmanr
 
-from analysis.ranking import correlation, n_kept, overlap, places, rank_biased_overlap, rank_biased_weights
+from analysis.statistics.rankings import correlation, n_kept, overlap, places, rank_biased_overlap, rank_biased_weights
 from v2drop.candidates import top
 
 # two to four criteria over two to nine tokens, whole numbers, so that there are ties

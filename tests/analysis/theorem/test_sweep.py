@@ -8,7 +8,7 @@ import pytest
 
 from analysis import impact_sweep
 from analysis.impact_groups import by_assumption
-from analysis.impact_sweep import RECORDED, measure, recorded, sweep, with_recorded
+from analysis.impact_sweep import RECORDED, measure, recorded, run_sweep, with_recorded
 from analysis.loading import EMBEDDED
 from analysis.mosaic import sample
 from analysis.mosaic_evaluate import checksum
@@ -61,15 +61,15 @@ def test_a_sweep_goes_on_where_it_was(embedded, tmp_path, monkeypatch):
 
     monkeypatch.setattr(impact_sweep, "measure", fake)
     with pytest.raises(KeyboardInterrupt):
-        sweep(embedded, tmp_path, 4)
+        run_sweep(embedded, tmp_path, 4)
     assert len(recorded(tmp_path)) == 2
     first = (tmp_path / "question_000.csv.gz").read_bytes()
-    sweep(embedded, tmp_path, 4)
+    run_sweep(embedded, tmp_path, 4)
     assert asked == [0, 1, 2, 2, 3]
     assert (tmp_path / "question_000.csv.gz").read_bytes() == first
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"question_00{i}.csv.gz" for i in range(4)]
     (tmp_path / "question_000.csv.gz").unlink()
-    sweep(embedded, tmp_path, 4)
+    run_sweep(embedded, tmp_path, 4)
     assert (tmp_path / "question_000.csv.gz").read_bytes() == first
 
 
