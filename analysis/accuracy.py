@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from analysis.answers import is_right
-from analysis.loading import Loaded
+from analysis.models.loading import Loaded
 from analysis.mosaic import Asked, Question
 from analysis.statistics.intervals import mean_by_group
 from v2drop import Method, Schedule

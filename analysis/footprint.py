@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 import transformers  # whose classes are imported when they are called for, which is after usable()
 
-from analysis.torchvision_ops import usable
+from analysis.models.torchvision_ops import usable
 from v2drop.models import locate
 
 # Qwen2.5-VL-72B-Instruct, as config.json of its repository has it.

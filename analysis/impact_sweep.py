@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from analysis.impact import variation_impact
-from analysis.loading import EMBEDDED, Loaded, load
+from analysis.models.loading import EMBEDDED, Loaded, load
 from analysis.mosaic import sample
 
 SEED, TAYLOR_TOKENS = 0, 12

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from analysis.loading import Loaded
+from analysis.models.loading import Loaded
 from analysis.mosaic import Asked
 from v2drop import Method
 

@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from analysis.answers import is_right
-from analysis.loading import Loaded, load
+from analysis.models.loading import Loaded, load
 from analysis.mosaic import sample
 
 SEED = 2026  # of the held-out questions; training looked at test scenes of another seed, to log its progress

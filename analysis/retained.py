@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from analysis.ground_truth import truth
-from analysis.loading import Loaded
+from analysis.models.loading import Loaded
 from analysis.mosaic import Asked
 from analysis.statistics.intervals import over_samples
 from v2drop import Method

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 import pandas as pd
 
 from analysis.accuracy import accuracy
-from analysis.loading import Loaded
+from analysis.models.loading import Loaded
 from analysis.mosaic import Asked
 from analysis.statistics.intervals import mean_by_group
 from v2drop import METHODS, Method

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from analysis.loading import Loaded
+from analysis.models.loading import Loaded
 from analysis.mosaic import Asked
 from analysis.network import Network, own_attention
 from analysis.prompts import Tokens, check_layers, prompts, token_keys

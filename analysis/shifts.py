@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.drawing import SIZE
-from analysis.loading import Loaded
+from analysis.models.loading import Loaded
 from analysis.mosaic import Asked, Question, Scene
 from analysis.scores import CRITERIA, scored
 from analysis.statistics.grids import grid_side

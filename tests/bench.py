@@ -12,7 +12,7 @@ from analysis import load
 from analysis.accuracy import paper_layers
 from analysis.interventions import drop, revert
 from analysis.jacobian import operator_norms
-from analysis.loading import EMBEDDED
+from analysis.models.loading import EMBEDDED
 from analysis.mosaic import sample
 from analysis.network import Network, own_attention
 from analysis.prompts import prompts

@@ -8,7 +8,7 @@ import pytest
 from analysis import load
 from analysis.accuracy import accuracy, paper_layers, summarise_accuracy
 from analysis.answers import is_right
-from analysis.loading import EMBEDDED
+from analysis.models.loading import EMBEDDED
 from analysis.mosaic import sample
 from analysis.pairs import against
 from analysis.plots import accuracy_curve, overlay

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlavaForConditionalGener
 
 from analysis import load
 from analysis.drawing import GRID
-from analysis.loading import EMBEDDED
+from analysis.models.loading import EMBEDDED
 from analysis.mosaic import KINDS, sample
 from analysis.mosaic_evaluate import checksum, evaluate
 from analysis.mosaic_model import config

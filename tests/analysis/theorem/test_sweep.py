@@ -9,7 +9,7 @@ import pytest
 from analysis import impact_sweep
 from analysis.impact_groups import by_assumption
 from analysis.impact_sweep import RECORDED, measure, recorded, run_sweep, with_recorded
-from analysis.loading import EMBEDDED
+from analysis.models.loading import EMBEDDED
 from analysis.mosaic import sample
 from analysis.mosaic_evaluate import checksum
 from analysis.scores import scored

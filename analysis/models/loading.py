@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from transformers import BatchFeature
 
-from analysis import asking
-from analysis.torchvision_ops import usable
+from analysis.models import chat_prompts
+from analysis.models.torchvision_ops import usable
 from v2drop.models import is_vision, locate
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "data" / "mosaic_llava"
@@ -54,10 +54,10 @@ class Loaded:
         if isinstance(questions, str) or not questions:
             raise ValueError(f"questions must be a list of strings, at least one; got {questions!r}.")
         n = len(questions)
-        pictures, shown = asking.rows(images, n), list(videos) if videos is not None else [None] * n
+        pictures, shown = chat_prompts.rows(images, n), list(videos) if videos is not None else [None] * n
         if len(shown) != n:
             raise ValueError(f"must be one video (or None) a question, {n} of them; got {len(shown)}.")
-        inputs = asking.batch(self.processor, self.family, list(questions), pictures, shown)
+        inputs = chat_prompts.batch(self.processor, self.family, list(questions), pictures, shown)
         return inputs.to(self._device, self.model.dtype)
 
     def vision_positions(self, inputs: BatchFeature) -> list[list[int]]:
@@ -73,7 +73,7 @@ class Loaded:
 
     def answer_ids(self, question: str, answer: str) -> list[int]:
         """Tokens of an answer as they follow the prompt of a question, the end not among them."""
-        prompt = asking.prompt(self.processor, self.family, question)
+        prompt = chat_prompts.prompt(self.processor, self.family, question)
         space = "" if prompt[-1:].isspace() else " "
         before, whole = (self.processor.tokenizer(text)["input_ids"] for text in (prompt, prompt + space + answer))
         return whole[len(before) :]
@@ -119,7 +119,7 @@ def load(
     """
     usable()
     # Late, because a torchvision that does not fit must be mended before any class of transformers is imported.
-    from analysis import checkpoint
+    from analysis.models import checkpoint
 
     name = str(name_or_path or os.environ.get("V2DROP_MODEL") or EMBEDDED)
     return Loaded(name, *checkpoint.read(name, dtype, device_map, attn_implementation))

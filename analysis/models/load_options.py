@@ -1,6 +1,6 @@
 """What `analysis.load` may be asked for on this machine: dtypes, places of layers, attention operators.
 
-Imports classes of transformers: to be imported after `analysis.torchvision_ops.usable()`.
+Imports classes of transformers: to be imported after `analysis.models.torchvision_ops.usable()`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reading a checkpoint, cheap things first, so that whatever is wrong is said before weights are read.
 
-Imports classes of transformers: to be imported after `analysis.torchvision_ops.usable()`.
+Imports classes of transformers: to be imported after `analysis.models.torchvision_ops.usable()`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from transformers import (
     logging,
 )
 
-from analysis.load_options import checked
+from analysis.models.load_options import checked
 from v2drop.models import CROSS_ATTENTION, FAMILIES, locate
 
 ADVICE = (
