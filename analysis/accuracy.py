@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from analysis.answers import is_right
 from analysis.models.loading import Loaded
-from analysis.mosaic import Asked, Question
+from analysis.scenes.answers import is_right
+from analysis.scenes.mosaic import Asked, Question
 from analysis.statistics.intervals import mean_by_group
 from v2drop import Method, Schedule
 

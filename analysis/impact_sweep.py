@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from analysis.impact import variation_impact
 from analysis.models.loading import EMBEDDED, Loaded, load
-from analysis.mosaic import sample
+from analysis.scenes.mosaic import sample
 
 SEED, TAYLOR_TOKENS = 0, 12
 RECORDED = Path(__file__).resolve().parents[1] / "data" / "variation_impact"

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from analysis.models.loading import Loaded
-from analysis.mosaic import Asked
+from analysis.scenes.mosaic import Asked
 from v2drop import Method
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from analysis.drawing import GRID
+from analysis.scenes.drawing import GRID
 from analysis.statistics.grids import grid_side
 
 NAMES = {

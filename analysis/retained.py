@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from analysis.ground_truth import truth
 from analysis.models.loading import Loaded
-from analysis.mosaic import Asked
+from analysis.scenes.ground_truth import truth
+from analysis.scenes.mosaic import Asked
 from analysis.statistics.intervals import over_samples
 from v2drop import Method
 

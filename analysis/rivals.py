@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.accuracy import accuracy
 from analysis.models.loading import Loaded
-from analysis.mosaic import Asked
+from analysis.scenes.mosaic import Asked
 from analysis.statistics.intervals import mean_by_group
 from v2drop import METHODS, Method
 

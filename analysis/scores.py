@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from analysis.models.loading import Loaded
-from analysis.mosaic import Asked
 from analysis.network import Network, own_attention
 from analysis.prompts import Tokens, check_layers, prompts, token_keys
+from analysis.scenes.mosaic import Asked
 from analysis.stream import Stream
 from v2drop.debias import divide_trend
 from v2drop.models import is_vision, locate

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.drawing import SIZE
 from analysis.models.loading import Loaded
-from analysis.mosaic import Asked, Question, Scene
+from analysis.scenes.drawing import SIZE
+from analysis.scenes.mosaic import Asked, Question, Scene
 from analysis.scores import CRITERIA, scored
 from analysis.statistics.grids import grid_side
 from analysis.statistics.rankings import places

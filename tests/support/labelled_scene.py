@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.mosaic import Question, Scene, Thing
+from analysis.scenes.mosaic import Question, Scene, Thing
 
 THINGS = (Thing(7, "red", (1, 4)), Thing(2, "blue", (5, 0)))  # patches 32 33 44 45, and 120 121 132 133
 

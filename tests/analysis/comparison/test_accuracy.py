@@ -7,12 +7,12 @@ import pytest
 
 from analysis import load
 from analysis.accuracy import accuracy, paper_layers, summarise_accuracy
-from analysis.answers import is_right
 from analysis.models.loading import EMBEDDED
-from analysis.mosaic import sample
 from analysis.pairs import against
 from analysis.plots import accuracy_curve, overlay
 from analysis.retained import kept_on_objects
+from analysis.scenes.answers import is_right
+from analysis.scenes.mosaic import sample
 from analysis.statistics.intervals import interval
 from v2drop import Random, Schedule, V2Drop
 

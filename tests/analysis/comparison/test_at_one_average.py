@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.latency import relative_time
-from analysis.mosaic import sample
 from analysis.pairs import pairs, wins
 from analysis.retained import retained, shared
 from analysis.rivals import WHOLE, at_average, by_difficulty, over_averages
+from analysis.scenes.mosaic import sample
 from v2drop import METHODS, Random, Schedule
 
 NAMES = ["v2drop", "fastv", "random"]

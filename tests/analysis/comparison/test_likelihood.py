@@ -8,8 +8,8 @@ import torch
 
 from analysis.accuracy import accuracy
 from analysis.given import Given
-from analysis.mosaic import sample
 from analysis.pairs import against
+from analysis.scenes.mosaic import sample
 from v2drop import Schedule, V2Drop
 
 METHODS = {"plain": None, "v2drop": V2Drop(Schedule({1: 20, 6: 3}))}

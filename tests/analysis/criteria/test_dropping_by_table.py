@@ -7,7 +7,7 @@ import torch
 
 from analysis.accuracy import accuracy
 from analysis.given import Given, ranked
-from analysis.mosaic import sample
+from analysis.scenes.mosaic import sample
 from analysis.scores import scored, scores
 from tests.support.toys import batch, toy
 from v2drop import Schedule, V2Drop

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from analysis.ground_truth import truth
 from analysis.localisation import CONTRASTS, localisation
-from analysis.mosaic import Question
+from analysis.scenes.ground_truth import truth
+from analysis.scenes.mosaic import Question
 from tests.support.labelled_scene import OTHER, RIGHT, asked
 
 ON = ["relevant"] * 3 + ["other"] * 2 + ["background"] * 4

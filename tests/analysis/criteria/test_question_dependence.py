@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.agnostic import agreement_of, by_image
-from analysis.mosaic import KINDS, questions_each
+from analysis.scenes.mosaic import KINDS, questions_each
 
 
 def synthetic(images=3, questions=4, tokens=20, layers=1, names=("a",), seed=0):

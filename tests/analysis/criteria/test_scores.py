@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.mosaic import question, scene
+from analysis.scenes.mosaic import question, scene
 from analysis.scores import ATTENTIONS, CRITERIA, VARIATIONS, scored, scores
 from tests.support.dense_jacobians import alone
 from tests.support.float64_decoders import decoder, prompt

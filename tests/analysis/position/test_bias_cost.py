@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from analysis.bias_cost import biased, link
-from analysis.ground_truth import place_of
-from analysis.mosaic import Question, Scene, Thing, sample
+from analysis.scenes.ground_truth import place_of
+from analysis.scenes.mosaic import Question, Scene, Thing, sample
 from analysis.statistics.rankings import places
 
 

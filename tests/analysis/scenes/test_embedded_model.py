@@ -9,11 +9,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, LlavaForConditionalGeneration, LlavaProcessor
 
 from analysis import load
-from analysis.drawing import GRID
 from analysis.models.loading import EMBEDDED
-from analysis.mosaic import KINDS, sample
-from analysis.mosaic_evaluate import checksum, evaluate
-from analysis.mosaic_model import config
+from analysis.scenes.drawing import GRID
+from analysis.scenes.evaluate import checksum, evaluate
+from analysis.scenes.model import config
+from analysis.scenes.mosaic import KINDS, sample
 
 
 @pytest.fixture(scope="module")

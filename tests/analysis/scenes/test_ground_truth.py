@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from analysis.drawing import GRID
-from analysis.ground_truth import patches_of, truth
-from analysis.mosaic import sample
+from analysis.scenes.drawing import GRID
+from analysis.scenes.ground_truth import patches_of, truth
+from analysis.scenes.mosaic import sample
 from analysis.statistics.grids import grid_side
 from tests.support.labelled_scene import asked
 

@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from analysis import mosaic
-from analysis.drawing import GRID, PATCH, glyphs
-from analysis.mosaic import COUNTS, KINDS, question, sample, scene
+from analysis.scenes import mosaic
+from analysis.scenes.drawing import GRID, PATCH, glyphs
+from analysis.scenes.mosaic import COUNTS, KINDS, question, sample, scene
 
 
 def rng():

@@ -10,8 +10,8 @@ from analysis import impact_sweep
 from analysis.impact_groups import by_assumption
 from analysis.impact_sweep import RECORDED, measure, recorded, run_sweep, with_recorded
 from analysis.models.loading import EMBEDDED
-from analysis.mosaic import sample
-from analysis.mosaic_evaluate import checksum
+from analysis.scenes.evaluate import checksum
+from analysis.scenes.mosaic import sample
 from analysis.scores import scored
 from tests.support.impact_tables import synthetic
 

@@ -15,7 +15,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.drawing import BLOCK, COLOURS, GRID, SPLITS, check_split, draw_digit, photograph_crop, written_digit
+from analysis.scenes.drawing import (
+    BLOCK,
+    COLOURS,
+    GRID,
+    SPLITS,
+    check_split,
+    draw_digit,
+    photograph_crop,
+    written_digit,
+)
 
 PLACES = GRID // BLOCK
 KINDS = ("what", "colour", "is-there", "how-many", "where")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.drawing import GRID
-from analysis.mosaic import Asked
+from analysis.scenes.drawing import GRID
+from analysis.scenes.mosaic import Asked
 from analysis.statistics.grids import grid_side
 
 THIRDS = ("start", "middle", "end")

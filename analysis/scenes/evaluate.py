@@ -1,4 +1,4 @@
-"""What the embedded model can do, written beside it: `python -m analysis.mosaic_evaluate data/mosaic_llava`.
+"""What the embedded model can do, written beside it: `python -m analysis.scenes.evaluate data/mosaic_llava`.
 
 Writes `accuracy.csv` (right answers by kind of question, with the picture, without it, and by always giving the most
 frequent answer) and `SHA256SUMS`.
@@ -15,9 +15,9 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from analysis.answers import is_right
 from analysis.models.loading import Loaded, load
-from analysis.mosaic import sample
+from analysis.scenes.answers import is_right
+from analysis.scenes.mosaic import sample
 
 SEED = 2026  # of the held-out questions; training looked at test scenes of another seed, to log its progress
 

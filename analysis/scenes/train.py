@@ -1,4 +1,4 @@
-"""The recipe of the embedded model: `python -m analysis.mosaic_train --output data/mosaic_llava`.
+"""The recipe of the embedded model: `python -m analysis.scenes.train --output data/mosaic_llava`.
 
 Stage 1 trains the vision tower alone to name digit, colour and place of every patch; stage 2 freezes it and trains
 projector and decoder to answer questions, many questions a picture, each of which sees the picture and itself only
@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis import mosaic
-from analysis.mosaic_fit import Fit
-from analysis.mosaic_model import BOS, EOS, PAD, WIDTH, build, processor
+from analysis.scenes import mosaic
+from analysis.scenes.model import BOS, EOS, PAD, WIDTH, build, processor
+from analysis.scenes.training_loop import Fit
 
 SEED = 0
 HELD_OUT = 128  # test scenes that the log's accuracies are measured on

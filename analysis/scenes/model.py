@@ -8,9 +8,9 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
-from analysis.drawing import PATCH, SIZE
 from analysis.models.torchvision_ops import usable
-from analysis.mosaic import words
+from analysis.scenes.drawing import PATCH, SIZE
+from analysis.scenes.mosaic import words
 
 PAD, BOS, EOS, UNK, IMAGE = SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 WIDTH, VISION_LAYERS, DECODER_LAYERS = 128, 4, 12
