@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analysis.stream import Stream
+from analysis.residual_stream.stream import Stream
 
 Batch = tuple[Tensor, Tensor]  # states [token, n, dim] and which positions they are of [token, n]
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from analysis.lanczos import lanczos
 from analysis.linearised import Linearised
-from analysis.network import Network, own_attention
 from analysis.norms import Norms, exact, jacobians, shared
-from analysis.prompts import Tokens, check_layers, prompts, token_keys
+from analysis.residual_stream.frozen_decoder import Network, own_attention
+from analysis.residual_stream.token_choice import Tokens, check_layers, prompts, token_keys
 
 METHODS = ("exact", "lanczos", "shared")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import jvp, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from analysis.stream import Stream
+from analysis.residual_stream.stream import Stream
 
 
 class Linearised:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from analysis.models.loading import Loaded
-from analysis.network import Network, own_attention
-from analysis.prompts import Tokens, check_layers, prompts, token_keys
+from analysis.residual_stream.frozen_decoder import Network, own_attention
+from analysis.residual_stream.stream import Stream
+from analysis.residual_stream.token_choice import Tokens, check_layers, prompts, token_keys
 from analysis.scenes.mosaic import Asked
-from analysis.stream import Stream
 from v2drop.debias import divide_trend
 from v2drop.models import is_vision, locate
 from v2drop.variation import METRICS

@@ -13,8 +13,8 @@ from analysis.accuracy import paper_layers
 from analysis.interventions import drop, revert
 from analysis.jacobian import operator_norms
 from analysis.models.loading import EMBEDDED
-from analysis.network import Network, own_attention
-from analysis.prompts import prompts
+from analysis.residual_stream.frozen_decoder import Network, own_attention
+from analysis.residual_stream.token_choice import prompts
 from analysis.scenes.mosaic import sample
 from v2drop.attention import Projected
 from v2drop.models import locate

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.func import jacrev
 
-from analysis.network import Network
-from analysis.prompts import prompts
+from analysis.residual_stream.frozen_decoder import Network
+from analysis.residual_stream.token_choice import prompts
 from tests.support.toys import IMAGE_TOKENS
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from analysis.network import Network, enter
-from analysis.stream import Stream
+from analysis.residual_stream.frozen_decoder import Network, enter
+from analysis.residual_stream.stream import Stream
 from tests.support.toys import FAMILIES
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)

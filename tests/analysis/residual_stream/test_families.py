@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analysis.network import Network, enter, own_attention
+from analysis.residual_stream.frozen_decoder import Network, enter, own_attention
 from tests.support import zoo
 
 REFUSED = {

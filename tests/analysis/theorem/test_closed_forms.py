@@ -6,8 +6,8 @@ import torch
 
 from analysis.impact import variation_impact
 from analysis.linearised import Linearised
-from analysis.network import Network, enter
-from analysis.stream import Stream
+from analysis.residual_stream.frozen_decoder import Network, enter
+from analysis.residual_stream.stream import Stream
 from tests.support.dense_jacobians import Dense
 from tests.support.float64_decoders import MIXED, decoder, prompt
 

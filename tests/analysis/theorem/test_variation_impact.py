@@ -8,7 +8,7 @@ import torch
 
 from analysis.impact import variation_impact
 from analysis.impact_statistics import summarise_impact
-from analysis.prompts import check_layers
+from analysis.residual_stream.token_choice import check_layers
 from tests.support.toys import FAMILIES, batch, toy
 from v2drop import Method, Schedule
 

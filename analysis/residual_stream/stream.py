@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analysis.network import Entry, Network
+from analysis.residual_stream.frozen_decoder import Entry, Network
 
 
 class Stream:

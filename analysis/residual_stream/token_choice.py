@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from analysis.network import Network, enter
-from analysis.stream import Stream
+from analysis.residual_stream.frozen_decoder import Network, enter
+from analysis.residual_stream.stream import Stream
 from v2drop.models import Parts, is_vision, locate
 
 Tokens = Any  # None, positions for all rows, positions for each row, or a boolean mask; lists, arrays or tensors
