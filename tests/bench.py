@@ -10,12 +10,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis import load
 from analysis.accuracy import paper_layers
-from analysis.interventions import drop, revert
-from analysis.jacobian import operator_norms
 from analysis.models.loading import EMBEDDED
 from analysis.residual_stream.frozen_decoder import Network, own_attention
 from analysis.residual_stream.token_choice import prompts
 from analysis.scenes.mosaic import sample
+from analysis.theorem.interventions import drop, revert
+from analysis.theorem.operator_norms import operator_norms
 from v2drop.attention import Projected
 from v2drop.models import locate
 

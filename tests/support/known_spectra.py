@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analysis.linearised import Linearised
+from analysis.theorem.linearised import Linearised
 
 SPECTRA = {
     "rank one": lambda k: [2.0] + [0.0] * (k - 1),

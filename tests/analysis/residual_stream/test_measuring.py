@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.jacobian import METHODS, Estimator, operator_norms
+from analysis.theorem.operator_norms import METHODS, Estimator, operator_norms
 from tests.support.float64_decoders import decoder, prompt
 from tests.support.left_behind import IMAGES, TEXT, assert_unchanged, everything, used
 from tests.support.toys import FAMILIES, LAYERS, batch, toy
@@ -48,7 +48,7 @@ def test_nothing_is_left_after_an_error_between_the_passes(where, monkeypatch):
     def explode(*_, **__):
         raise RuntimeError("Boom")
 
-    monkeypatch.setattr(f"analysis.jacobian.{where}", explode)
+    monkeypatch.setattr(f"analysis.theorem.operator_norms.{where}", explode)
     with pytest.raises(RuntimeError, match="Boom"):
         operator_norms(model, IMAGES.inputs, 2)
     assert_unchanged(model, before)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.impact import variation_impact
-from analysis.linearised import Linearised
 from analysis.residual_stream.frozen_decoder import Network, enter
 from analysis.residual_stream.stream import Stream
+from analysis.theorem.linearised import Linearised
+from analysis.theorem.variation_impact import variation_impact
 from tests.support.dense_jacobians import Dense
 from tests.support.float64_decoders import MIXED, decoder, prompt
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from analysis.interventions import drop, revert
+from analysis.theorem.interventions import drop, revert
 from tests.support.dense_jacobians import Dense, alone, streams
 from tests.support.float64_decoders import KINDS, decoder, prompt
 from tests.support.oracle import masks as oracle_masks

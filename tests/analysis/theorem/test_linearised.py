@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from analysis.linearised import Linearised
+from analysis.theorem.linearised import Linearised
 from tests.support.dense_jacobians import Dense, alone, streams
 from tests.support.float64_decoders import KINDS, decoder, prompt
 from tests.support.toys import batch, toy

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from analysis.lanczos import bidiagonalise
-from analysis.norms import exact
+from analysis.theorem.lanczos import bidiagonalise
+from analysis.theorem.norms import exact
 from tests.support.known_spectra import EVERY_SPECTRUM, SPECTRA, largest, matrices
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from analysis.jacobian import METHODS, operator_norms
+from analysis.theorem.operator_norms import METHODS, operator_norms
 from tests.support.dense_jacobians import Dense, alone
 from tests.support.float64_decoders import KINDS, MIXED, VOCABULARY, decoder, prompt
 from tests.support.toys import FAMILIES, LAYERS, batch, toy

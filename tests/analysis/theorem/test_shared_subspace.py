@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from analysis.jacobian import Estimator
-from analysis.norms import inflation, shared
+from analysis.theorem.norms import inflation, shared
+from analysis.theorem.operator_norms import Estimator
 from tests.support.known_spectra import EVERY_SPECTRUM, Explicit, largest, matrices
 
 
@@ -76,7 +76,7 @@ class Single(Explicit):
 
 
 def test_wide_intervals_go_to_lanczos_and_the_others_stay(monkeypatch):
-    monkeypatch.setattr("analysis.jacobian.Linearised", Single)
+    monkeypatch.setattr("analysis.theorem.operator_norms.Linearised", Single)
     jacobians = matrices("flat", (2, 6, 9, 9), 5)
     jacobians[0, :4] = matrices("rank one", (1, 1, 9, 9), 5)[0] * torch.arange(4, 8)[:, None, None] * 10
     jacobians[1] *= 1e-3  # wide for its size, not in absolute terms

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.impact_statistics import CRITERIA, FACTORS, per_sample, summarise_impact
+from analysis.theorem.summary import CRITERIA, FACTORS, per_sample, summarise_impact
 from tests.support.impact_tables import synthetic
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import impact_sweep
-from analysis.impact_groups import by_assumption
-from analysis.impact_sweep import RECORDED, measure, recorded, run_sweep, with_recorded
 from analysis.models.loading import EMBEDDED
 from analysis.scenes.evaluate import checksum
 from analysis.scenes.mosaic import sample
 from analysis.scores import scored
+from analysis.theorem import sweep
+from analysis.theorem.assumptions import by_assumption
+from analysis.theorem.sweep import RECORDED, measure, recorded, run_sweep, with_recorded
 from tests.support.impact_tables import synthetic
 
 N = 60
@@ -59,7 +59,7 @@ def test_a_sweep_goes_on_where_it_was(embedded, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return pd.DataFrame({"sample": [number], "value": [1 / 3]})
 
-    monkeypatch.setattr(impact_sweep, "measure", fake)
+    monkeypatch.setattr(sweep, "measure", fake)
     with pytest.raises(KeyboardInterrupt):
         run_sweep(embedded, tmp_path, 4)
     assert len(recorded(tmp_path)) == 2
@@ -74,7 +74,7 @@ def test_a_sweep_goes_on_where_it_was(embedded, tmp_path, monkeypatch):
 
 
 def test_a_folder_without_tables_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"must hold what analysis.impact_sweep wrote; it holds no question_"):
+    with pytest.raises(ValueError, match=r"must hold what analysis.theorem.sweep wrote; it holds no question_"):
         recorded(tmp_path)
 
 
@@ -87,7 +87,7 @@ def test_the_tables_are_the_ones_that_were_listed():
 
 def test_the_card_names_the_script_and_the_machine():
     card = (RECORDED / "README.md").read_text()
-    assert "python -m analysis.impact_sweep --output data/variation_impact" in card and "AMD EPYC" in card
+    assert "python -m analysis.theorem.sweep --output data/variation_impact" in card and "AMD EPYC" in card
 
 
 def test_groups_hold_the_tokens_they_are_named_for():
@@ -117,7 +117,7 @@ def test_a_group_without_tokens_says_so_and_nothing_else():
 
 
 def test_recorded_bounds_join_scores_by_the_tokens_rank_whatever_the_padding(tables, embedded):
-    asked = sample(4, split="test", seed=impact_sweep.SEED)
+    asked = sample(4, split="test", seed=sweep.SEED)
     scores = with_recorded(scored(embedded, asked, [5]), embedded)
     stored = tables[(tables["sample"] < 4) & (tables.layer == 5)]
     assert scores.predicted_impact.tolist() == stored.predicted_impact.tolist()
@@ -139,5 +139,5 @@ def test_bounds_of_other_questions_are_not_attached(embedded):
 
 def test_the_embedded_model_is_known_by_any_name(embedded, monkeypatch):
     monkeypatch.chdir(EMBEDDED.parent)
-    table = scored(embedded, sample(1, split="test", seed=impact_sweep.SEED), [5])
+    table = scored(embedded, sample(1, split="test", seed=sweep.SEED), [5])
     assert with_recorded(table, replace(embedded, name=EMBEDDED.name)).predicted_impact.notna().all()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.impact import variation_impact
-from analysis.impact_statistics import summarise_impact
 from analysis.residual_stream.token_choice import check_layers
+from analysis.theorem.summary import summarise_impact
+from analysis.theorem.variation_impact import variation_impact
 from tests.support.toys import FAMILIES, batch, toy
 from v2drop import Method, Schedule
 

@@ -12,7 +12,7 @@ from scipy.linalg import LinAlgError, eigh
 from scipy.special import lambertw
 from torch import Tensor
 
-from analysis.linearised import Linearised
+from analysis.theorem.linearised import Linearised
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analysis.interventions import revert
 from analysis.residual_stream.stream import Stream
+from analysis.theorem.interventions import revert
 
 SHARES = tuple(0.5**k for k in range(7))  # of the update: 1, 1/2, ... 1/64
 TINY = 0.5**12  # here a smooth remainder is 4096 times smaller than at 1/64: what is left is rounding

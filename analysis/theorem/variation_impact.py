@@ -16,14 +16,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from analysis.interventions import drop, revert
-from analysis.jacobian import Estimator
-from analysis.linearised import Linearised
-from analysis.norms import Norms, exact, jacobians
 from analysis.residual_stream.frozen_decoder import Network, own_attention
 from analysis.residual_stream.stream import Stream
 from analysis.residual_stream.token_choice import Tokens, check_layers, prompts, token_keys
-from analysis.taylor import slopes
+from analysis.theorem.interventions import drop, revert
+from analysis.theorem.linearised import Linearised
+from analysis.theorem.norms import Norms, exact, jacobians
+from analysis.theorem.operator_norms import Estimator
+from analysis.theorem.taylor import slopes
 from v2drop.models import locate
 from v2drop.variation import METRICS
 

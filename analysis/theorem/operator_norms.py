@@ -11,11 +11,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from analysis.lanczos import lanczos
-from analysis.linearised import Linearised
-from analysis.norms import Norms, exact, jacobians, shared
 from analysis.residual_stream.frozen_decoder import Network, own_attention
 from analysis.residual_stream.token_choice import Tokens, check_layers, prompts, token_keys
+from analysis.theorem.lanczos import lanczos
+from analysis.theorem.linearised import Linearised
+from analysis.theorem.norms import Norms, exact, jacobians, shared
 
 METHODS = ("exact", "lanczos", "shared")
 

@@ -1,4 +1,4 @@
-"""The table of `variation_impact` on many held-out questions: `python -m analysis.impact_sweep --output <folder>`.
+"""The table of `variation_impact` on many held-out questions: `python -m analysis.theorem.sweep --output <folder>`.
 
 One file a question, written at once and whole; stopped and called again, it goes on where it was.
 """
@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from analysis.impact import variation_impact
 from analysis.models.loading import EMBEDDED, Loaded, load
 from analysis.scenes.mosaic import sample
+from analysis.theorem.variation_impact import variation_impact
 
 SEED, TAYLOR_TOKENS = 0, 12
 RECORDED = Path(__file__).resolve().parents[1] / "data" / "variation_impact"
@@ -49,7 +49,7 @@ def recorded(folder: Path = RECORDED) -> pd.DataFrame:
     """
     files = sorted(folder.glob("question_*.csv.gz"))
     if not files:
-        raise ValueError(f"{str(folder)!r} must hold what analysis.impact_sweep wrote; it holds no question_*.csv.gz.")
+        raise ValueError(f"{str(folder)!r} must hold what analysis.theorem.sweep wrote; it holds no question_*.csv.gz.")
     return pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
 
 

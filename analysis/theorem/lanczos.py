@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from analysis.linearised import Linearised
-from analysis.norms import Norms
+from analysis.theorem.linearised import Linearised
+from analysis.theorem.norms import Norms
 
 Product = Callable[[Tensor], Tensor]
 
