@@ -16,7 +16,7 @@ def biased(table: pd.DataFrame, criterion: str, strengths: Sequence[float]) -> p
     to 1 last): s = 0 ranks as the criterion does, s = 1 keeps the last tokens.
 
     Args:
-        table: of `analysis.scores.scored`.
+        table: of `analysis.criteria.scores.scored`.
         criterion: column.
         strengths: s, in [0, 1].
 

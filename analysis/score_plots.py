@@ -21,8 +21,8 @@ def similarity_map(square: pd.DataFrame, groups: pd.Series, ax: Axes) -> Axes:
     """How alike criteria are, in the order of their groups, with lines between these.
 
     Args:
-        square: of `analysis.agreement.square`.
-        groups: of `analysis.agreement.clusters`.
+        square: of `analysis.criteria.agreement.square`.
+        groups: of `analysis.criteria.agreement.clusters`.
         ax: to draw on.
     """
     shown = square.loc[groups.index, groups.index].rename(index=NAMES, columns=NAMES)

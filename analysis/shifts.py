@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.criteria.scores import CRITERIA, scored
 from analysis.models.loading import Loaded
 from analysis.scenes.drawing import SIZE
 from analysis.scenes.mosaic import Asked, Question, Scene
-from analysis.scores import CRITERIA, scored
 from analysis.statistics.grids import grid_side
 from analysis.statistics.rankings import places
 from analysis.statistics.token_tables import matrices
@@ -35,10 +35,10 @@ def shifted(
         loaded: model and processor; the vision tokens must be a square grid whose side divides a mosaic's 96 pixels.
         scene: what is shown.
         question: what is asked.
-        layers: as for `analysis.scores.scores`.
+        layers: as for `analysis.criteria.scores.scores`.
         step: shift by multiples of so many tokens, down and right; (side / step)^2 pictures are run. A digit is a
             sixth of a side wide: in steps of that none is cut in two.
-        criteria: columns of `analysis.scores.scores`.
+        criteria: columns of `analysis.criteria.scores.scores`.
         seed: of the column random.
 
     Returns:

@@ -59,7 +59,7 @@ def with_recorded(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     All NaN for any model but the embedded one, whose sweep is the recorded one.
 
     Args:
-        table: of `analysis.scores.scored` for `sample(60, split="test", seed=0)`, or the first of these.
+        table: of `analysis.criteria.scores.scored` for `sample(60, split="test", seed=0)`, or the first of these.
         loaded: whose scores they are.
 
     Raises:

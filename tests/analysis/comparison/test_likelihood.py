@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analysis.accuracy import accuracy
-from analysis.given import Given
+from analysis.criteria.dropping_by_table import Given
 from analysis.pairs import against
 from analysis.scenes.mosaic import sample
 from v2drop import Schedule, V2Drop

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from analysis.agreement import agreement, clusters, square
+from analysis.criteria.agreement import agreement, clusters, square
 from analysis.statistics.intervals import over_layers
 
 NAMES = ["a", "b", "c"]

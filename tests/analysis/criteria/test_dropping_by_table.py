@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from analysis.accuracy import accuracy
-from analysis.given import Given, ranked
+from analysis.criteria.dropping_by_table import Given, ranked
+from analysis.criteria.scores import scored, scores
 from analysis.scenes.mosaic import sample
-from analysis.scores import scored, scores
 from tests.support.toys import batch, toy
 from v2drop import Schedule, V2Drop
 from v2drop.variation import METRICS

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from analysis.localisation import CONTRASTS, localisation
+from analysis.criteria.localisation import CONTRASTS, localisation
 from analysis.scenes.ground_truth import truth
 from analysis.scenes.mosaic import Question
 from tests.support.labelled_scene import OTHER, RIGHT, asked

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.agnostic import agreement_of, by_image
+from analysis.criteria.question_dependence import agreement_of, by_image
 from analysis.scenes.mosaic import KINDS, questions_each
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.criteria.scores import ATTENTIONS, CRITERIA, VARIATIONS, scored, scores
 from analysis.scenes.mosaic import question, scene
-from analysis.scores import ATTENTIONS, CRITERIA, VARIATIONS, scored, scores
 from tests.support.dense_jacobians import alone
 from tests.support.float64_decoders import decoder, prompt
 from tests.support.left_behind import assert_unchanged, everything, used

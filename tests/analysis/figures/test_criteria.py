@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.agreement import clusters
+from analysis.criteria.agreement import clusters
+from analysis.criteria.scores import CRITERIA
 from analysis.plots import NAMES, lines
 from analysis.score_plots import grids, over_positions, parts, scatter, similarity_map
-from analysis.scores import CRITERIA
 
 
 @pytest.fixture

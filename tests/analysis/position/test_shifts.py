@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from analysis import shifts
+from analysis.criteria.scores import scored
 from analysis.retained import kept_at_layer
 from analysis.scenes.drawing import GRID, PATCH
 from analysis.scenes.mosaic import sample
-from analysis.scores import scored
 from analysis.shifts import decompose, decompositions, shifted
 from v2drop import Schedule, Uniform, V2Drop
 

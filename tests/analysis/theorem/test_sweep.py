@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.criteria.scores import scored
 from analysis.models.loading import EMBEDDED
 from analysis.scenes.evaluate import checksum
 from analysis.scenes.mosaic import sample
-from analysis.scores import scored
 from analysis.theorem import sweep
 from analysis.theorem.assumptions import by_assumption
 from analysis.theorem.sweep import RECORDED, measure, recorded, run_sweep, with_recorded

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from analysis.scores import CRITERIA
+from analysis.criteria.scores import CRITERIA
 from analysis.statistics.rankings import RATIOS, check_ratios, n_kept, places
 from analysis.statistics.token_tables import matrices
 
@@ -19,7 +19,7 @@ def by_image(
     """How alike the rankings are that one picture's tokens get under different questions.
 
     Args:
-        table: of `analysis.scores.scored`, one sample a question.
+        table: of `analysis.criteria.scores.scored`, one sample a question.
         images: which picture each sample shows; every one at least twice, with the same tokens.
         criteria: columns of it.
         ratios: of tokens kept, in (0, 1].

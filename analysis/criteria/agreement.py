@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from analysis.scores import CRITERIA
+from analysis.criteria.scores import CRITERIA
 from analysis.statistics.rankings import (
     RATIOS,
     check_ratios,
@@ -32,7 +32,7 @@ def agreement(
     """How far every two criteria agree on the tokens of every sample and layer.
 
     Args:
-        table: of `analysis.scores.scores`, or any with the columns sample, layer, token and the criteria.
+        table: of `analysis.criteria.scores.scores`, or any with the columns sample, layer, token and the criteria.
         criteria: columns to compare; one that is NaN in a whole layer is left out there.
         ratios: of tokens kept, in (0, 1].
         persistence: p of rank-biased overlap, in (0, 1).

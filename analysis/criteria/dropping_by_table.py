@@ -62,7 +62,7 @@ def ranked(table: pd.DataFrame, criterion: str, schedule: Schedule) -> Callable[
     A later drop goes by what the run without drops says of the tokens, not by what they would score by then.
 
     Args:
-        table: of `analysis.scores.scored`, for the questions that will be asked.
+        table: of `analysis.criteria.scores.scored`, for the questions that will be asked.
         criterion: column; higher is kept.
         schedule: from layer 1 on.
 

@@ -1,6 +1,6 @@
 """Do high scores lie on what is in the picture, and on what the question is about.
 
-How much of them the question changes at all is told by `analysis.agnostic`.
+How much of them the question changes at all is told by `analysis.criteria.question_dependence`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import mannwhitneyu
 from sklearn.metrics import average_precision_score
 
-from analysis.scores import CRITERIA
+from analysis.criteria.scores import CRITERIA
 from analysis.statistics.rankings import RATIOS, check_ratios, n_kept, places
 from analysis.statistics.token_tables import check, matrices, whole
 
@@ -36,7 +36,7 @@ def localisation(
     leaves the background out, so that being salient is no help.
 
     Args:
-        table: of `analysis.scores.scores`: sample, layer, token, rank and the criteria.
+        table: of `analysis.criteria.scores.scores`: sample, layer, token, rank and the criteria.
         where: of `truth`.
         criteria: columns; higher is kept.
         ratios: of the contrast's tokens kept, in (0, 1].
