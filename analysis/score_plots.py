@@ -77,7 +77,7 @@ def parts(summary: pd.DataFrame, criteria: Sequence[str], ax: Axes) -> Axes:
     """Content, position and rest as stacked bars.
 
     Args:
-        summary: of `analysis.statistics.intervals.over_layers` over `analysis.shifts.decompositions`, one layer or "all".
+        summary: of `analysis.statistics.intervals.over_layers` over `analysis.position.shifts.decompositions`, one layer or "all".
         criteria: from top to bottom.
         ax: to draw on.
     """

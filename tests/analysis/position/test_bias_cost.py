@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from analysis.bias_cost import biased, link
+from analysis.position.bias_cost import biased, link
 from analysis.scenes.ground_truth import place_of
 from analysis.scenes.mosaic import Question, Scene, Thing, sample
 from analysis.statistics.rankings import places

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.shifts import decompose
+from analysis.position.shifts import decompose
 
 
 def complete(side=4, step=1):

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.planted import planted_kept
-from analysis.position import AXES, end_start, kept_by, located, retention
+from analysis.position.planted import planted_kept
+from analysis.position.retention import AXES, end_start, kept_by, located, retention
 from tests.support.planted_scores import planted_scores
 
 

@@ -7,9 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from analysis.planted import planted_kept
-from analysis.position import retention
-from analysis.uniformity import DISTANCES, distances, gini, kolmogorov_smirnov, total_variation
+from analysis.position.planted import planted_kept
+from analysis.position.retention import retention
+from analysis.position.uniformity import DISTANCES, distances, gini, kolmogorov_smirnov, total_variation
 
 rates = arrays(float, st.integers(2, 8), elements=st.floats(0, 1).map(lambda x: round(x, 2)))
 

@@ -9,11 +9,11 @@ import pandas as pd
 from scipy.stats import false_discovery_control, rankdata, wilcoxon
 
 from analysis.criteria.scores import CRITERIA
+from analysis.position.uniformity import BINS, bin_of
 from analysis.statistics.grids import grid_side
 from analysis.statistics.intervals import mean_by_group
 from analysis.statistics.rankings import n_kept, places
 from analysis.statistics.token_tables import check, matrices, whole
-from analysis.uniformity import BINS, bin_of
 
 AXES = ("position", "row", "column", "frame", "token")
 

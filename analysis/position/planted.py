@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.position import score_position
-from analysis.uniformity import BINS, distances
+from analysis.position.retention import score_position
+from analysis.position.uniformity import BINS, distances
 
 
 def planted_kept(
@@ -24,7 +24,7 @@ def planted_kept(
         seed: of the draws.
 
     Returns:
-        sample, criterion ("planted"), rank, kept, as `analysis.position.kept_by` gives them.
+        sample, criterion ("planted"), rank, kept, as `analysis.position.retention.kept_by` gives them.
 
     Raises:
         ValueError: no such shares exist.
