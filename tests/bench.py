@@ -9,7 +9,7 @@ from scipy.sparse.linalg import LinearOperator, svds
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis import load
-from analysis.accuracy import paper_layers
+from analysis.comparison.accuracy import paper_layers
 from analysis.models.loading import EMBEDDED
 from analysis.residual_stream.frozen_decoder import Network, own_attention
 from analysis.residual_stream.token_choice import prompts

@@ -57,7 +57,7 @@ class Given(Method):
 
 
 def ranked(table: pd.DataFrame, criterion: str, schedule: Schedule) -> Callable[[Sequence[int]], Given]:
-    """A method for `analysis.accuracy.accuracy`: at every drop layer l, rank by a column of layer l - 1.
+    """A method for `analysis.comparison.accuracy.accuracy`: at every drop layer l, rank by a column of layer l - 1.
 
     A later drop goes by what the run without drops says of the tokens, not by what they would score by then.
 

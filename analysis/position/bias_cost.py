@@ -45,7 +45,7 @@ def link(
 
     Args:
         bias: by criterion, three or more; higher is more biased.
-        answers: of `analysis.accuracy.accuracy`, with a method for each criterion, under its name.
+        answers: of `analysis.comparison.accuracy.accuracy`, with a method for each criterion, under its name.
         value: column, "right" or "log_probability".
         resamples: of the bootstrap over questions (the bias being what it is), and permutations of the criteria.
         seed: of both.

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from analysis import load
-from analysis.accuracy import accuracy, paper_layers, summarise_accuracy
+from analysis.comparison.accuracy import accuracy, paper_layers, summarise_accuracy
+from analysis.comparison.kept_tokens import kept_on_objects
+from analysis.comparison.pairs import against
 from analysis.models.loading import EMBEDDED
-from analysis.pairs import against
 from analysis.plots import accuracy_curve, overlay
-from analysis.retained import kept_on_objects
 from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import sample
 from analysis.statistics.intervals import interval

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.comparison.at_one_average import WHOLE, at_average, by_difficulty, over_averages
+from analysis.comparison.kept_tokens import retained, shared
+from analysis.comparison.pairs import pairs, wins
 from analysis.latency import relative_time
-from analysis.pairs import pairs, wins
-from analysis.retained import retained, shared
-from analysis.rivals import WHOLE, at_average, by_difficulty, over_averages
 from analysis.scenes.mosaic import sample
 from v2drop import METHODS, Random, Schedule
 

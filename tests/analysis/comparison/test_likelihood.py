@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.accuracy import accuracy
+from analysis.comparison.accuracy import accuracy
+from analysis.comparison.pairs import against
 from analysis.criteria.dropping_by_table import Given
-from analysis.pairs import against
 from analysis.scenes.mosaic import sample
 from v2drop import Schedule, V2Drop
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from analysis.accuracy import accuracy
+from analysis.comparison.accuracy import accuracy
 from analysis.criteria.dropping_by_table import Given, ranked
 from analysis.criteria.scores import scored, scores
 from analysis.scenes.mosaic import sample

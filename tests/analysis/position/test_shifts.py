@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.comparison.kept_tokens import kept_at_layer
 from analysis.criteria.scores import scored
 from analysis.position import shifts
 from analysis.position.shifts import decompose, decompositions, shifted
-from analysis.retained import kept_at_layer
 from analysis.scenes.drawing import GRID, PATCH
 from analysis.scenes.mosaic import sample
 from v2drop import Schedule, Uniform, V2Drop

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.pairs import against
+from analysis.comparison.pairs import against
 from analysis.statistics.intervals import mean_by_group, minus, over_layers
 
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import pandas as pd
 
-from analysis.accuracy import accuracy
+from analysis.comparison.accuracy import accuracy
 from analysis.models.loading import Loaded
 from analysis.scenes.mosaic import Asked
 from analysis.statistics.intervals import mean_by_group
