@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from analysis.comparison.at_one_average import WHOLE, at_average, by_difficulty, over_averages
 from analysis.comparison.kept_tokens import retained, shared
 from analysis.comparison.pairs import pairs, wins
-from analysis.latency import relative_time
+from analysis.efficiency.latency import relative_time
 from analysis.scenes.mosaic import sample
 from v2drop import METHODS, Random, Schedule
 
