@@ -57,7 +57,7 @@ def accuracy_curve(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Accuracy against retained tokens, one line per method, its interval as a band; dashed at a single budget.
 
     Args:
-        summary: columns method, budget, mean, low, high (shares), as `analysis.comparison.accuracy.summarise_accuracy` gives them.
+        summary: columns method, budget, mean, low, high (shares), as `analysis.summarise_accuracy` gives them.
         ax: to draw on.
     """
     ax = ax or plt.subplots(figsize=(7, 4.2), layout="constrained")[1]

@@ -47,7 +47,7 @@ def accuracy(
         asked: scenes with a question each.
         methods: by the name they get in the frame; None is the model itself. One with a seed is given a new one for
             every batch, so that a baseline is not one draw asked again and again. A function gives the method for a
-            batch from its questions' numbers (`analysis.criteria.dropping_by_table.ranked`).
+            batch from its questions' numbers (`analysis.ranked`).
         batch_size: questions at a time.
         max_new_tokens: longest reply, in tokens.
 

@@ -20,7 +20,7 @@ def pairs(frame: pd.DataFrame, value: str = "right", seed: int = 0) -> pd.DataFr
     above, or not below, zero (one more counted in each, so never 0); q is p after Benjamini and Hochberg over all rows.
 
     Args:
-        frame: of `analysis.comparison.at_one_average.over_averages`: method, budget, question and the value, each question once.
+        frame: of `analysis.over_averages`: method, budget, question and the value, each question once.
         value: column, "right" or "log_probability".
         seed: of the resamples.
 
@@ -83,7 +83,7 @@ def both_ways(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
     """Pairs as a matrix needs them: also second against first, and only differences with q below a level.
 
     Args:
-        found: of `analysis.comparison.pairs.pairs`, one budget.
+        found: of `analysis.pairs`, one budget.
         level: of q; the other differences are NaN, which stays white.
     """
     turned = found.rename(columns={"first": "second", "second": "first"}).assign(difference=-found.difference)

@@ -32,7 +32,7 @@ def agreement(
     """How far every two criteria agree on the tokens of every sample and layer.
 
     Args:
-        table: of `analysis.criteria.scores.scores`, or any with the columns sample, layer, token and the criteria.
+        table: of `analysis.scores`, or any with the columns sample, layer, token and the criteria.
         criteria: columns to compare; one that is NaN in a whole layer is left out there.
         ratios: of tokens kept, in (0, 1].
         persistence: p of rank-biased overlap, in (0, 1).
@@ -60,7 +60,7 @@ def agreement(
 
 
 def square(summary: pd.DataFrame, statistic: str, layer: int | str = "all") -> pd.DataFrame:
-    """One statistic of `analysis.statistics.intervals.over_layers`, criteria by criteria: 1 with itself, NaN if never compared."""
+    """One statistic of `analysis.over_layers`, criteria by criteria: 1 with itself, NaN if never compared."""
     rows = summary[(summary.statistic == statistic) & (summary.layer == layer)]
     names = list(dict.fromkeys([*rows["first"], *rows.second]))
     frame = pd.DataFrame(np.where(np.eye(len(names)) > 0, 1.0, np.nan), index=names, columns=names)

@@ -57,12 +57,12 @@ class Given(Method):
 
 
 def ranked(table: pd.DataFrame, criterion: str, schedule: Schedule) -> Callable[[Sequence[int]], Given]:
-    """A method for `analysis.comparison.accuracy.accuracy`: at every drop layer l, rank by a column of layer l - 1.
+    """A method for `analysis.accuracy`: at every drop layer l, rank by a column of layer l - 1.
 
     A later drop goes by what the run without drops says of the tokens, not by what they would score by then.
 
     Args:
-        table: of `analysis.criteria.scores.scored`, for the questions that will be asked.
+        table: of `analysis.scored`, for the questions that will be asked.
         criterion: column; higher is kept.
         schedule: from layer 1 on.
 

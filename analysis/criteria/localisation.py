@@ -1,6 +1,6 @@
 """Do high scores lie on what is in the picture, and on what the question is about.
 
-How much of them the question changes at all is told by `analysis.criteria.question_dependence`.
+How much of them the question changes at all is told by `analysis.question_dependence`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def localisation(
     leaves the background out, so that being salient is no help.
 
     Args:
-        table: of `analysis.criteria.scores.scores`: sample, layer, token, rank and the criteria.
+        table: of `analysis.scores`: sample, layer, token, rank and the criteria.
         where: of `truth`.
         criteria: columns; higher is kept.
         ratios: of the contrast's tokens kept, in (0, 1].

@@ -19,7 +19,7 @@ def by_image(
     """How alike the rankings are that one picture's tokens get under different questions.
 
     Args:
-        table: of `analysis.criteria.scores.scored`, one sample a question.
+        table: of `analysis.scored`, one sample a question.
         images: which picture each sample shows; every one at least twice, with the same tokens.
         criteria: columns of it.
         ratios: of tokens kept, in (0, 1].

@@ -52,7 +52,7 @@ def scores(
         model: of a supported family (`v2drop.models.FAMILIES`), in evaluation mode; left as it was.
         inputs: as the model is called with; rows may be padded.
         layers: l, decoder layers from 0; all by default.
-        tokens: as for `analysis.theorem.operator_norms.operator_norms`; not a row's last one, behind which there is no text.
+        tokens: as for `analysis.operator_norms`; not a row's last one, behind which there is no text.
         dtype: torch.float32 or torch.float64, of states and keys; an eager softmax computes in float32 whatever it is.
         seed: of the column random.
 

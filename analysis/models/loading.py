@@ -15,7 +15,7 @@ from analysis.models import chat_prompts
 from analysis.models.torchvision_ops import usable
 from v2drop.models import is_vision, locate
 
-EMBEDDED = Path(__file__).resolve().parents[1] / "data" / "mosaic_llava"
+EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "mosaic_llava"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ def biased(table: pd.DataFrame, criterion: str, strengths: Sequence[float]) -> p
     to 1 last): s = 0 ranks as the criterion does, s = 1 keeps the last tokens.
 
     Args:
-        table: of `analysis.criteria.scores.scored`.
+        table: of `analysis.scored`.
         criterion: column.
         strengths: s, in [0, 1].
 
@@ -45,7 +45,7 @@ def link(
 
     Args:
         bias: by criterion, three or more; higher is more biased.
-        answers: of `analysis.comparison.accuracy.accuracy`, with a method for each criterion, under its name.
+        answers: of `analysis.accuracy`, with a method for each criterion, under its name.
         value: column, "right" or "log_probability".
         resamples: of the bootstrap over questions (the bias being what it is), and permutations of the criteria.
         seed: of both.

@@ -24,7 +24,7 @@ def planted_kept(
         seed: of the draws.
 
     Returns:
-        sample, criterion ("planted"), rank, kept, as `analysis.position.retention.kept_by` gives them.
+        sample, criterion ("planted"), rank, kept, as `analysis.kept_by` gives them.
 
     Raises:
         ValueError: no such shares exist.

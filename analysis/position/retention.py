@@ -22,7 +22,7 @@ def kept_by(table: pd.DataFrame, ratio: float, criteria: Sequence[str] = CRITERI
     """Which tokens each criterion keeps in one drop of every sample and layer.
 
     Args:
-        table: of `analysis.criteria.scores.scores`.
+        table: of `analysis.scores`.
         ratio: of tokens kept, in (0, 1]; at least one.
         criteria: columns of it.
 
@@ -81,7 +81,7 @@ def retention(
     """Share of tokens kept along an axis, averaged over samples.
 
     Args:
-        kept: of `kept_by` or `analysis.criteria.localisation.retained`, through `located` for axes other than the position.
+        kept: of `kept_by` or `analysis.kept_at_layer`, through `located` for axes other than the position.
         by: columns that tell curves apart.
         axis: "position" (in `bins` equal parts of the sequence), "row", "column", "frame", or "token" (each alone).
         bins: parts of the sequence.
@@ -134,7 +134,7 @@ def score_position(table: pd.DataFrame, criteria: Sequence[str] = CRITERIA) -> p
     """Spearman correlation of score and rank in the sequence within each sample, and whether its median is zero.
 
     Args:
-        table: of `analysis.criteria.scores.scores`.
+        table: of `analysis.scores`.
         criteria: columns of it.
 
     Returns:

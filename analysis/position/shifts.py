@@ -35,10 +35,10 @@ def shifted(
         loaded: model and processor; the vision tokens must be a square grid whose side divides a mosaic's 96 pixels.
         scene: what is shown.
         question: what is asked.
-        layers: as for `analysis.criteria.scores.scores`.
+        layers: as for `analysis.scores`.
         step: shift by multiples of so many tokens, down and right; (side / step)^2 pictures are run. A digit is a
             sixth of a side wide: in steps of that none is cut in two.
-        criteria: columns of `analysis.criteria.scores.scores`.
+        criteria: columns of `analysis.scores`.
         seed: of the column random.
 
     Returns:

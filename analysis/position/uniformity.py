@@ -63,7 +63,7 @@ def distances(
       only if patterns prefer places: the test of positional bias where the kept tokens of a picture hang together.
 
     Args:
-        kept: of `analysis.position.retention.kept_by` or `analysis.criteria.localisation.retained`; all tokens of a sample, kept or not.
+        kept: of `analysis.kept_by` or `analysis.kept_at_layer`; all tokens of a sample, kept or not.
         by: columns that tell curves apart.
         bins: parts of the sequence.
         draws: of each null; corrected for many rows, no q of a single curve, three rows, can be below

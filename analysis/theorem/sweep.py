@@ -18,7 +18,7 @@ from analysis.scenes.mosaic import sample
 from analysis.theorem.variation_impact import variation_impact
 
 SEED, TAYLOR_TOKENS = 0, 12
-RECORDED = Path(__file__).resolve().parents[1] / "data" / "variation_impact"
+RECORDED = Path(__file__).resolve().parents[2] / "data" / "variation_impact"
 
 
 def measure(loaded: Loaded, number: int, n: int, layers: list[int] | None = None) -> pd.DataFrame:
@@ -59,7 +59,7 @@ def with_recorded(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     All NaN for any model but the embedded one, whose sweep is the recorded one.
 
     Args:
-        table: of `analysis.criteria.scores.scored` for `sample(60, split="test", seed=0)`, or the first of these.
+        table: of `analysis.scored` for `sample(60, split="test", seed=0)`, or the first of these.
         loaded: whose scores they are.
 
     Raises:
