@@ -21,8 +21,8 @@ def similarity_map(square: pd.DataFrame, groups: pd.Series, ax: Axes) -> Axes:
     """How alike criteria are, in the order of their groups, with lines between these.
 
     Args:
-        square: of `analysis.square`.
-        groups: of `analysis.clusters`.
+        square: of `analysis.agreement_matrix`.
+        groups: of `analysis.criterion_groups`.
         ax: to draw on.
     """
     shown = square.loc[groups.index, groups.index].rename(index=NAMES, columns=NAMES)
@@ -77,7 +77,7 @@ def parts(summary: pd.DataFrame, criteria: Sequence[str], ax: Axes) -> Axes:
     """Content, position and rest as stacked bars.
 
     Args:
-        summary: of `analysis.over_layers` over `analysis.decompositions`, one layer or "all".
+        summary: of `analysis.summarise_layers` over `analysis.content_position_table`, one layer or "all".
         criteria: from top to bottom.
         ax: to draw on.
     """

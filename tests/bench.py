@@ -11,10 +11,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from analysis import load
 from analysis.comparison.accuracy import paper_layers
 from analysis.models.loading import EMBEDDED
-from analysis.residual_stream.frozen_decoder import Network, own_attention
-from analysis.residual_stream.token_choice import prompts
+from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
+from analysis.residual_stream.token_choice import measured_prompts
 from analysis.scenes.mosaic import sample
-from analysis.theorem.interventions import drop, revert
+from analysis.theorem.interventions import remove_token, revert_update
 from analysis.theorem.operator_norms import operator_norms
 from v2drop.attention import Projected
 from v2drop.models import locate
@@ -114,9 +114,9 @@ def bench_maps(loaded, inputs):
         full = seconds(lambda: model(**inputs, logits_to_keep=1, use_cache=False), PASSES)
     handle.remove()
     n = 2 * len(layers) * len(places)
-    with own_attention(model):
-        _, stream, tokens = next(prompts(Network(model, torch.float32, "hidden"), model, inputs, None))
-        ours = seconds(lambda: (revert(stream, layers, tokens), drop(stream, layers, tokens)))
+    with differentiable_attention(model):
+        _, stream, tokens = next(measured_prompts(FrozenDecoder(model, torch.float32, "hidden"), model, inputs, None))
+        ours = seconds(lambda: (revert_update(stream, layers, tokens), remove_token(stream, layers, tokens)))
     print(f"{n} interventions: a full pass each {n * full:.1f} s, ours {ours:.2f} s: {n * full / ours:.1f} x faster")
 
 

@@ -15,12 +15,12 @@ from tqdm import tqdm
 
 from analysis.models.loading import Loaded
 from analysis.scenes.answers import is_right
-from analysis.scenes.mosaic import Asked, Question
+from analysis.scenes.mosaic import Question, Questions
 from analysis.statistics.intervals import mean_by_group
 from v2drop import Method, Schedule
 
-Maker = Callable[[Sequence[int]], Method]
-COLUMNS = ["method", "question", "kind", "answer", "reply", "right", "log_probability", "average_tokens"]
+MethodForBatch = Callable[[Sequence[int]], Method]
+ANSWER_COLUMNS = ["method", "question", "kind", "answer", "reply", "right", "log_probability", "average_tokens"]
 
 
 def paper_layers(n_layers: int) -> tuple[int, ...]:
@@ -35,8 +35,8 @@ def paper_layers(n_layers: int) -> tuple[int, ...]:
 @torch.no_grad()
 def accuracy(
     loaded: Loaded,
-    asked: Asked,
-    methods: Mapping[Hashable, Method | Maker | None],
+    asked: Questions,
+    methods: Mapping[Hashable, Method | MethodForBatch | None],
     batch_size: int = 25,
     max_new_tokens: int = 8,
 ) -> pd.DataFrame:
@@ -47,7 +47,7 @@ def accuracy(
         asked: scenes with a question each.
         methods: by the name they get in the frame; None is the model itself. One with a seed is given a new one for
             every batch, so that a baseline is not one draw asked again and again. A function gives the method for a
-            batch from its questions' numbers (`analysis.ranked`).
+            batch from its questions' numbers (`analysis.method_from_column`).
         batch_size: questions at a time.
         max_new_tokens: longest reply, in tokens.
 
@@ -70,12 +70,12 @@ def accuracy(
                     question, right = asked[i][1], is_right(reply, asked[i][1].answer)
                     rows.append((name, i, question.kind, question.answer, reply, right, log_p, average))
                 progress.update(len(batch))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=ANSWER_COLUMNS)
 
 
-def over_budgets(
+def accuracy_over_budgets(
     loaded: Loaded,
-    asked: Asked,
+    asked: Questions,
     makers: Mapping[str, Callable[[Schedule], Method]],
     budgets: Sequence[float],
     layers: tuple[int, ...] | None = None,
@@ -119,7 +119,7 @@ def summarise_accuracy(answers: pd.DataFrame, by: Sequence[str] = ("method",), v
     return mean_by_group(answers, by, value)
 
 
-def _for_batch(method: Method | Maker, number: int, questions: Sequence[int]) -> Method:
+def _for_batch(method: Method | MethodForBatch, number: int, questions: Sequence[int]) -> Method:
     if not isinstance(method, Method):
         return method(questions)
     return replace(method, seed=method.seed + number) if hasattr(method, "seed") else method
@@ -133,7 +133,7 @@ def _replies(
     out = _generate(loaded, inputs, max_new_tokens)
     replies = loaded.processor.batch_decode(out.sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     if max(map(len, wanted)) > 1:  # behind its first token a wrong reply's logits say nothing about the right answer
-        out = _generate(loaded, inputs, max(map(len, wanted)), prefix_allowed_tokens_fn=_saying(wanted, inputs))
+        out = _generate(loaded, inputs, max(map(len, wanted)), prefix_allowed_tokens_fn=_force_answers(wanted, inputs))
     logs = [logits.double().log_softmax(-1) for logits in out.logits[: max(map(len, wanted))]]
     log_p = [sum(float(logs[i][row, token]) for i, token in enumerate(ids)) for row, ids in enumerate(wanted)]
     return list(zip(replies, log_p, strict=True))
@@ -144,7 +144,7 @@ def _generate(loaded: Loaded, inputs: Mapping, max_new_tokens: int, **settings: 
     return loaded.model.generate(**inputs, max_new_tokens=max_new_tokens, **settings)
 
 
-def _saying(wanted: Sequence[Sequence[int]], inputs: Mapping) -> Callable[[int, Tensor], list[int]]:
+def _force_answers(wanted: Sequence[Sequence[int]], inputs: Mapping) -> Callable[[int, Tensor], list[int]]:
     """What generation may say next if each row has to give its answer (and then goes on with its last token)."""
     start = inputs["input_ids"].shape[1]
     return lambda row, ids: [wanted[row][min(len(ids) - start, len(wanted[row]) - 1)]]

@@ -8,14 +8,14 @@ import pandas as pd
 
 from analysis.comparison.accuracy import accuracy
 from analysis.models.loading import Loaded
-from analysis.scenes.mosaic import Asked
+from analysis.scenes.mosaic import Questions
 from analysis.statistics.intervals import mean_by_group
 from v2drop import METHODS, Method
 
-WHOLE = "nothing dropped"
+NOTHING_DROPPED = "nothing dropped"
 
 
-def at_average(
+def methods_at_average(
     average: float | int, n_tokens: int, n_layers: int, names: Iterable[str] | None = None
 ) -> dict[str, Method]:
     """Every method at one true layer average, each dropping at its released depths (`Method.for_average`).
@@ -36,8 +36,12 @@ def at_average(
     return {name: METHODS[name].for_average(average, n_tokens, n_layers) for name in names}
 
 
-def over_averages(
-    loaded: Loaded, asked: Asked, averages: Sequence[float | int], names: Iterable[str] | None = None, **options: int
+def accuracy_at_averages(
+    loaded: Loaded,
+    asked: Questions,
+    averages: Sequence[float | int],
+    names: Iterable[str] | None = None,
+    **options: int,
 ) -> pd.DataFrame:
     """`accuracy` of every method at every true layer average, and of the model itself ("nothing dropped").
 
@@ -45,21 +49,21 @@ def over_averages(
         loaded: model and processor.
         asked: scenes with a question each; their prompts must have the same number of vision tokens.
         averages: true layer averages of vision tokens.
-        names: as for `at_average`.
+        names: as for `methods_at_average`.
         **options: of `accuracy`.
     """
     n_tokens = len(loaded.vision_positions(loaded.inputs([asked[0][0].image], [asked[0][1].text]))[0])
-    methods: dict[Hashable, Method | None] = {(WHOLE, n_tokens): None}
+    methods: dict[Hashable, Method | None] = {(NOTHING_DROPPED, n_tokens): None}
     names = None if names is None else list(names)
     for average in averages:
-        found = at_average(average, n_tokens, loaded.n_layers, names)
+        found = methods_at_average(average, n_tokens, loaded.n_layers, names)
         methods |= {(name, average): method for name, method in found.items()}
     frame = accuracy(loaded, asked, methods, **options)
     frame.insert(1, "budget", [budget for _, budget in frame.method])
     return frame.assign(method=[name for name, _ in frame.method])
 
 
-def repacked(kind: type[Method]) -> type[Method]:
+def repacking(kind: type[Method]) -> type[Method]:
     """The same method, its survivors' position ids closed up: what that convention costs by itself.
 
     >>> from v2drop import Schedule, Uniform
@@ -69,14 +73,14 @@ def repacked(kind: type[Method]) -> type[Method]:
     return type(f"Repacked{kind.__name__}", (kind,), {"positions": "repack"})
 
 
-def by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd.DataFrame:
+def accuracy_by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd.DataFrame:
     """Accuracy on the questions that a judge gets wrong at the same budget, and on those it gets right.
 
     The split of VTC-Bench (arXiv 2510.07143), whose judge is image downsampling: what a smaller picture answers needs
     no choice of tokens. Questions that the model gets wrong with everything there are left out.
 
     Args:
-        frame: of `over_averages`.
+        frame: of `accuracy_at_averages`.
         judge: a method in it.
 
     Returns:
@@ -85,12 +89,12 @@ def by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd.DataFram
     Raises:
         ValueError: the judge, or the model itself, is not in the frame.
     """
-    for needed in (judge, WHOLE):
+    for needed in (judge, NOTHING_DROPPED):
         if needed not in set(frame.method):
             raise ValueError(f"the frame must hold {needed!r}; got {', '.join(frame.method.unique())}.")
-    answerable = set(frame.question[(frame.method == WHOLE) & frame.right])
+    answerable = set(frame.question[(frame.method == NOTHING_DROPPED) & frame.right])
     judged = frame[frame.method == judge].set_index(["budget", "question"]).right.rename("easy")
-    asked = frame[frame.question.isin(answerable) & ~frame.method.isin([judge, WHOLE])]
+    asked = frame[frame.question.isin(answerable) & ~frame.method.isin([judge, NOTHING_DROPPED])]
     asked = asked.join(judged, on=["budget", "question"], how="inner")
     asked = asked.assign(group=asked.easy.map({True: "easy", False: "difficult"}))
     return mean_by_group(asked, ["group", "method", "budget"], "right")

@@ -11,14 +11,14 @@ import torch
 from tqdm import tqdm
 
 from analysis.models.loading import Loaded
-from analysis.scenes.ground_truth import truth
-from analysis.scenes.mosaic import Asked
-from analysis.statistics.intervals import over_samples
+from analysis.scenes.ground_truth import token_labels
+from analysis.scenes.mosaic import Questions
+from analysis.statistics.intervals import mean_interval
 from v2drop import Method
 
 
 @torch.no_grad()
-def retained(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], batch_size: int = 25) -> pd.DataFrame:
+def kept_at_end(loaded: Loaded, asked: Questions, methods: Mapping[str, Method], batch_size: int = 25) -> pd.DataFrame:
     """Whose tokens the last drop leaves.
 
     A token made of several goes by the one that its method names; one that is none of the picture's is left out.
@@ -50,7 +50,7 @@ def retained(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], batch_
     return pd.DataFrame(rows, columns=["method", "question", "token"])
 
 
-def shared(frame: pd.DataFrame, n_tokens: int) -> pd.DataFrame:
+def kept_overlap(frame: pd.DataFrame, n_tokens: int) -> pd.DataFrame:
     """How far two methods leave the same tokens, beyond chance.
 
     Of sets of a and b tokens, a <= b, of n, the share of the smaller one that is in the larger is o, and b/n by chance;
@@ -58,7 +58,7 @@ def shared(frame: pd.DataFrame, n_tokens: int) -> pd.DataFrame:
     other.
 
     Args:
-        frame: of `retained`.
+        frame: of `kept_at_end`.
         n_tokens: n, of every picture.
 
     Returns:
@@ -77,7 +77,7 @@ def shared(frame: pd.DataFrame, n_tokens: int) -> pd.DataFrame:
         told = (small > 0) & (large < n_tokens)
         chance = large[told] / n_tokens
         value = ((sets[a] & sets[b]).sum(-1)[told] / small[told] - chance) / (1 - chance)
-        found = over_samples(value) if len(value) else (np.nan, np.nan, np.nan, 0)
+        found = mean_interval(value) if len(value) else (np.nan, np.nan, np.nan, 0)
         rows.append((names[a], names[b], *found))
         if a != b:
             rows.append((names[b], names[a], *found))
@@ -85,7 +85,7 @@ def shared(frame: pd.DataFrame, n_tokens: int) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def kept_at_layer(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], layer: int) -> pd.DataFrame:
+def kept_at_layer(loaded: Loaded, asked: Questions, methods: Mapping[str, Method], layer: int) -> pd.DataFrame:
     """Who is left after the drop of one layer.
 
     Args:
@@ -111,7 +111,7 @@ def kept_at_layer(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], l
     return pd.concat(frames, ignore_index=True)
 
 
-def kept_on_objects(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], layer: int) -> pd.DataFrame:
+def kept_on_objects(loaded: Loaded, asked: Questions, methods: Mapping[str, Method], layer: int) -> pd.DataFrame:
     """How many of the tokens on digits, and of those beside them, are `kept_at_layer`.
 
     Returns:
@@ -121,7 +121,7 @@ def kept_on_objects(loaded: Loaded, asked: Asked, methods: Mapping[str, Method],
         ValueError: the model's vision tokens are no square grid.
     """
     kept = kept_at_layer(loaded, asked, methods, layer)
-    labelled = kept.merge(truth(asked, int(kept["rank"].max()) + 1), on=["sample", "rank"])
+    labelled = kept.merge(token_labels(asked, int(kept["rank"].max()) + 1), on=["sample", "rank"])
     labelled["side"] = np.where(labelled.on == "background", "beside", "on_digits")
     share = labelled.pivot_table(index=["sample", "criterion"], columns="side", values="kept", sort=False).reset_index()
     names = {"criterion": "method", "sample": "question"}

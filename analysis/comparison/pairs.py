@@ -13,14 +13,14 @@ from analysis.statistics.intervals import mean_by_group
 RESAMPLES = 4000
 
 
-def pairs(frame: pd.DataFrame, value: str = "right", seed: int = 0) -> pd.DataFrame:
+def pairwise_differences(frame: pd.DataFrame, value: str = "right", seed: int = 0) -> pd.DataFrame:
     """Differences of all pairs of methods at every budget, by a paired bootstrap over questions.
 
     All pairs of a budget share their resamples. p is twice the smaller share of resampled differences that are not
     above, or not below, zero (one more counted in each, so never 0); q is p after Benjamini and Hochberg over all rows.
 
     Args:
-        frame: of `analysis.over_averages`: method, budget, question and the value, each question once.
+        frame: of `analysis.accuracy_at_averages`: method, budget, question and the value, each question once.
         value: column, "right" or "log_probability".
         seed: of the resamples.
 
@@ -43,11 +43,11 @@ def pairs(frame: pd.DataFrame, value: str = "right", seed: int = 0) -> pd.DataFr
     return found.assign(q=false_discovery_control(found.p))
 
 
-def wins(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
+def win_counts(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
     """How many others each method beats and is beaten by, per budget.
 
     Args:
-        found: of `pairs`.
+        found: of `pairwise_differences`.
         level: of q.
 
     Returns:
@@ -79,11 +79,11 @@ def _compare(wide: pd.DataFrame, seed: int) -> list[tuple]:
     return rows
 
 
-def both_ways(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
+def significant_pairs(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
     """Pairs as a matrix needs them: also second against first, and only differences with q below a level.
 
     Args:
-        found: of `analysis.pairs`, one budget.
+        found: of `analysis.pairwise_differences`, one budget.
         level: of q; the other differences are NaN, which stays white.
     """
     turned = found.rename(columns={"first": "second", "second": "first"}).assign(difference=-found.difference)
@@ -91,7 +91,7 @@ def both_ways(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
     return both.assign(difference=both.difference.where(both.q < level))
 
 
-def against(frame: pd.DataFrame, baseline: str, by: list[str], value: str = "right") -> pd.DataFrame:
+def paired_difference(frame: pd.DataFrame, baseline: str, by: list[str], value: str = "right") -> pd.DataFrame:
     """A value minus the baseline method's on the same questions, with paired bootstrap intervals.
 
     Args:

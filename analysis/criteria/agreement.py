@@ -20,7 +20,7 @@ from analysis.statistics.rankings import (
     rank_biased_overlap,
     rank_biased_weights,
 )
-from analysis.statistics.token_tables import matrices
+from analysis.statistics.token_tables import score_matrices
 
 
 def agreement(
@@ -32,7 +32,7 @@ def agreement(
     """How far every two criteria agree on the tokens of every sample and layer.
 
     Args:
-        table: of `analysis.scores`, or any with the columns sample, layer, token and the criteria.
+        table: of `analysis.score_tokens`, or any with the columns sample, layer, token and the criteria.
         criteria: columns to compare; one that is NaN in a whole layer is left out there.
         ratios: of tokens kept, in (0, 1].
         persistence: p of rank-biased overlap, in (0, 1).
@@ -50,17 +50,17 @@ def agreement(
     if not 0 < persistence < 1:
         raise ValueError(f"persistence must lie in (0, 1); got {persistence}.")
     frames = []
-    for (sample, layer), names, scores in matrices(table, criteria, at_least=2):
+    for (sample, layer), names, scores in score_matrices(table, criteria, at_least=2):
         pairs = np.array(list(combinations(range(len(names)), 2)), dtype=int).reshape(-1, 2).T
-        for statistic, values, chance in _statistics(scores, ratios, persistence):
+        for statistic, values, chance in _pair_statistics(scores, ratios, persistence):
             first, second = (np.array(names)[index] for index in pairs)
             found = {"statistic": statistic, "first": first, "second": second, "value": values[tuple(pairs)]}
             frames.append(pd.DataFrame({"sample": sample, "layer": layer, **found, "chance": chance}))
     return pd.concat(frames, ignore_index=True)
 
 
-def square(summary: pd.DataFrame, statistic: str, layer: int | str = "all") -> pd.DataFrame:
-    """One statistic of `analysis.over_layers`, criteria by criteria: 1 with itself, NaN if never compared."""
+def agreement_matrix(summary: pd.DataFrame, statistic: str, layer: int | str = "all") -> pd.DataFrame:
+    """One statistic of `analysis.summarise_layers`, criteria by criteria: 1 with itself, NaN if never compared."""
     rows = summary[(summary.statistic == statistic) & (summary.layer == layer)]
     names = list(dict.fromkeys([*rows["first"], *rows.second]))
     frame = pd.DataFrame(np.where(np.eye(len(names)) > 0, 1.0, np.nan), index=names, columns=names)
@@ -69,11 +69,11 @@ def square(summary: pd.DataFrame, statistic: str, layer: int | str = "all") -> p
     return frame
 
 
-def clusters(similarity: pd.DataFrame, least: float = 0.5) -> pd.Series:
+def criterion_groups(similarity: pd.DataFrame, least: float = 0.5) -> pd.Series:
     """Group criteria that rank alike: average linkage, cut where the mean similarity of two groups falls below `least`.
 
     Args:
-        similarity: of `square`, 1 on the diagonal.
+        similarity: of `agreement_matrix`, 1 on the diagonal.
         least: similarity.
 
     Returns:
@@ -96,7 +96,9 @@ def clusters(similarity: pd.DataFrame, least: float = 0.5) -> pd.Series:
     return pd.Series(numbered, index=similarity.index[order], name="cluster")
 
 
-def _statistics(scores: np.ndarray, ratios: Sequence[float], persistence: float) -> list[tuple[str, np.ndarray, float]]:
+def _pair_statistics(
+    scores: np.ndarray, ratios: Sequence[float], persistence: float
+) -> list[tuple[str, np.ndarray, float]]:
     n = scores.shape[1]
     found = [(method, correlation(scores, method), 0.0) for method in ("spearman", "kendall")]
     for ratio in ratios:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis.statistics.token_tables import check
+from analysis.statistics.token_tables import check_table
 from v2drop import Schedule
 from v2drop.candidates import Candidates
 from v2drop.methods.base import Method
@@ -18,7 +18,7 @@ from v2drop.types import Scores
 
 
 @dataclass(frozen=True, eq=False)
-class Given(Method):
+class ScoresFromTable(Method):
     """Drop by scores that were made beforehand, for one batch of prompts.
 
     Args:
@@ -56,7 +56,9 @@ class Given(Method):
         return found
 
 
-def ranked(table: pd.DataFrame, criterion: str, schedule: Schedule) -> Callable[[Sequence[int]], Given]:
+def method_from_column(
+    table: pd.DataFrame, criterion: str, schedule: Schedule
+) -> Callable[[Sequence[int]], ScoresFromTable]:
     """A method for `analysis.accuracy`: at every drop layer l, rank by a column of layer l - 1.
 
     A later drop goes by what the run without drops says of the tokens, not by what they would score by then.
@@ -72,7 +74,7 @@ def ranked(table: pd.DataFrame, criterion: str, schedule: Schedule) -> Callable[
     Raises:
         ValueError: a column, question or layer is missing, a score is NaN, or a token is there twice.
     """
-    check(table, [criterion, "rank"])
+    check_table(table, [criterion, "rank"])
     wide = table.pivot(index=["layer", "sample"], columns="rank", values=criterion)
     missing = {layer for layer in schedule.layers if layer - 1 not in wide.index.levels[0]}
     nan = table.loc[table.layer.isin([layer - 1 for layer in schedule.layers]), criterion].isna().sum()
@@ -82,11 +84,11 @@ def ranked(table: pd.DataFrame, criterion: str, schedule: Schedule) -> Callable[
             f"nothing for drops at {sorted(missing)}."
         )
 
-    def method(questions: Sequence[int]) -> Given:
+    def method(questions: Sequence[int]) -> ScoresFromTable:
         unknown = sorted(set(questions) - set(wide.index.levels[1]))
         if unknown:
             raise ValueError(f"the table must hold every question asked; {unknown[:5]} are missing.")
         found = {layer: wide.loc[layer - 1].loc[list(questions)].to_numpy() for layer in schedule.layers}
-        return Given(schedule, {layer: torch.tensor(scores) for layer, scores in found.items()})
+        return ScoresFromTable(schedule, {layer: torch.tensor(scores) for layer, scores in found.items()})
 
     return method

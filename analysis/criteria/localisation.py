@@ -14,8 +14,8 @@ from scipy.stats import mannwhitneyu
 from sklearn.metrics import average_precision_score
 
 from analysis.criteria.scores import CRITERIA
-from analysis.statistics.rankings import RATIOS, check_ratios, n_kept, places
-from analysis.statistics.token_tables import check, matrices, whole
+from analysis.statistics.rankings import RATIOS, check_ratios, n_kept, ranks
+from analysis.statistics.token_tables import check_table, score_matrices, tokens_per_sample
 
 CONTRASTS = {  # name -> the tokens that should score high, those that should not
     "objects": (("relevant", "other"), ("background",)),
@@ -36,7 +36,7 @@ def localisation(
     leaves the background out, so that being salient is no help.
 
     Args:
-        table: of `analysis.scores`: sample, layer, token, rank and the criteria.
+        table: of `analysis.score_tokens`: sample, layer, token, rank and the criteria.
         where: of `truth`.
         criteria: columns; higher is kept.
         ratios: of the contrast's tokens kept, in (0, 1].
@@ -51,8 +51,8 @@ def localisation(
             missing or partly NaN.
     """
     check_ratios(ratios)
-    check(table, ["rank", *criteria])
-    measured, known = whole(table, ["sample", "layer"]), whole(where, ["sample"])
+    check_table(table, ["rank", *criteria])
+    measured, known = tokens_per_sample(table, ["sample", "layer"]), tokens_per_sample(where, ["sample"])
     n_known = known.reindex(measured.index.get_level_values("sample")).to_numpy()
     if not np.array_equal(measured, n_known):
         sample = measured.index[np.argmax(measured.to_numpy() != n_known)][0]
@@ -63,23 +63,23 @@ def localisation(
     labelled = table.merge(where, on=["sample", "rank"], how="left")
     ons = dict(iter(labelled.sort_values("token", kind="stable").groupby(["sample", "layer"]).on))
     rows = []
-    for key, names, scores in matrices(table, criteria):
+    for key, names, scores in score_matrices(table, criteria):
         on = ons[key].to_numpy()
         for contrast, (right, wrong) in CONTRASTS.items():
             chosen, positive = np.isin(on, (*right, *wrong)), np.isin(on, right)
             if positive.any() and not positive[chosen].all():
-                for statistic, values, chance in _statistics(scores[:, chosen], positive[chosen], ratios):
+                for statistic, values, chance in _contrast_statistics(scores[:, chosen], positive[chosen], ratios):
                     rows += [(*key, contrast, statistic, *pair, chance) for pair in zip(names, values, strict=True)]
     return pd.DataFrame(rows, columns=["sample", "layer", "contrast", "statistic", "criterion", "value", "chance"])
 
 
-def _statistics(
+def _contrast_statistics(
     scores: Float[np.ndarray, "criteria tokens"], positive: Bool[np.ndarray, " tokens"], ratios: Sequence[float]
 ) -> list[tuple[str, np.ndarray, float]]:
     n_right, n = int(positive.sum()), len(positive)
     wins = mannwhitneyu(scores[:, positive], scores[:, ~positive], axis=1, method="asymptotic").statistic
     precision = np.array([average_precision_score(positive, row) for row in scores])
-    place = places(scores)
+    place = ranks(scores)
     found = [("auroc", wins / (n_right * (n - n_right)), 0.5)]
     found.append(("average_precision", precision, _precision_by_chance(n_right, n)))
     found.append(("pointing", positive[place.argmin(1)].astype(float), n_right / n))

@@ -9,11 +9,11 @@ import pandas as pd
 from jaxtyping import Int
 
 from analysis.criteria.scores import CRITERIA
-from analysis.statistics.rankings import RATIOS, check_ratios, n_kept, places
-from analysis.statistics.token_tables import matrices
+from analysis.statistics.rankings import RATIOS, check_ratios, n_kept, ranks
+from analysis.statistics.token_tables import score_matrices
 
 
-def by_image(
+def question_dependence(
     table: pd.DataFrame, images: Sequence[int], criteria: Sequence[str] = CRITERIA, ratios: Sequence[float] = RATIOS
 ) -> pd.DataFrame:
     """How alike the rankings are that one picture's tokens get under different questions.
@@ -26,7 +26,7 @@ def by_image(
 
     Returns:
         One row per (image, layer, statistic, criterion), `sample` being the image: these, value, and chance, the value
-        of unrelated rankings. Statistics: image_share (`agreement_of`: 1 if the question changes nothing), same@r (mean
+        of unrelated rankings. Statistics: image_share (`icc`: 1 if the question changes nothing), same@r (mean
         over pairs of questions of the share of kept tokens that are the same).
 
     Raises:
@@ -34,19 +34,19 @@ def by_image(
     """
     check_ratios(ratios)
     found: dict[tuple[int, int, str], list[np.ndarray]] = {}
-    for (sample, layer), names, scores in matrices(table, criteria, at_least=2):
-        for name, place in zip(names, places(scores), strict=True):
+    for (sample, layer), names, scores in score_matrices(table, criteria, at_least=2):
+        for name, place in zip(names, ranks(scores), strict=True):
             found.setdefault((images[sample], layer, name), []).append(place)
     rows = []
     for (image, layer, name), runs in found.items():
         if len(runs) < 2:
             raise ValueError(f"every image must be asked about twice or more; image {image} was once.")
-        for statistic, value, chance in _statistics(np.stack(runs), ratios):
+        for statistic, value, chance in _question_statistics(np.stack(runs), ratios):
             rows.append((image, layer, statistic, name, value, chance))
     return pd.DataFrame(rows, columns=["sample", "layer", "statistic", "criterion", "value", "chance"])
 
 
-def agreement_of(ranks: Int[np.ndarray, "questions tokens"]) -> float:
+def icc(ranks: Int[np.ndarray, "questions tokens"]) -> float:
     """Share of the variance of ranks that is the token's, whatever the question: intraclass correlation ICC(3, 1).
 
     From the two-way analysis of variance without replication (Shrout and Fleiss 1979): 1 if all questions rank alike, 0
@@ -62,9 +62,9 @@ def agreement_of(ranks: Int[np.ndarray, "questions tokens"]) -> float:
     return float((between - rest) / (between + (k - 1) * rest))
 
 
-def _statistics(ranks: np.ndarray, ratios: Sequence[float]) -> list[tuple[str, float, float]]:
+def _question_statistics(ranks: np.ndarray, ratios: Sequence[float]) -> list[tuple[str, float, float]]:
     k, n = ranks.shape
-    found = [("image_share", agreement_of(ranks), 0.0)]
+    found = [("image_share", icc(ranks), 0.0)]
     for ratio in ratios:
         chosen = (ranks < n_kept(ratio, n)).astype(float)
         common = chosen @ chosen.T / n_kept(ratio, n)

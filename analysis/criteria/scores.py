@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from analysis.models.loading import Loaded
-from analysis.residual_stream.frozen_decoder import Network, own_attention
+from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.residual_stream.stream import Stream
-from analysis.residual_stream.token_choice import Tokens, check_layers, prompts, token_keys
-from analysis.scenes.mosaic import Asked
+from analysis.residual_stream.token_choice import Tokens, check_layers, measured_prompts, token_keys
+from analysis.scenes.mosaic import Questions
 from v2drop.debias import divide_trend
 from v2drop.models import is_vision, locate
 from v2drop.variation import METRICS
@@ -26,7 +26,7 @@ ATTENTIONS = ("attention_last", "attention_text", "attention_debiased")
 CRITERIA = (*VARIATIONS, *ATTENTIONS, "key_norm", "token_norm", "random")
 
 
-def scores(
+def score_tokens(
     model: nn.Module,
     inputs: Mapping[str, Any],
     layers: Iterable[int] | int | None = None,
@@ -65,11 +65,11 @@ def scores(
     """
     layers = check_layers(model, range(len(locate(model).layers)) if layers is None else layers)
     frames = []
-    with own_attention(model), torch.no_grad():
-        network = Network(model, dtype, "hidden")
-        for sample, stream, places in prompts(network, model, inputs, tokens):
-            whole = _pictured(network, inputs, sample, stream, places)
-            columns = [_columns(stream, layer, places, whole) for layer in layers]
+    with differentiable_attention(model), torch.no_grad():
+        network = FrozenDecoder(model, dtype, "hidden")
+        for sample, stream, places in measured_prompts(network, model, inputs, tokens):
+            whole = _image_positions(network, inputs, sample, stream, places)
+            columns = [_layer_scores(stream, layer, places, whole) for layer in layers]
             values = {
                 name: torch.stack([c[name] for c in columns]).double().cpu().flatten().numpy() for name in columns[0]
             }
@@ -81,14 +81,14 @@ def scores(
 
 
 def scored(
-    loaded: Loaded, asked: Asked, layers: Sequence[int] | None = None, batch_size: int = 25, seed: int = 0
+    loaded: Loaded, asked: Questions, layers: Sequence[int] | None = None, batch_size: int = 25, seed: int = 0
 ) -> pd.DataFrame:
-    """`scores` of many questions, in batches.
+    """`score_tokens` of many questions, in batches.
 
     Args:
         loaded: model and processor.
         asked: scenes with a question each.
-        layers: as for `scores`.
+        layers: as for `score_tokens`.
         batch_size: questions at a time.
         seed: of the column random, which is drawn anew for every question.
 
@@ -99,14 +99,14 @@ def scored(
     for start in tqdm(range(0, len(asked), batch_size), desc="scores", unit="batch"):
         batch = asked[start : start + batch_size]
         inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
-        found = scores(loaded.model, inputs, layers, seed=seed * 1_000_003 + start)
+        found = score_tokens(loaded.model, inputs, layers, seed=seed * 1_000_003 + start)
         frames.append(found.assign(sample=found["sample"] + start))
     frame = pd.concat(frames, ignore_index=True)
     return frame.assign(kind=frame["sample"].map({i: question.kind for i, (_, question) in enumerate(asked)}))
 
 
-def _pictured(
-    network: Network, inputs: Mapping[str, Any], sample: int, stream: Stream, places: Int[Tensor, " n"]
+def _image_positions(
+    network: FrozenDecoder, inputs: Mapping[str, Any], sample: int, stream: Stream, places: Int[Tensor, " n"]
 ) -> Int[Tensor, " whole"]:
     """Where the tokens of a row's pictures are, and those measured, but for the row's last one."""
     found = torch.zeros(stream.length, dtype=torch.bool, device=places.device)
@@ -120,7 +120,9 @@ def _pictured(
     return found.nonzero().flatten()
 
 
-def _columns(stream: Stream, layer: int, tokens: Int[Tensor, " n"], whole: Int[Tensor, " whole"]) -> dict[str, Tensor]:
+def _layer_scores(
+    stream: Stream, layer: int, tokens: Int[Tensor, " n"], whole: Int[Tensor, " whole"]
+) -> dict[str, Tensor]:
     before, after = (stream.states[layer + i][tokens] for i in (0, 1))
     found = {name: metric(before, after) for name, metric in zip(VARIATIONS, METRICS.values(), strict=True)}
     attention = stream.attention(layer, rows=stream.length - 1 - int(whole[-1]))[:, whole]

@@ -11,12 +11,12 @@ import torch
 from tqdm import tqdm
 
 from analysis.models.loading import Loaded
-from analysis.scenes.mosaic import Asked
+from analysis.scenes.mosaic import Questions
 from v2drop import Method
 
 
 @torch.no_grad()
-def relative_time(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], repeats: int = 5) -> pd.DataFrame:
+def relative_time(loaded: Loaded, asked: Questions, methods: Mapping[str, Method], repeats: int = 5) -> pd.DataFrame:
     """Time of one prefill, pictures included, relative to the model's own in the same round.
 
     Methods take turns, so that what else the machine does falls on all of them; the first round is not counted.
@@ -41,13 +41,13 @@ def relative_time(loaded: Loaded, asked: Asked, methods: Mapping[str, Method], r
 
 def _seconds(loaded: Loaded, inputs: Mapping, method: Method | None) -> float:
     with method(loaded.model) if method else nullcontext():
-        _wait(loaded)
+        _synchronise(loaded)
         start = time.perf_counter()
         loaded.model(**inputs)
-        _wait(loaded)
+        _synchronise(loaded)
         return time.perf_counter() - start
 
 
-def _wait(loaded: Loaded) -> None:
+def _synchronise(loaded: Loaded) -> None:
     if loaded.model.device.type == "cuda":
         torch.cuda.synchronize()

@@ -10,11 +10,11 @@ from PIL.Image import Image
 from transformers import BatchFeature
 
 # Prompts of families whose checkpoints come without a chat template, as their model cards have them.
-TURN = "USER: {visuals}\n{question} ASSISTANT:"
-PLAIN = {
-    "llava": TURN,
-    "llava_next_video": TURN,
-    "video_llava": TURN,
+LLAVA_TURN = "USER: {visuals}\n{question} ASSISTANT:"
+PROMPTS_WITHOUT_TEMPLATE = {
+    "llava": LLAVA_TURN,
+    "llava_next_video": LLAVA_TURN,
+    "video_llava": LLAVA_TURN,
     "paligemma": "{visuals}{question}",  # its processor adds the rest
 }
 ALWAYS_A_PICTURE = ("paligemma",)  # its processor puts <bos> behind the pictures, and refuses prompts without one
@@ -26,8 +26,8 @@ EQUAL_VIDEOS = (  # one tensor of all videos, or (SmolVLM) one length for all in
     "internvl",
     "smolvlm",
 )
-RATE = 2.0  # frames a second, for families that write the time of a frame into the prompt
-UNASKED = ("labels", "video_metadata")  # what some processors give back besides what a model takes
+FRAMES_PER_SECOND = 2.0  # frames a second, for families that write the time of a frame into the prompt
+DROPPED_KEYS = ("labels", "video_metadata")  # what some processors give back besides what a model takes
 
 
 def rows(pictures: Any, n: int) -> list[list]:
@@ -101,13 +101,13 @@ def prompt(processor: Any, family: str, question: str, n_pictures: int = 1, n_vi
         visuals = [{"type": "image"}] * n_pictures + [{"type": "video"}] * n_videos
         turn = {"role": "user", "content": [*visuals, {"type": "text", "text": question}]}
         return processor.apply_chat_template([turn], add_generation_prompt=True)
-    if family not in PLAIN:
+    if family not in PROMPTS_WITHOUT_TEMPLATE:
         raise ValueError(
             f"this checkpoint of {family} has no chat template; give it one: loaded.processor.chat_template = "
             "'...' (its model card, or a sibling's chat_template.jinja, has it)."
         )
     visuals = processor.image_token * n_pictures + getattr(processor, "video_token", "") * n_videos
-    written = PLAIN[family] if visuals else PLAIN[family].replace("\n", "")
+    written = PROMPTS_WITHOUT_TEMPLATE[family] if visuals else PROMPTS_WITHOUT_TEMPLATE[family].replace("\n", "")
     return written.format(visuals=visuals, question=question)
 
 
@@ -125,7 +125,7 @@ def batch(processor: Any, family: str, questions: list[str], pictures: list[list
         ValueError: the family does not take this mix.
     """
     clips = [[] if video is None else [frames(video)] for video in videos]
-    _check(processor, family, pictures, clips)
+    _check_mix(processor, family, pictures, clips)
     counted = zip(questions, pictures, clips, strict=True)
     texts = [prompt(processor, family, question, len(row), len(clip)) for question, row, clip in counted]
     given: dict[str, Any] = {"text": texts, "padding": True, "return_tensors": "pt"}
@@ -138,15 +138,20 @@ def batch(processor: Any, family: str, questions: list[str], pictures: list[list
         times = [_times(video) for clip in clips for video in clip]
         given |= {"videos": clips, "video_metadata": times, "do_sample_frames": False}
     inputs = processor(**given)
-    return BatchFeature({key: value for key, value in inputs.items() if key not in UNASKED})
+    return BatchFeature({key: value for key, value in inputs.items() if key not in DROPPED_KEYS})
 
 
 def _times(video: np.ndarray) -> dict[str, Any]:
     n = len(video)
-    return {"fps": RATE, "total_num_frames": n, "duration": n / RATE, "frames_indices": list(range(n))}
+    return {
+        "fps": FRAMES_PER_SECOND,
+        "total_num_frames": n,
+        "duration": n / FRAMES_PER_SECOND,
+        "frames_indices": list(range(n)),
+    }
 
 
-def _check(processor: Any, family: str, pictures: list[list], clips: list[list[np.ndarray]]) -> None:
+def _check_mix(processor: Any, family: str, pictures: list[list], clips: list[list[np.ndarray]]) -> None:
     if any(clips) and not hasattr(processor, "video_processor"):
         raise ValueError(f"{family} takes no videos; give its frames as pictures of one row.")
     if family in ALWAYS_A_PICTURE and not all(pictures):

@@ -25,7 +25,7 @@ from transformers import (
     logging,
 )
 
-from analysis.models.load_options import checked
+from analysis.models.load_options import from_pretrained_options
 from v2drop.models import CROSS_ATTENTION, FAMILIES, locate
 
 ADVICE = (
@@ -52,7 +52,7 @@ def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrai
     local = name.startswith((".", "/", "~")) or Path(name).is_file()
     if local and not Path(name).is_dir():
         raise ValueError(f"{name!r} cannot be loaded: there is no such folder. {ADVICE}")
-    options = checked(dtype, device_map, operator)
+    options = from_pretrained_options(dtype, device_map, operator)
     with _quiet():
         with _in_one_line(name):
             config = AutoConfig.from_pretrained(name, trust_remote_code=False)

@@ -16,7 +16,7 @@ from transformers.utils import (
     is_flash_attn_4_available,
 )
 
-DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
+DTYPES_BY_NAME = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
 SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")  # accelerate's ways to place layers by itself
 NEEDS = {  # each of transformers' own tests looks for the package and for a GPU that it runs on
     "flash_attention_2": is_flash_attn_2_available,
@@ -25,7 +25,7 @@ NEEDS = {  # each of transformers' own tests looks for the package and for a GPU
 }
 
 
-def checked(dtype: Any, device_map: Any, operator: Any) -> dict[str, Any]:
+def from_pretrained_options(dtype: Any, device_map: Any, operator: Any) -> dict[str, Any]:
     """Options of `from_pretrained`.
 
     Args:
@@ -56,11 +56,13 @@ def operators() -> list[str]:
 def _dtype(dtype: Any) -> torch.dtype | str:
     if dtype is None:
         return "auto" if torch.cuda.is_available() else torch.float32
-    if dtype == "auto" or dtype in DTYPES.values():
+    if dtype == "auto" or dtype in DTYPES_BY_NAME.values():
         return dtype
-    if isinstance(dtype, str) and dtype.removeprefix("torch.") in DTYPES:
-        return DTYPES[dtype.removeprefix("torch.")]
-    raise ValueError(f"dtype must be 'auto', {', '.join(map(repr, DTYPES))} or such a torch dtype; got {dtype!r}.")
+    if isinstance(dtype, str) and dtype.removeprefix("torch.") in DTYPES_BY_NAME:
+        return DTYPES_BY_NAME[dtype.removeprefix("torch.")]
+    raise ValueError(
+        f"dtype must be 'auto', {', '.join(map(repr, DTYPES_BY_NAME))} or such a torch dtype; got {dtype!r}."
+    )
 
 
 def _device_map(device_map: Any) -> Any:

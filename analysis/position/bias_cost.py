@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import permutation_test, rankdata
 
 
-def biased(table: pd.DataFrame, criterion: str, strengths: Sequence[float]) -> pd.DataFrame:
+def with_planted_bias(table: pd.DataFrame, criterion: str, strengths: Sequence[float]) -> pd.DataFrame:
     """Add to a criterion a preference for the end of the sequence, everything else being equal.
 
     The new score is (1 - s) times the token's place in the ranking (0 lowest to 1) plus s times its position (0 first
@@ -38,7 +38,7 @@ def biased(table: pd.DataFrame, criterion: str, strengths: Sequence[float]) -> p
     return table.assign(**new)
 
 
-def link(
+def bias_accuracy_correlation(
     bias: pd.Series, answers: pd.DataFrame, value: str = "right", resamples: int = 2000, seed: int = 0
 ) -> pd.Series:
     """Rank correlation, over criteria, of a criterion's bias and how well the model answers when dropping by it.

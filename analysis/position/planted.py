@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.position.retention import score_position
-from analysis.position.uniformity import BINS, distances
+from analysis.position.uniformity import BINS, distance_from_uniform
 
 
 def planted_kept(
@@ -24,7 +24,7 @@ def planted_kept(
         seed: of the draws.
 
     Returns:
-        sample, criterion ("planted"), rank, kept, as `analysis.kept_by` gives them.
+        sample, criterion ("planted"), rank, kept, as `analysis.kept_tokens_by` gives them.
 
     Raises:
         ValueError: no such shares exist.
@@ -67,7 +67,7 @@ def power(
 
     Returns:
         Share of trials by test: "correlation" (`score_position` of kept and dropped), "ks random" and "ks shift"
-        (`distances`).
+        (`distance_from_uniform`).
 
     Raises:
         ValueError: no such bias exists.
@@ -76,7 +76,7 @@ def power(
     for trial in range(seed, seed + trials):
         kept = planted_kept(samples, tokens, share, ratio, block, seed=trial)
         table = kept.assign(layer=0, token=kept["rank"], planted=kept.kept.astype(float))
-        ks = distances(kept, draws=199, seed=trial).iloc[0]
+        ks = distance_from_uniform(kept, draws=199, seed=trial).iloc[0]
         found.append((score_position(table, ["planted"]).p.item(), ks.p_random, ks.p_shift))
     often = (np.array(found) <= level).mean(0)
     return dict(zip(["correlation", "ks random", "ks shift"], often.tolist(), strict=True))

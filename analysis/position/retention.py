@@ -9,20 +9,20 @@ import pandas as pd
 from scipy.stats import false_discovery_control, rankdata, wilcoxon
 
 from analysis.criteria.scores import CRITERIA
-from analysis.position.uniformity import BINS, bin_of
+from analysis.position.uniformity import BINS, bin_index
 from analysis.statistics.grids import grid_side
 from analysis.statistics.intervals import mean_by_group
-from analysis.statistics.rankings import n_kept, places
-from analysis.statistics.token_tables import check, matrices, whole
+from analysis.statistics.rankings import n_kept, ranks
+from analysis.statistics.token_tables import check_table, score_matrices, tokens_per_sample
 
 AXES = ("position", "row", "column", "frame", "token")
 
 
-def kept_by(table: pd.DataFrame, ratio: float, criteria: Sequence[str] = CRITERIA) -> pd.DataFrame:
+def kept_tokens_by(table: pd.DataFrame, ratio: float, criteria: Sequence[str] = CRITERIA) -> pd.DataFrame:
     """Which tokens each criterion keeps in one drop of every sample and layer.
 
     Args:
-        table: of `analysis.scores`.
+        table: of `analysis.score_tokens`.
         ratio: of tokens kept, in (0, 1]; at least one.
         criteria: columns of it.
 
@@ -34,18 +34,18 @@ def kept_by(table: pd.DataFrame, ratio: float, criteria: Sequence[str] = CRITERI
     """
     if not 0 < ratio <= 1:
         raise ValueError(f"ratio must lie in (0, 1]; got {ratio}.")
-    check(table, ["rank", *criteria])
-    whole(table, ["sample", "layer"])
+    check_table(table, ["rank", *criteria])
+    tokens_per_sample(table, ["sample", "layer"])
     frames = []
-    for (sample, layer), names, scores in matrices(table, criteria):
+    for (sample, layer), names, scores in score_matrices(table, criteria):
         n = scores.shape[1]
-        kept = places(scores) < n_kept(ratio, n)
+        kept = ranks(scores) < n_kept(ratio, n)
         keys = {"criterion": np.repeat(names, n), "rank": np.tile(np.arange(n), len(names))}
         frames.append(pd.DataFrame({"sample": sample, "layer": layer, **keys, "kept": kept.flatten()}))
     return pd.concat(frames, ignore_index=True)
 
 
-def located(kept: pd.DataFrame, frames: int = 1, width: int | None = None) -> pd.DataFrame:
+def with_grid_place(kept: pd.DataFrame, frames: int = 1, width: int | None = None) -> pd.DataFrame:
     """Add where each token lies: position (0 first, 1 last of its sample), frame, row, column.
 
     Args:
@@ -81,7 +81,7 @@ def retention(
     """Share of tokens kept along an axis, averaged over samples.
 
     Args:
-        kept: of `kept_by` or `analysis.kept_at_layer`, through `located` for axes other than the position.
+        kept: of `kept_tokens_by` or `analysis.kept_at_layer`, through `with_grid_place` for axes other than the position.
         by: columns that tell curves apart.
         axis: "position" (in `bins` equal parts of the sequence), "row", "column", "frame", or "token" (each alone).
         bins: parts of the sequence.
@@ -97,7 +97,7 @@ def retention(
     return mean_by_group(share.sort_values([*by, "bin"], kind="stable"), [*by, "bin"], "kept")
 
 
-def end_start(
+def end_to_start_ratio(
     kept: pd.DataFrame, by: Sequence[str] = ("criterion",), bins: int = BINS, resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """Retention in the last bin by that in the first, a ratio of means over samples.
@@ -134,7 +134,7 @@ def score_position(table: pd.DataFrame, criteria: Sequence[str] = CRITERIA) -> p
     """Spearman correlation of score and rank in the sequence within each sample, and whether its median is zero.
 
     Args:
-        table: of `analysis.scores`.
+        table: of `analysis.score_tokens`.
         criteria: columns of it.
 
     Returns:
@@ -146,7 +146,7 @@ def score_position(table: pd.DataFrame, criteria: Sequence[str] = CRITERIA) -> p
         ValueError: a column is missing or partly NaN, or a sample has a single token.
     """
     rows = []
-    for (sample, layer), names, scores in matrices(table, criteria, at_least=2):
+    for (sample, layer), names, scores in score_matrices(table, criteria, at_least=2):
         for name, score in zip(names, scores, strict=True):
             value = np.corrcoef(rankdata(score), np.arange(len(score)))[0, 1] if np.ptp(score) > 0 else 0.0
             rows.append((sample, layer, name, value))
@@ -163,11 +163,13 @@ def _no_shift(values: pd.Series) -> float:
 def _bins(kept: pd.DataFrame, axis: str, bins: int) -> pd.Series:
     if axis not in AXES:
         raise ValueError(f"axis must be one of {', '.join(AXES)}; got {axis!r}.")
-    whole(kept, [name for name in ("layer", "criterion", "sample") if name in kept])
+    tokens_per_sample(kept, [name for name in ("layer", "criterion", "sample") if name in kept])
     if axis == "position":
-        return bin_of(kept["rank"], kept.groupby("sample")["rank"].transform("max") + 1, bins)
+        return bin_index(kept["rank"], kept.groupby("sample")["rank"].transform("max") + 1, bins)
     if axis not in kept:
-        raise ValueError(f"the frame must say where its tokens lie; pass it through `located` for axis {axis!r}.")
+        raise ValueError(
+            f"the frame must say where its tokens lie; pass it through `with_grid_place` for axis {axis!r}."
+        )
     return kept[axis]
 
 

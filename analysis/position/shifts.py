@@ -11,13 +11,13 @@ import pandas as pd
 from analysis.criteria.scores import CRITERIA, scored
 from analysis.models.loading import Loaded
 from analysis.scenes.drawing import SIZE
-from analysis.scenes.mosaic import Asked, Question, Scene
+from analysis.scenes.mosaic import Question, Questions, Scene
 from analysis.statistics.grids import grid_side
-from analysis.statistics.rankings import places
-from analysis.statistics.token_tables import matrices
+from analysis.statistics.rankings import ranks
+from analysis.statistics.token_tables import score_matrices
 
 
-def shifted(
+def rankings_under_shifts(
     loaded: Loaded,
     scene: Scene,
     question: Question,
@@ -35,10 +35,10 @@ def shifted(
         loaded: model and processor; the vision tokens must be a square grid whose side divides a mosaic's 96 pixels.
         scene: what is shown.
         question: what is asked.
-        layers: as for `analysis.scores`.
+        layers: as for `analysis.score_tokens`.
         step: shift by multiples of so many tokens, down and right; (side / step)^2 pictures are run. A digit is a
             sixth of a side wide: in steps of that none is cut in two.
-        criteria: columns of `analysis.scores`.
+        criteria: columns of `analysis.score_tokens`.
         seed: of the column random.
 
     Returns:
@@ -59,19 +59,19 @@ def shifted(
     steps = [(down, right) for down in range(0, side, step) for right in range(0, side, step)]
     pixels = SIZE // side
     moved = [np.roll(scene.image, (down * pixels, right * pixels), (0, 1)) for down, right in steps]
-    asked: Asked = [(Scene(image, scene.things), question) for image in moved]
+    asked: Questions = [(Scene(image, scene.things), question) for image in moved]
     frames = []
-    for (sample, layer), names, scores in matrices(scored(loaded, asked, layers, seed=seed), criteria):
+    for (sample, layer), names, scores in score_matrices(scored(loaded, asked, layers, seed=seed), criteria):
         down, right = steps[sample]
         row, column = divmod(np.arange(n), side)
         content = (row - down) % side * side + (column - right) % side
-        ranked = 1 - places(scores) / (n - 1)
+        ranked = 1 - ranks(scores) / (n - 1)
         found = dict(zip(names, ranked, strict=True))
         frames.append(pd.DataFrame({"layer": layer, "content": content, "position": np.arange(n), **found}))
     return pd.concat(frames, ignore_index=True)
 
 
-def decompose(values: pd.DataFrame, column: str, step: int = 1) -> dict[str, float]:
+def content_position_shares(values: pd.DataFrame, column: str, step: int = 1) -> dict[str, float]:
     """Two-way analysis of variance: score = content + position + rest, as shares of the variance that add up to 1.
 
     With `step` above 1 contents visit only every step-th position, and the variance is the one within these classes.
@@ -80,7 +80,7 @@ def decompose(values: pd.DataFrame, column: str, step: int = 1) -> dict[str, flo
     Args:
         values: one row for every content at every position (of its class): content, position, and `column`.
         column: what is split.
-        step: the one of `shifted`.
+        step: the one of `rankings_under_shifts`.
 
     Raises:
         ValueError: a content does not visit all positions of its class just once, a value is NaN, or all are the same.
@@ -89,7 +89,7 @@ def decompose(values: pd.DataFrame, column: str, step: int = 1) -> dict[str, flo
     >>> decompose(pairs, "score")
     {'content': 0.8, 'position': 0.2, 'rest': 0.0}
     """
-    _check(values, column, step)
+    _check_complete(values, column, step)
     base = values[column].groupby(_classes(values, "position", step)).transform("mean")
     effects = {name: values[column].groupby(values[name]).transform("mean") - base for name in ("content", "position")}
     effects["rest"] = values[column] - base - effects["content"] - effects["position"]
@@ -99,26 +99,26 @@ def decompose(values: pd.DataFrame, column: str, step: int = 1) -> dict[str, flo
     return {name: float(np.square(effect).sum()) / total for name, effect in effects.items()}
 
 
-def decompositions(
-    loaded: Loaded, asked: Asked, layers: Sequence[int], step: int = 1, criteria: Sequence[str] = CRITERIA
+def content_position_table(
+    loaded: Loaded, asked: Questions, layers: Sequence[int], step: int = 1, criteria: Sequence[str] = CRITERIA
 ) -> pd.DataFrame:
-    """`decompose` of every scene, layer and criterion.
+    """`content_position_shares` of every scene, layer and criterion.
 
     Returns:
         One row per (sample, layer, part, criterion): sample (the scene's index), layer, part ("content", "position",
         "rest"), criterion, value, and chance, the value of unrelated scores.
 
     Raises:
-        ValueError: as `shifted`.
+        ValueError: as `rankings_under_shifts`.
     """
     rows = []
     for sample, (scene, question) in enumerate(asked):
-        table = shifted(loaded, scene, question, layers, step, criteria, seed=sample)
+        table = rankings_under_shifts(loaded, scene, question, layers, step, criteria, seed=sample)
         n = table.content.nunique() // step**2
         chance = {"content": 1 / (n + 1), "position": 1 / (n + 1), "rest": (n - 1) / (n + 1)}
         for layer, group in table.groupby("layer"):
             for criterion in table.columns.drop(["layer", "content", "position"]):
-                for part, share in decompose(group, criterion, step).items():
+                for part, share in content_position_shares(group, criterion, step).items():
                     rows.append((sample, layer, part, criterion, share, chance[part]))
     return pd.DataFrame(rows, columns=["sample", "layer", "part", "criterion", "value", "chance"])
 
@@ -128,7 +128,7 @@ def _classes(values: pd.DataFrame, name: str, step: int) -> pd.Series:
     return values[name] // side % step * step + values[name] % side % step
 
 
-def _check(values: pd.DataFrame, column: str, step: int) -> None:
+def _check_complete(values: pd.DataFrame, column: str, step: int) -> None:
     if values[column].isna().any():
         raise ValueError(f"{column} must be a number everywhere; got {values[column].isna().sum()} NaN.")
     if (_classes(values, "content", step) != _classes(values, "position", step)).any():

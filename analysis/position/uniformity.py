@@ -9,11 +9,11 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.stats import false_discovery_control
 
-from analysis.statistics.token_tables import whole
+from analysis.statistics.token_tables import tokens_per_sample
 
 BINS = 10
 Rates = Float[np.ndarray, "*draws bins"]
-Ranks = np.ndarray | pd.Series | int
+VisionIndices = np.ndarray | pd.Series | int
 Draws = np.ndarray | np.floating  # one number for each curve
 
 
@@ -52,7 +52,7 @@ def gini(rates: Rates) -> Draws:
 DISTANCES: dict[str, Callable] = {"ks": kolmogorov_smirnov, "tv": total_variation, "gini": gini}
 
 
-def distances(
+def distance_from_uniform(
     kept: pd.DataFrame, by: Sequence[str] = ("criterion",), bins: int = BINS, draws: int = 999, seed: int = 0
 ) -> pd.DataFrame:
     """DISTANCES of the retention curve (mean over samples, in bins of the sequence) from a flat one, with two nulls.
@@ -63,7 +63,7 @@ def distances(
       only if patterns prefer places: the test of positional bias where the kept tokens of a picture hang together.
 
     Args:
-        kept: of `analysis.kept_by` or `analysis.kept_at_layer`; all tokens of a sample, kept or not.
+        kept: of `analysis.kept_tokens_by` or `analysis.kept_at_layer`; all tokens of a sample, kept or not.
         by: columns that tell curves apart.
         bins: parts of the sequence.
         draws: of each null; corrected for many rows, no q of a single curve, three rows, can be below
@@ -81,7 +81,7 @@ def distances(
     """
     if draws < 1 or kept.kept.dtype != bool:
         raise ValueError(f"draws must be at least 1 and the column kept boolean; got {draws}, {kept.kept.dtype}.")
-    whole(kept, [*by, "sample"])
+    tokens_per_sample(kept, [*by, "sample"])
     floors: dict[tuple, Rates] = {}
     rows = []
     for key, group in kept.sort_values("rank", kind="stable").groupby(list(by), sort=False):
@@ -90,7 +90,7 @@ def distances(
         counts = tuple((len(pattern), int(pattern.sum())) for pattern in patterns)
         if counts not in floors:
             floors[counts] = _at_random(counts, bins, draws, np.random.default_rng([seed, 1]))
-        moved = _shifted(patterns, bins, draws, np.random.default_rng([seed, 2]))
+        moved = _cyclic_shifts(patterns, bins, draws, np.random.default_rng([seed, 2]))
         for name, distance in DISTANCES.items():
             value, random = float(distance(rates)), distance(floors[counts])
             chances = (_p(value, random), _p(value, distance(moved)))
@@ -108,7 +108,7 @@ def _normalised(rates: Rates) -> Rates:
     return rates / total
 
 
-def bin_of(rank: Ranks, n_tokens: Ranks, bins: int) -> Ranks:
+def bin_index(rank: VisionIndices, n_tokens: VisionIndices, bins: int) -> VisionIndices:
     """In which of `bins` equal parts of the sequence a token lies.
 
     Raises:
@@ -120,7 +120,7 @@ def bin_of(rank: Ranks, n_tokens: Ranks, bins: int) -> Ranks:
 
 
 def _edges(n: int, bins: int) -> np.ndarray:
-    return np.searchsorted(bin_of(np.arange(n), n, bins), np.arange(bins))
+    return np.searchsorted(bin_index(np.arange(n), n, bins), np.arange(bins))
 
 
 def _rates(patterns: Bool[np.ndarray, "draws tokens"], bins: int) -> Rates:
@@ -137,7 +137,7 @@ def _at_random(counts: tuple[tuple[int, int], ...], bins: int, draws: int, rng: 
     return total / len(counts)
 
 
-def _shifted(patterns: Sequence[np.ndarray], bins: int, draws: int, rng: np.random.Generator) -> Rates:
+def _cyclic_shifts(patterns: Sequence[np.ndarray], bins: int, draws: int, rng: np.random.Generator) -> Rates:
     total = np.zeros((draws, bins))
     for pattern in patterns:
         n = len(pattern)

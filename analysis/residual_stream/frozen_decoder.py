@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from v2drop.models import Parts, locate
 
 OUTPUTS = ("hidden", "logits")
-DTYPES = (torch.float32, torch.float64)
+DERIVATIVE_DTYPES = (torch.float32, torch.float64)
 
 
 @contextmanager
-def own_attention(model: nn.Module) -> Iterator[None]:
+def differentiable_attention(model: nn.Module) -> Iterator[None]:
     """Run the decoder on SDPA, whatever kernels the model was loaded with, and switch back.
 
     SDPA takes any mask in any dtype, and its mathematical back end is differentiable twice and in forward mode, which
@@ -38,7 +38,7 @@ def own_attention(model: nn.Module) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Entry:
+class DecoderInputs:
     """What a forward pass gave its first decoder layer.
 
     Attributes:
@@ -53,7 +53,7 @@ class Entry:
 
 
 @torch.no_grad()
-def enter(model: nn.Module, inputs: Mapping[str, Any]) -> Entry:
+def decoder_inputs(model: nn.Module, inputs: Mapping[str, Any]) -> DecoderInputs:
     """Run the model once and look at what reaches its layers.
 
     Raises:
@@ -68,9 +68,9 @@ def enter(model: nn.Module, inputs: Mapping[str, Any]) -> Entry:
 
     def look(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         states = args[0] if args else kwargs["hidden_states"]
-        seen.append(Entry(states, kwargs.get("attention_mask"), tuple(kwargs.get("position_embeddings") or ())))
+        seen.append(DecoderInputs(states, kwargs.get("attention_mask"), tuple(kwargs.get("position_embeddings") or ())))
 
-    # Before any other hook of the first layer, which the copies of `Network` apply again; after those of the last.
+    # Before any other hook of the first layer, which the copies of `FrozenDecoder` apply again; after those of the last.
     handles = [layers[0].register_forward_pre_hook(look, with_kwargs=True, prepend=True)]
     handles.append(layers[-1].register_forward_pre_hook(look, with_kwargs=True))
     try:
@@ -90,7 +90,7 @@ def enter(model: nn.Module, inputs: Mapping[str, Any]) -> Entry:
     return seen[0]
 
 
-class Network:
+class FrozenDecoder:
     """Decoder layers, final norm and head as functions, the model's own weights untouched.
 
     Args:
@@ -109,7 +109,7 @@ class Network:
     ) -> None:
         """Freeze the parts."""
         self.parts: Parts = locate(model)
-        _check(self.parts, dtype, output, candidates)
+        _check_arguments(self.parts, dtype, output, candidates)
         self.dtype, self.output = dtype, output
         self.candidates = None if candidates is None else list(candidates)
         config = self.parts.decoder.config
@@ -140,14 +140,14 @@ def _frozen(module: nn.Module, dtype: torch.dtype, config: Any) -> nn.Module:
     return copy.deepcopy(module, shared | {id(config): config})  # the config's attention operator is switched outside
 
 
-def _check(parts: Parts, dtype: torch.dtype, output: str, candidates: Sequence[int] | None) -> None:
+def _check_arguments(parts: Parts, dtype: torch.dtype, output: str, candidates: Sequence[int] | None) -> None:
     if any(parts.windows) or parts.deepstack:
         raise ValueError(
             "all layers must see the same tokens, and nothing may be added between them; got "
             f"{'sliding windows' if any(parts.windows) else 'deepstack features'} in a decoder of type "
             f"{parts.decoder.config.model_type!r}. Dropping works there, this analysis does not."
         )
-    if dtype not in DTYPES:
+    if dtype not in DERIVATIVE_DTYPES:
         raise ValueError(f"dtype must be torch.float32 or torch.float64, for derivatives need the digits; got {dtype}.")
     if output not in OUTPUTS:
         raise ValueError(f"output must be one of {', '.join(OUTPUTS)}; got {output!r}.")

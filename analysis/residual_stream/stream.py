@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analysis.residual_stream.frozen_decoder import Entry, Network
+from analysis.residual_stream.frozen_decoder import DecoderInputs, FrozenDecoder
 
 
 class Stream:
@@ -25,13 +25,13 @@ class Stream:
         causal: whether every position attends to itself and all before it, so that what comes before a change stays.
     """
 
-    def __init__(self, network: Network, entry: Entry, row: int, columns: Int[Tensor, " length"]) -> None:
+    def __init__(self, network: FrozenDecoder, entry: DecoderInputs, row: int, columns: Int[Tensor, " length"]) -> None:
         """Run the layers once and remember states, keys and values."""
         self.network, self.columns = network, columns
-        self._angles = tuple(_row(a, row)[:, columns].to(network.dtype) for a in entry.angles)
+        self._angles = tuple(_batch_row(a, row)[:, columns].to(network.dtype) for a in entry.angles)
         self._mask = _additive(entry.mask, row, columns, network.dtype)
         self.causal = bool((self._mask[0, 0].isneginf() == _above(len(columns), columns.device)).all())
-        self._memory = _Memory()
+        self._memory = _RecordedKeyValues()
         states = [entry.states[row, columns].to(network.dtype)]
         with torch.no_grad():
             for layer in range(len(network.layers)):
@@ -73,18 +73,18 @@ class Stream:
         else:
             mask = self._mask[0, 0][which[:, :, None], keys[:, None, :]][:, None]
         angles = tuple(a[0][which] for a in self._angles)
-        past = _Past(self._memory, first)
+        past = _PrefixCache(self._memory, first)
 
         def step(layer: int, states: Tensor) -> Tensor:
             if layer < self.n_layers - 1:
                 return self._call(layer, states, mask, angles, past)
-            return self._last(states, mask, angles, _Once(past))
+            return self._last(states, mask, angles, _LastLayerCache(past))
 
         return step
 
-    def _last(self, states: Tensor, mask: Tensor, angles: tuple, past: _Once) -> Tensor:
+    def _last(self, states: Tensor, mask: Tensor, angles: tuple, past: _LastLayerCache) -> Tensor:
         """The last layer's output is read at one position: of the others it needs keys and values only."""
-        with suppress(_Taken):
+        with suppress(_StopLayer):
             self._call(self.n_layers - 1, states, mask, angles, past)
         last = tuple(a[:, -1:] for a in angles)
         return self._call(self.n_layers - 1, states[:, -1:], mask[..., -1:, :], last, past)
@@ -110,7 +110,7 @@ class Stream:
         handle = module.register_forward_hook(lambda _, __, out: seen.append(out[1]))
         operator, config._attn_implementation = config._attn_implementation, "eager"
         try:
-            angles, past = tuple(a[:, -rows:] for a in self._angles), _Past(self._memory, self.length - rows)
+            angles, past = tuple(a[:, -rows:] for a in self._angles), _PrefixCache(self._memory, self.length - rows)
             self._call(layer, self.states[layer][None, -rows:], self._mask[:, :, -rows:], angles, past)
         finally:
             config._attn_implementation = operator
@@ -129,7 +129,7 @@ class Stream:
         return out[0] if isinstance(out, tuple) else out
 
 
-class _Memory(dict[int, tuple[Tensor, Tensor]]):
+class _RecordedKeyValues(dict[int, tuple[Tensor, Tensor]]):
     """Keys and values of every layer, taken down where a layer would fill its cache."""
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
@@ -137,10 +137,10 @@ class _Memory(dict[int, tuple[Tensor, Tensor]]):
         return keys, values
 
 
-class _Past:
+class _PrefixCache:
     """What a layer takes for its cache: the remembered keys and values of the first positions."""
 
-    def __init__(self, memory: _Memory, first: int) -> None:
+    def __init__(self, memory: _RecordedKeyValues, first: int) -> None:
         self._memory, self._first = memory, first
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
@@ -148,24 +148,24 @@ class _Past:
         return tuple(torch.cat([old, new], 2) for old, new in zip(before, (keys, values), strict=True))
 
 
-class _Taken(Exception):
+class _StopLayer(Exception):
     """The layer has handed over its keys and values; the rest of it need not run."""
 
 
-class _Once:
+class _LastLayerCache:
     """Takes keys and values of the whole sequence once, breaks off, and gives the same to whoever asks next."""
 
-    def __init__(self, past: _Past) -> None:
+    def __init__(self, past: _PrefixCache) -> None:
         self._past, self._taken = past, None
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         if self._taken is None:
             self._taken = self._past.update(keys, values, layer)
-            raise _Taken
+            raise _StopLayer
         return self._taken
 
 
-def _row(x: Tensor, row: int) -> Tensor:
+def _batch_row(x: Tensor, row: int) -> Tensor:
     return x[row : row + 1] if len(x) > 1 else x
 
 
@@ -178,6 +178,6 @@ def _additive(mask: Tensor | None, row: int, columns: Tensor, dtype: torch.dtype
     if mask is None:
         blocked = _above(len(columns), columns.device)
     else:
-        mask = _row(mask, row)[0, 0][columns][:, columns]
+        mask = _batch_row(mask, row)[0, 0][columns][:, columns]
         blocked = ~mask if mask.dtype == torch.bool else mask <= torch.finfo(mask.dtype).min / 2
     return torch.zeros(blocked.shape, dtype=dtype, device=columns.device).masked_fill(blocked, -torch.inf)[None, None]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from analysis.residual_stream.frozen_decoder import Network, enter
+from analysis.residual_stream.frozen_decoder import FrozenDecoder, decoder_inputs
 from analysis.residual_stream.stream import Stream
 from v2drop.models import Parts, is_vision, locate
 
@@ -32,8 +32,8 @@ def check_layers(model: nn.Module, layers: Any) -> list[int]:
     return found
 
 
-def prompts(
-    network: Network, model: nn.Module, inputs: Mapping[str, Any], tokens: Tokens
+def measured_prompts(
+    network: FrozenDecoder, model: nn.Module, inputs: Mapping[str, Any], tokens: Tokens
 ) -> Iterator[tuple[int, Stream, Tensor]]:
     """Each row of a batch that has such tokens, without its padding.
 
@@ -43,22 +43,22 @@ def prompts(
     Raises:
         ValueError: the tokens cannot be found, are padding, or there are none.
     """
-    entry, present = enter(model, inputs), inputs.get("attention_mask")
+    entry, present = decoder_inputs(model, inputs), inputs.get("attention_mask")
     shape, device = entry.states.shape[:2], entry.states.device
     if present is not None and present.ndim != 2:
         raise ValueError(
             f"attention_mask must be [batch, sequence], 1 where there is a token; got {list(present.shape)}."
         )
     present = torch.ones(shape, device=device).bool() if present is None else present.bool().to(device)
-    chosen = _chosen(network.parts, inputs, tokens, present)
+    chosen = _token_mask(network.parts, inputs, tokens, present)
     rows = chosen.any(1).nonzero().flatten().tolist()
     for row in tqdm(rows, desc="prompts", unit="prompt") if len(rows) > 1 else rows:
         columns = present[row].nonzero().flatten()
         yield row, Stream(network, entry, row, columns), chosen[row, columns].nonzero().flatten()
 
 
-def _chosen(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
-    chosen = _named(parts, inputs, tokens, present).to(present.device)
+def _token_mask(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
+    chosen = _requested_tokens(parts, inputs, tokens, present).to(present.device)
     if not chosen.any():
         raise ValueError(
             "there must be at least one token to measure; tokens= named none, or no row has a vision token to drop."
@@ -69,9 +69,9 @@ def _chosen(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Te
     return chosen
 
 
-def _named(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
+def _requested_tokens(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
     if tokens is not None:
-        return _marked(tokens, present)
+        return _mask_of_positions(tokens, present)
     if parts.receiver is None or inputs.get("input_ids") is None:
         raise ValueError("the vision tokens of this model or these inputs are not known; pass tokens=.")
     last = present.shape[1] - 1 - present.int().flip(1).argmax(1)
@@ -79,7 +79,7 @@ def _named(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Ten
     return placeholders.scatter(1, last[:, None], False)
 
 
-def _marked(tokens: Tokens, present: Tensor) -> Tensor:
+def _mask_of_positions(tokens: Tokens, present: Tensor) -> Tensor:
     """True where `tokens` points to."""
     if getattr(tokens, "dtype", None) in (torch.bool, bool):
         if tuple(tokens.shape) != tuple(present.shape):

@@ -19,7 +19,7 @@ from analysis.models.loading import Loaded, load
 from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import sample
 
-SEED = 2026  # of the held-out questions; training looked at test scenes of another seed, to log its progress
+HELD_OUT_SEED = 2026  # of the held-out questions; training looked at test scenes of another seed, to log its progress
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def first_words(loaded: Loaded, asked: list, masked: bool = False) -> list[str]:
     return replies
 
 
-def evaluate(loaded: Loaded, n: int, seed: int = SEED) -> pd.DataFrame:
+def evaluate(loaded: Loaded, n: int, seed: int = HELD_OUT_SEED) -> pd.DataFrame:
     """Right answers of `n` held-out questions: columns kind, n, accuracy, blind, prior; the last row is all kinds."""
     asked = sample(n, "test", seed)
     frame = pd.DataFrame([(q.kind, q.answer) for _, q in asked], columns=["kind", "answer"])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.scenes.drawing import GRID
-from analysis.scenes.mosaic import Asked
+from analysis.scenes.mosaic import Questions
 from analysis.statistics.grids import grid_side
 
 THIRDS = ("start", "middle", "end")
@@ -26,7 +26,7 @@ def patches_of(n_tokens: int) -> list[int]:
     return [row * GRID + column for row in lines for column in lines]
 
 
-def truth(asked: Asked, n_tokens: int) -> pd.DataFrame:
+def token_labels(asked: Questions, n_tokens: int) -> pd.DataFrame:
     """What lies on each token of each question's picture.
 
     Returns:
@@ -45,7 +45,7 @@ def truth(asked: Asked, n_tokens: int) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def place_of(asked: Asked) -> pd.DataFrame:
+def object_third(asked: Questions) -> pd.DataFrame:
     """In which third of the picture's rows the centre of what each question is about lies.
 
     Returns:

@@ -27,13 +27,13 @@ from analysis.scenes.drawing import (
 )
 
 PLACES = GRID // BLOCK
-KINDS = ("what", "colour", "is-there", "how-many", "where")
+QUESTION_KINDS = ("what", "colour", "is-there", "how-many", "where")
 COUNTS = ("two", "three", "four", "five", "six")
 QUADRANTS = ("top-left", "top-right", "bottom-left", "bottom-right")
 
 
 @dataclass(frozen=True)
-class Thing:
+class Digit:
     """A coloured digit at a place (row, column) of the 6 x 6 places."""
 
     digit: int
@@ -57,7 +57,7 @@ class Scene:
     """A picture, uint8 [96, 96, 3], and what is in it."""
 
     image: np.ndarray
-    things: tuple[Thing, ...]
+    things: tuple[Digit, ...]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Question:
     objects: tuple[int, ...]
 
 
-Asked = list[tuple[Scene, Question]]
+Questions = list[tuple[Scene, Question]]
 
 
 def scene(split: str, seed: int, index: int) -> Scene:
@@ -91,7 +91,7 @@ def scene(split: str, seed: int, index: int) -> Scene:
     colours = rng.permutation(list(COLOURS))[:n_things]
     places = rng.permutation(PLACES**2)[:n_things]
     things = tuple(
-        Thing(int(d), str(c), divmod(int(p), PLACES)) for d, c, p in zip(digits, colours, places, strict=True)
+        Digit(int(d), str(c), divmod(int(p), PLACES)) for d, c, p in zip(digits, colours, places, strict=True)
     )
     image = photograph_crop(rng)
     for thing in things:
@@ -105,8 +105,8 @@ def question(scene: Scene, kind: str, rng: np.random.Generator) -> Question:
     Raises:
         ValueError: `kind` is not one of KINDS.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
+    if kind not in QUESTION_KINDS:
+        raise ValueError(f"kind must be one of {', '.join(QUESTION_KINDS)}; got {kind!r}.")
     objects = tuple(sorted(p for t in scene.things for p in t.patches))
     thing = scene.things[rng.integers(len(scene.things))]
     if kind == "what":
@@ -123,7 +123,9 @@ def question(scene: Scene, kind: str, rng: np.random.Generator) -> Question:
     return Question(kind, f"is there a {absent[rng.integers(len(absent))]}", "no", (), objects)
 
 
-def sample(n: int, split: str = "test", seed: int = 0, kinds: tuple[str, ...] = KINDS) -> list[tuple[Scene, Question]]:
+def sample(
+    n: int, split: str = "test", seed: int = 0, kinds: tuple[str, ...] = QUESTION_KINDS
+) -> list[tuple[Scene, Question]]:
     """`n` scenes with one question each, the kinds in turn.
 
     Raises:
@@ -135,13 +137,13 @@ def sample(n: int, split: str = "test", seed: int = 0, kinds: tuple[str, ...] = 
     return [(s, question(s, kinds[i % len(kinds)], _question_rng(split, seed, i))) for i, s in enumerate(drawn)]
 
 
-def questions_each(n_scenes: int, seed: int = 0) -> tuple[Asked, list[int]]:
+def questions_each(n_scenes: int, seed: int = 0) -> tuple[Questions, list[int]]:
     """A question of every kind about each of some held-out scenes, and which scene each is about."""
     drawn = [scene("test", seed, i) for i in range(n_scenes)]
     # The streams of scenes begin with 0 or 1, the number of their split; these begin with 2.
     rngs = [np.random.default_rng([2, seed, i]) for i in range(n_scenes)]
-    asked = [(s, question(s, kind, rng)) for s, rng in zip(drawn, rngs, strict=True) for kind in KINDS]
-    return asked, [i for i in range(n_scenes) for _ in KINDS]
+    asked = [(s, question(s, kind, rng)) for s, rng in zip(drawn, rngs, strict=True) for kind in QUESTION_KINDS]
+    return asked, [i for i in range(n_scenes) for _ in QUESTION_KINDS]
 
 
 def words() -> list[str]:

@@ -22,16 +22,16 @@ from analysis.scenes import mosaic
 from analysis.scenes.model import BOS, EOS, PAD, WIDTH, build, processor
 from analysis.scenes.training_loop import Fit
 
-SEED = 0
+TRAINING_SEED = 0
 HELD_OUT = 128  # test scenes that the log's accuracies are measured on
 SLOT = 5  # tokens a packed question takes: four words (three and a pad), and the answer
-ASKED = ("what", "colour", "is-there", "where") * 4 + ("how-many",)
+KINDS_PER_SCENE = ("what", "colour", "is-there", "where") * 4 + ("how-many",)
 IMAGE_END = 1 + mosaic.GRID**2  # <s> and the vision tokens
 
 
 def scenes_at(step: int, batch: int, split: str = "train") -> list[mosaic.Scene]:
     """The scenes of one step: no scene is drawn twice in a training run."""
-    return [mosaic.scene(split, SEED + 1, step * batch + i) for i in range(batch)]
+    return [mosaic.scene(split, TRAINING_SEED + 1, step * batch + i) for i in range(batch)]
 
 
 def pixels(scenes: list[mosaic.Scene]) -> Tensor:
@@ -98,13 +98,13 @@ def _patch_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), weight)
 
 
-def packed(scenes: list[mosaic.Scene], step: int, ids: Callable) -> tuple[Tensor, Tensor]:
+def pack_questions(scenes: list[mosaic.Scene], step: int, ids: Callable) -> tuple[Tensor, Tensor]:
     """Questions in slots: token ids and next-token labels (-100: none), int64 [batch, slots * SLOT]."""
-    rng = np.random.default_rng([SEED, step])
+    rng = np.random.default_rng([TRAINING_SEED, step])
     tokens, labels = [], []
     for s in scenes:
         row, row_labels = [], []
-        for kind in ASKED:
+        for kind in KINDS_PER_SCENE:
             q = mosaic.question(s, kind, rng)
             asked = ids(q.text.split())
             answer, pad = ids([q.answer, EOS]), SLOT - 1 - len(asked)
@@ -115,7 +115,7 @@ def packed(scenes: list[mosaic.Scene], step: int, ids: Callable) -> tuple[Tensor
     return torch.tensor(tokens), torch.tensor(labels)
 
 
-def packing(n_slots: int) -> tuple[Tensor, Tensor]:
+def packing_mask(n_slots: int) -> tuple[Tensor, Tensor]:
     """Block mask, bool [1, 1, length, length], and positions, int64 [1, length]: a slot sees the image and itself."""
     slot = torch.cat([torch.zeros(IMAGE_END, dtype=torch.long), torch.arange(n_slots).repeat_interleave(SLOT) + 1])
     order = torch.arange(len(slot))
@@ -128,8 +128,8 @@ def decoder_loss(
     model: nn.Module, scenes: list[mosaic.Scene], step: int, ids: Callable, device: str
 ) -> tuple[Tensor, dict[str, float]]:
     """Cross-entropy of answer and end, and the share of right answers by kind of question."""
-    tokens, labels = (t.to(device) for t in packed(scenes, step, ids))
-    mask, positions = (t.to(device) for t in packing(len(ASKED)))
+    tokens, labels = (t.to(device) for t in pack_questions(scenes, step, ids))
+    mask, positions = (t.to(device) for t in packing_mask(len(KINDS_PER_SCENE)))
     embed = model.get_input_embeddings()
     with torch.no_grad():
         patches = model.model.vision_tower(pixel_values=pixels(scenes).to(device)).last_hidden_state[:, 1:]
@@ -140,7 +140,7 @@ def decoder_loss(
     asked = labels != -100
     logits = model.lm_head(states.last_hidden_state[:, IMAGE_END:][asked]).float()
     right = (logits.argmax(-1) == labels[asked])[::2].view(len(scenes), -1).float().mean(0)
-    accuracy = {kind: right[[k == kind for k in ASKED]].mean().item() for kind in mosaic.KINDS}
+    accuracy = {kind: right[[k == kind for k in KINDS_PER_SCENE]].mean().item() for kind in mosaic.QUESTION_KINDS}
     return F.cross_entropy(logits, labels[asked]), accuracy
 
 
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--tower-batch", type=int, default=32)
     parser.add_argument("--decoder-batch", type=int, default=16)
     args = parser.parse_args()
-    torch.manual_seed(SEED)
+    torch.manual_seed(TRAINING_SEED)
     model = build().to(args.device)
     train_tower(model, args.work, args.tower_steps, args.tower_batch, args.device)
     train_decoder(model, args.work, args.decoder_steps, args.decoder_batch, args.device)

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import bootstrap
 
 
-def interval(values: np.ndarray, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
+def bootstrap_interval(values: np.ndarray, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
     """Bootstrap interval (percentile, 2000 resamples) of the mean; a single point where all values are equal.
 
     Of few values it is somewhat short: of ten normal ones it covers the mean in 89 % of cases rather than 95 %.
@@ -30,14 +30,14 @@ def interval(values: np.ndarray, seed: int = 0, level: float = 0.95) -> tuple[fl
     return float(found.low), float(found.high)
 
 
-def over_samples(values: np.ndarray) -> tuple[float, float, float, int]:
+def mean_interval(values: np.ndarray) -> tuple[float, float, float, int]:
     """Mean, its 95 % bootstrap interval (NaN of a single sample, which says nothing about others), and how many."""
-    low, high = interval(values) if len(values) > 1 else (np.nan, np.nan)
+    low, high = bootstrap_interval(values) if len(values) > 1 else (np.nan, np.nan)
     return float(np.mean(values)), low, high, len(values)
 
 
 def mean_by_group(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
-    """Mean of a column in each group, with its interval over the rows of the group (`over_samples`).
+    """Mean of a column in each group, with its interval over the rows of the group (`mean_interval`).
 
     Args:
         frame: one row per independent unit.
@@ -48,11 +48,11 @@ def mean_by_group(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.Data
         One row per group: `by`, mean, low, high, n (rows).
     """
     groups = frame.groupby(list(by), sort=False)[value]
-    rows = [(*key, *over_samples(group.to_numpy(dtype=float))) for key, group in groups]
+    rows = [(*key, *mean_interval(group.to_numpy(dtype=float))) for key, group in groups]
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
 
 
-def over_layers(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+def summarise_layers(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """Means over samples with 95 % bootstrap intervals, layer by layer and for a sample's mean over layers ("all").
 
     Args:
@@ -69,8 +69,8 @@ def over_layers(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return found.merge(chance, on=["layer", *keys])
 
 
-def minus(values: pd.DataFrame, baseline: str, keys: Sequence[str]) -> pd.DataFrame:
-    """Every criterion's value minus the baseline's of the same sample and layer, for `over_layers`.
+def criterion_minus_baseline(values: pd.DataFrame, baseline: str, keys: Sequence[str]) -> pd.DataFrame:
+    """Every criterion's value minus the baseline's of the same sample and layer, for `summarise_layers`.
 
     Args:
         values: with the columns sample, layer, criterion, value and the keys.

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from v2drop.schedule import share_of
 
 RATIOS = (1 / 2, 1 / 3, 1 / 9)  # 288, 192 and 64 of 576 tokens
-Scores = Float[np.ndarray, "criteria tokens"]
+CriteriaScores = Float[np.ndarray, "criteria tokens"]
 Pairs = Float[np.ndarray, "criteria criteria"]
 
 
@@ -38,7 +38,7 @@ def check_ratios(ratios: Sequence[float]) -> None:
         raise ValueError(f"ratios must lie in (0, 1] and differ in their first two digits; got {tuple(ratios)}.")
 
 
-def places(scores: Scores) -> Int[np.ndarray, "criteria tokens"]:
+def ranks(scores: CriteriaScores) -> Int[np.ndarray, "criteria tokens"]:
     """The place of each token in the ranking, 0 is kept longest.
 
     >>> places(np.array([[0.5, 2.0, 2.0]]))
@@ -47,24 +47,24 @@ def places(scores: Scores) -> Int[np.ndarray, "criteria tokens"]:
     return np.argsort(np.argsort(-scores, axis=-1, kind="stable"), axis=-1)
 
 
-def correlation(scores: Scores, method: str) -> Pairs:
+def correlation(scores: CriteriaScores, method: str) -> Pairs:
     """Rank correlation, "spearman" or "kendall" (tau-b); 0 with a criterion that says the same of every token."""
     found = pd.DataFrame(scores.T).corr(method=method).fillna(0.0).to_numpy(copy=True)
     np.fill_diagonal(found, 1.0)
     return found
 
 
-def overlap(scores: Scores, kept: int) -> Pairs:
+def overlap(scores: CriteriaScores, kept: int) -> Pairs:
     """Share of the kept tokens that two criteria have in common; kept / tokens by chance.
 
     >>> overlap(np.array([[3.0, 2.0, 1.0, 0.0], [3.0, 0.0, 1.0, 2.0]]), 2)[0, 1]
     np.float64(0.5)
     """
-    chosen = (places(scores) < kept).astype(float)
+    chosen = (ranks(scores) < kept).astype(float)
     return chosen @ chosen.T / kept
 
 
-def rank_biased_overlap(scores: Scores, persistence: float = 0.95) -> Pairs:
+def rank_biased_overlap(scores: CriteriaScores, persistence: float = 0.95) -> Pairs:
     r"""Rank-biased overlap (Webber, Moffat, Zobel 2010, eq. 4), :math:`(1 - p) \sum_d p^{d-1} A_d`, in [0, 1].
 
     :math:`A_d` is the overlap of the d best. Behind the last token, where both hold the same, it stays 1. The first
@@ -73,7 +73,7 @@ def rank_biased_overlap(scores: Scores, persistence: float = 0.95) -> Pairs:
     >>> rank_biased_overlap(np.array([[1.0, 0.0], [0.0, 1.0]]), 0.5)[0, 1]
     np.float64(0.5)
     """
-    place, n = places(scores), scores.shape[-1]
+    place, n = ranks(scores), scores.shape[-1]
     among = (place[None] < np.arange(1, n + 1)[:, None, None]).astype(float)
     agreement = np.einsum("dat,dbt->dab", among, among) / np.arange(1, n + 1)[:, None, None]
     return np.tensordot(rank_biased_weights(n, persistence), agreement, 1)

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 
-def check(table: pd.DataFrame, columns: Sequence[str]) -> None:
+def check_table(table: pd.DataFrame, columns: Sequence[str]) -> None:
     """Refuse a table that would be counted wrongly.
 
     Raises:
@@ -29,7 +29,7 @@ def check(table: pd.DataFrame, columns: Sequence[str]) -> None:
         )
 
 
-def whole(frame: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+def tokens_per_sample(frame: pd.DataFrame, by: Sequence[str]) -> pd.Series:
     """Tokens of every group, which must be all of a sample's: ranks 0 to n - 1, once each.
 
     Raises:
@@ -47,7 +47,7 @@ def whole(frame: pd.DataFrame, by: Sequence[str]) -> pd.Series:
     return found["size"]
 
 
-def matrices(
+def score_matrices(
     table: pd.DataFrame, criteria: Sequence[str], at_least: int = 1
 ) -> Iterator[tuple[tuple[int, int], list[str], Float[np.ndarray, "criteria tokens"]]]:
     """Scores of every sample and layer, tokens in prompt order.
@@ -61,10 +61,10 @@ def matrices(
         (sample, layer), the criteria that have scores there, and these.
 
     Raises:
-        ValueError: as `check`; a criterion is NaN for some tokens of a layer but not for all, or infinite; none has
+        ValueError: as `check_table`; a criterion is NaN for some tokens of a layer but not for all, or infinite; none has
             scores anywhere; or a sample has fewer tokens.
     """
-    check(table, criteria)
+    check_table(table, criteria)
     if table[list(criteria)].isna().all(axis=None):
         raise ValueError(f"at least one criterion must have scores; got none for {', '.join(criteria)}.")
     _all_or_none(table, criteria)

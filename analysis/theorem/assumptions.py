@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from analysis.statistics.intervals import over_samples
+from analysis.statistics.intervals import mean_interval
 
 TENTH = 0.1
 MASSIVE = 5.0  # times the median norm of the layer's vision tokens
-COLUMNS = ["tokens", "bound_holds", "linear_error", "alignment", "taylor_slope"]
+GROUP_STATISTICS = ["tokens", "bound_holds", "linear_error", "alignment", "taylor_slope"]
 
 
-def by_assumption(table: pd.DataFrame) -> pd.DataFrame:
+def theorem_by_group(table: pd.DataFrame) -> pd.DataFrame:
     """How the theorem fares in groups of tokens that strain what it assumes; groups may overlap.
 
     Layers behind which nothing has an impact are left out. Groups: all tokens; the tenth with the smallest and with the
@@ -34,7 +34,7 @@ def by_assumption(table: pd.DataFrame) -> pd.DataFrame:
         bound_holds=(table.revert_impact <= table.predicted_impact).astype(float),
         linear_error=(table.revert_impact / table.first_order_impact - 1).abs(),
     )
-    rows = [row for name, chosen in _groups(table) for row in _rows(name, measured[chosen])]
+    rows = [row for name, chosen in _groups(table) for row in _group_rows(name, measured[chosen])]
     return pd.DataFrame(rows, columns=["group", "statistic", "mean", "low", "high", "samples"])
 
 
@@ -49,13 +49,15 @@ def _groups(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
     yield "last layer that matters", table.layer == table.layer.max()
 
 
-def _rows(name: str, chosen: pd.DataFrame) -> Iterator[tuple]:
+def _group_rows(name: str, chosen: pd.DataFrame) -> Iterator[tuple]:
     samples = chosen.groupby("sample")
-    values = samples[COLUMNS[2:]].median().assign(bound_holds=samples.bound_holds.mean(), tokens=samples.size())
+    values = (
+        samples[GROUP_STATISTICS[2:]].median().assign(bound_holds=samples.bound_holds.mean(), tokens=samples.size())
+    )
     if values.empty:
         yield name, "tokens", 0.0, 0.0, 0.0, 0
         return
-    for statistic in COLUMNS:
+    for statistic in GROUP_STATISTICS:
         found = values[statistic].dropna().to_numpy(dtype=float)
         if len(found):
-            yield name, statistic, *over_samples(found)
+            yield name, statistic, *mean_interval(found)

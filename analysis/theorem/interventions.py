@@ -19,7 +19,7 @@ from analysis.residual_stream.stream import Stream
 Batch = tuple[Tensor, Tensor]  # states [token, n, dim] and which positions they are of [token, n]
 
 
-def revert(
+def revert_update(
     stream: Stream, layers: Sequence[int], tokens: Int[Tensor, " token"], share: float = 1.0, chunk: int = 16
 ) -> Float[Tensor, "layer token dim"]:
     """Last-layer states of the read position when x_j^(l+1) is put back to x_j^(l), one token at a time.
@@ -42,7 +42,7 @@ def revert(
     return _run(stream, layers, tokens, prepare, chunk)
 
 
-def drop(
+def remove_token(
     stream: Stream, layers: Sequence[int], tokens: Int[Tensor, " token"], chunk: int = 16
 ) -> Float[Tensor, "layer token dim"]:
     """Last-layer states of the read position when token j is not there from layer l + 1 on, one token at a time.

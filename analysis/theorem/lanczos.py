@@ -51,12 +51,12 @@ def bidiagonalise(push: Product, pull: Product, like: Tensor, n_out: int, tol: f
         seed: of the start vectors.
     """
     generator = torch.Generator().manual_seed(seed)
-    v = _unit(torch.randn(like.shape, generator=generator, dtype=like.dtype).to(like.device))[0]
-    u, alpha = _unit(push(v))
+    v = _unit_vectors(torch.randn(like.shape, generator=generator, dtype=like.dtype).to(like.device))[0]
+    u, alpha = _unit_vectors(push(v))
     left, right, diagonal, above = [u], [v], [alpha], []
     while True:
         w = _orthogonal(pull(u) - alpha[:, None] * v, right)
-        v, beta = _unit(w)
+        v, beta = _unit_vectors(w)
         values, last = _bidiagonal_svd(diagonal, above)
         residual = beta.double().cpu() * last
         if (residual <= tol * values).all():
@@ -64,11 +64,11 @@ def bidiagonalise(push: Product, pull: Product, like: Tensor, n_out: int, tol: f
         if len(left) == min(n_out, like.shape[-1]):  # U spans all of A's rows: A^T U = V [B | beta e]^T is all of A
             values, _ = _bidiagonal_svd(diagonal, [*above, beta])
             return Norms(values.clone(), values.clone(), values)
-        u, alpha = _unit(_orthogonal(push(v) - beta[:, None] * u, left))
+        u, alpha = _unit_vectors(_orthogonal(push(v) - beta[:, None] * u, left))
         left, right, diagonal, above = [*left, u], [*right, v], [*diagonal, alpha], [*above, beta]
 
 
-def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
+def _unit_vectors(x: Tensor) -> tuple[Tensor, Tensor]:
     norm = x.norm(dim=-1)
     return x / norm.clamp_min(torch.finfo(x.dtype).tiny)[:, None], norm
 

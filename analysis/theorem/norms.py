@@ -65,7 +65,7 @@ def _largest_eigenvalue(gram: np.ndarray) -> np.floating:
         return np.linalg.eigvalsh(gram)[-1]
 
 
-def shared(
+def shared_subspace(
     linear: Linearised,
     tokens: Int[Tensor, " token"],
     columns: int,
@@ -83,7 +83,7 @@ def shared(
     .. math:: \|B_j\|_2 \le \|J_j\|_2 \le \sqrt{\|B_j\|_2^2 + \|R_j\|_F^2}.
 
     The left side is certain. The Frobenius norm is estimated with Gaussian probes (Hutchinson), and enlarged by
-    `inflation` so that all right sides hold together with the stated confidence. The norm given is the left side.
+    `hutchinson_inflation` so that all right sides hold together with the stated confidence. The norm given is the left side.
     """
     generator = torch.Generator().manual_seed(seed)
     gaussian = torch.randn(columns + probes, len(linear.output), generator=generator, dtype=linear.output.dtype)
@@ -93,7 +93,7 @@ def shared(
         q = _orthonormal(linear.push(linear.pull(q, tokens), tokens))
     lower = exact(linear.pull(q, tokens)).norm
     rest = linear.pull(z - (z @ q.mT) @ q, tokens).double().square().sum((-2, -1)).cpu() / probes
-    upper = (lower.square() + rest * inflation(probes, (1 - confidence) / rest.numel())).sqrt()
+    upper = (lower.square() + rest * hutchinson_inflation(probes, (1 - confidence) / rest.numel())).sqrt()
     return Norms(lower.clone(), lower, upper)
 
 
@@ -101,7 +101,7 @@ def _orthonormal(rows: Float[Tensor, "k out"]) -> Float[Tensor, "rank out"]:
     return torch.linalg.qr(rows.mT)[0].mT
 
 
-def inflation(probes: int, miss: float) -> float:
+def hutchinson_inflation(probes: int, miss: float) -> float:
     """Factor on the mean of Gaussian quadratic forms that makes it exceed the trace except with probability `miss`.
 
     Chernoff's bound on the lower tail of z^T A z, A positive semi-definite: of all A of one trace, the one of rank one

@@ -11,13 +11,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from analysis.residual_stream.frozen_decoder import Network, own_attention
-from analysis.residual_stream.token_choice import Tokens, check_layers, prompts, token_keys
+from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
+from analysis.residual_stream.token_choice import Tokens, check_layers, measured_prompts, token_keys
 from analysis.theorem.lanczos import lanczos
 from analysis.theorem.linearised import Linearised
-from analysis.theorem.norms import Norms, exact, jacobians, shared
+from analysis.theorem.norms import Norms, exact, jacobians, shared_subspace
 
-METHODS = ("exact", "lanczos", "shared")
+ESTIMATORS = ("exact", "lanczos", "shared")
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Estimator:
         method: "exact", "lanczos" or "shared".
         chunk: products made at once, which bounds the memory of their passes.
         tol: `lanczos` stops at this residual, relative to the norm.
-        columns: of the subspace that `shared` finds; at most entries of y are used.
+        columns: of the subspace that `shared_subspace` finds; at most entries of y are used.
         iterations: block power iterations that find it.
         probes: Gaussian cotangents that estimate what lies outside it.
         confidence: that all intervals of a prompt hold together.
-        width: `shared` hands tokens whose (upper - lower) / upper exceeds it to `lanczos`; None: never.
+        width: `shared_subspace` hands tokens whose (upper - lower) / upper exceeds it to `lanczos`; None: never.
         seed: of start vectors and probes.
 
     Raises:
@@ -51,8 +51,8 @@ class Estimator:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}.")
+        if self.method not in ESTIMATORS:
+            raise ValueError(f"method must be one of {', '.join(ESTIMATORS)}; got {self.method!r}.")
         for name in ("chunk", "columns", "iterations", "probes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
@@ -68,7 +68,7 @@ class Estimator:
         if self.method == "lanczos":
             everything = torch.ones(used.shape, dtype=torch.bool)
             return self._by_lanczos(linear, tokens, Norms.empty(used.shape), everything), used
-        found = shared(linear, tokens, self.columns, self.probes, self.iterations, self.confidence, self.seed)
+        found = shared_subspace(linear, tokens, self.columns, self.probes, self.iterations, self.confidence, self.seed)
         wide = found.upper - found.lower > (torch.inf if self.width is None else self.width) * found.upper
         used[wide.numpy()] = "lanczos"
         return self._by_lanczos(linear, tokens, found, wide), used
@@ -106,7 +106,7 @@ def operator_norms(
       layers x tokens x (entries of y) x dim numbers.
     - `lanczos`: Golub-Kahan bidiagonalisation, matrix-free, per token; `upper` is the norm plus the last
       residual, an estimate rather than a bound.
-    - `shared`: one subspace for all layers and tokens of a prompt; `lower` is certain, all `upper` of a prompt hold
+    - `shared_subspace`: one subspace for all layers and tokens of a prompt; `lower` is certain, all `upper` of a prompt hold
       together with a stated confidence. Its `operator_norm` is `lower`.
 
     Args:
@@ -130,9 +130,9 @@ def operator_norms(
     """
     estimator, layers = Estimator(method, **settings), check_layers(model, layers)
     frames = []
-    with own_attention(model):
-        network = Network(model, dtype, output, candidates)
-        for sample, stream, places in prompts(network, model, inputs, tokens):
+    with differentiable_attention(model):
+        network = FrozenDecoder(model, dtype, output, candidates)
+        for sample, stream, places in measured_prompts(network, model, inputs, tokens):
             norms, used = estimator.norms(Linearised(stream, layers, estimator.chunk), places)
             frames.append(token_keys(sample, layers, stream, places).assign(**norms.columns(), method=used.flatten()))
     return pd.concat(frames, ignore_index=True).assign(dtype=str(dtype).removeprefix("torch."), output=network.label)

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau, rankdata
 
-from analysis.statistics.intervals import over_samples
+from analysis.statistics.intervals import mean_interval
 from analysis.statistics.rankings import RATIOS, n_kept
-from analysis.statistics.token_tables import check
+from analysis.statistics.token_tables import check_table
 
-CRITERIA = (
+PREDICTORS = (
     "variation_l2",
     "variation_l1",
     "variation_cosine",
@@ -54,8 +54,8 @@ def summarise_impact(
     Raises:
         ValueError: `versus` is no criterion, or the table holds NaN where it must not.
     """
-    if versus not in CRITERIA:
-        raise ValueError(f"versus must be one of {', '.join(CRITERIA)}; got {versus!r}.")
+    if versus not in PREDICTORS:
+        raise ValueError(f"versus must be one of {', '.join(PREDICTORS)}; got {versus!r}.")
     values = per_sample(table, ratios, permutations, seed)
     pooled = values.groupby(["sample", *KEYS[1:]], sort=False).value.mean().reset_index()
     values = pd.concat([values, pooled.assign(layer="all")]).assign(versus="")
@@ -64,7 +64,9 @@ def summarise_impact(
     paired = ranking[ranking.criterion != versus].merge(base, on=["sample", "layer", "statistic", "target"])
     gain = paired.assign(value=paired.value_x - paired.value_y, versus=versus)
     both = pd.concat([values, gain[values.columns]])
-    rows = [(*key, *over_samples(group.to_numpy())) for key, group in both.groupby([*KEYS, "versus"], sort=False).value]
+    rows = [
+        (*key, *mean_interval(group.to_numpy())) for key, group in both.groupby([*KEYS, "versus"], sort=False).value
+    ]
     return pd.DataFrame(rows, columns=[*KEYS, "versus", "mean", "low", "high", "samples"])
 
 
@@ -100,7 +102,7 @@ def per_sample(
     rows = []
     for (sample, layer), group in table.groupby(["sample", "layer"], sort=True):
         columns = {name: group[name].to_numpy() for name in group.columns}
-        _check(columns)
+        _check_predictors(columns)
         if columns["first_order_impact"].any():  # none behind the last layer, whatever rounding leaves of the impacts
             for part in (_bound(columns), _ranking(columns, ratios, permutations, rng), _split(columns)):
                 rows += [(sample, layer, *row) for row in part]
@@ -110,7 +112,7 @@ def per_sample(
 
 
 def _check_table(table: pd.DataFrame, ratios: Sequence[float], permutations: int) -> None:
-    check(table, [*CRITERIA, *TARGETS])
+    check_table(table, [*PREDICTORS, *TARGETS])
     if permutations < 1 or not all(0 < ratio <= 1 for ratio in ratios):
         raise ValueError(f"permutations must be at least 1 and ratios in (0, 1]; got {permutations} and {ratios}.")
     for target in TARGETS:
@@ -118,8 +120,8 @@ def _check_table(table: pd.DataFrame, ratios: Sequence[float], permutations: int
             raise ValueError(f"{target} must be a number for every token; got {table[target].isna().sum()} NaN.")
 
 
-def _check(columns: dict[str, np.ndarray]) -> None:
-    for name in CRITERIA:
+def _check_predictors(columns: dict[str, np.ndarray]) -> None:
+    for name in PREDICTORS:
         n_nan = int(np.isnan(columns[name]).sum())
         if 0 < n_nan < len(columns[name]):
             raise ValueError(f"{name} must be a number for every token or for none; got {n_nan} NaN.")
@@ -150,7 +152,7 @@ def _ranking(
 ) -> Iterator[Row]:
     norm, variation = columns["operator_norm"], columns["variation_l2"]
     shuffled = [rng.permutation(variation) for _ in range(permutations)]
-    criteria = {name: [columns[name]] for name in CRITERIA if not np.isnan(columns[name]).any()}
+    criteria = {name: [columns[name]] for name in PREDICTORS if not np.isnan(columns[name]).any()}
     criteria["variation_l2 permuted"] = shuffled
     criteria["predicted_impact permuted"] = [norm * change for change in shuffled]
     for target in TARGETS:

@@ -17,13 +17,13 @@ from analysis.models.loading import EMBEDDED, Loaded, load
 from analysis.scenes.mosaic import sample
 from analysis.theorem.variation_impact import variation_impact
 
-SEED, TAYLOR_TOKENS = 0, 12
+QUESTION_SEED, TAYLOR_TOKENS = 0, 12
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "variation_impact"
 
 
-def measure(loaded: Loaded, number: int, n: int, layers: list[int] | None = None) -> pd.DataFrame:
+def one_question(loaded: Loaded, number: int, n: int, layers: list[int] | None = None) -> pd.DataFrame:
     """The table of one of n held-out questions, with its kind; `sample` is its number."""
-    scene, question = sample(n, split="test", seed=SEED)[number]
+    scene, question = sample(n, split="test", seed=QUESTION_SEED)[number]
     inputs = loaded.inputs([scene.image], [question.text])
     table = variation_impact(loaded.model, inputs, layers, taylor_tokens=TAYLOR_TOKENS, seed=number)
     return table.assign(sample=number, kind=question.kind)
@@ -37,11 +37,11 @@ def run_sweep(loaded: Loaded, folder: Path, n: int) -> None:
         if not path.exists():
             scratch = path.with_suffix(".part")
             zipped = {"method": "gzip", "mtime": 0}  # the same numbers make the same file
-            measure(loaded, number, n).to_csv(scratch, index=False, float_format="%.6g", compression=zipped)
+            one_question(loaded, number, n).to_csv(scratch, index=False, float_format="%.6g", compression=zipped)
             os.replace(scratch, path)
 
 
-def recorded(folder: Path = RECORDED) -> pd.DataFrame:
+def load_recorded(folder: Path = RECORDED) -> pd.DataFrame:
     """All tables of a sweep.
 
     Raises:
@@ -53,7 +53,7 @@ def recorded(folder: Path = RECORDED) -> pd.DataFrame:
     return pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
 
 
-def with_recorded(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
+def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     """Add the column predicted_impact, the variation with the Jacobian in it, to scores of the sweep's questions.
 
     All NaN for any model but the embedded one, whose sweep is the recorded one.
@@ -67,7 +67,7 @@ def with_recorded(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     """
     if Path(loaded.name).resolve() != EMBEDDED:
         return table.assign(predicted_impact=np.nan)
-    tables, keys = recorded(), ["sample", "layer", "rank"]
+    tables, keys = load_recorded(), ["sample", "layer", "rank"]
     tables["rank"] = tables.groupby(["sample", "layer"]).cumcount()  # a token's position depends on the batch
     stored = tables[[*keys, "predicted_impact", "variation_l2"]].rename(columns={"variation_l2": "stored"})
     joined = table.merge(stored, on=keys, how="left", validate="one_to_one")

@@ -16,14 +16,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from analysis.residual_stream.frozen_decoder import Network, own_attention
+from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.residual_stream.stream import Stream
-from analysis.residual_stream.token_choice import Tokens, check_layers, prompts, token_keys
-from analysis.theorem.interventions import drop, revert
+from analysis.residual_stream.token_choice import Tokens, check_layers, measured_prompts, token_keys
+from analysis.theorem.interventions import remove_token, revert_update
 from analysis.theorem.linearised import Linearised
 from analysis.theorem.norms import Norms, exact, jacobians
 from analysis.theorem.operator_norms import Estimator
-from analysis.theorem.taylor import slopes
+from analysis.theorem.taylor import remainder_slopes
 from v2drop.models import locate
 from v2drop.variation import METRICS
 
@@ -88,11 +88,11 @@ def variation_impact(
     if taylor_tokens is not None and taylor_tokens < 0:
         raise ValueError(f"taylor_tokens must be None (all tokens) or a number from 0 on; got {taylor_tokens}.")
     frames = []
-    with own_attention(model):
-        network = Network(model, dtype, output, candidates)
-        for sample, stream, places in prompts(network, model, inputs, tokens):
+    with differentiable_attention(model):
+        network = FrozenDecoder(model, dtype, output, candidates)
+        for sample, stream, places in measured_prompts(network, model, inputs, tokens):
             noise = _noise(stream, layers, places, [estimator.seed, sample])
-            columns, used = _columns(stream, layers, places, estimator, taylor_tokens, noise)
+            columns, used = _prompt_columns(stream, layers, places, estimator, taylor_tokens, noise)
             values = {name: value.double().cpu().flatten().numpy() for name, value in columns.items()}
             frames.append(token_keys(sample, layers, stream, places).assign(**values, method=used.flatten()))
     return pd.concat(frames, ignore_index=True).assign(dtype=str(dtype).removeprefix("torch."), output=network.label)
@@ -111,7 +111,7 @@ def _noise(
 
 
 @torch.no_grad()
-def _columns(
+def _prompt_columns(
     stream: Stream,
     layers: list[int],
     tokens: Tensor,
@@ -126,7 +126,7 @@ def _columns(
     (norms, used), (first_order, at_random) = _predicted(stream, layers, tokens, estimator, moves)
     found |= _theorem(norms, first_order.norm(dim=-1), found["variation_l2"], at_random.norm(dim=-1))
     found |= _measured(stream, layers, tokens)
-    found["taylor_slope"] = slopes(stream, layers, tokens, first_order, taylor_tokens)
+    found["taylor_slope"] = remainder_slopes(stream, layers, tokens, first_order, taylor_tokens)
     attention = [stream.attention(layer)[0] for layer in layers]
     found["attention_last"] = torch.stack([weights[tokens] for weights in attention])
     return found | {"token_norm": after.norm(dim=-1), "random": noise[..., 0]}, used
@@ -166,7 +166,7 @@ def _theorem(norms: Norms, first_order: Tensor, variation: Tensor, at_random: Te
 
 
 def _measured(stream: Stream, layers: list[int], tokens: Tensor) -> dict[str, Tensor]:
-    reverted, dropped = revert(stream, layers, tokens), drop(stream, layers, tokens)
+    reverted, dropped = revert_update(stream, layers, tokens), remove_token(stream, layers, tokens)
     found = {"revert_impact": stream.change(reverted).norm(dim=-1), "drop_impact": stream.change(dropped).norm(dim=-1)}
     if stream.network.head is None:
         return found | {"drop_kl": torch.full_like(found["drop_impact"], torch.nan)}

@@ -8,12 +8,12 @@ import pytest
 from analysis import load
 from analysis.comparison.accuracy import accuracy, paper_layers, summarise_accuracy
 from analysis.comparison.kept_tokens import kept_on_objects
-from analysis.comparison.pairs import against
+from analysis.comparison.pairs import paired_difference
 from analysis.models.loading import EMBEDDED
 from analysis.plots import accuracy_curve, overlay
 from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import sample
-from analysis.statistics.intervals import interval
+from analysis.statistics.intervals import bootstrap_interval
 from v2drop import Random, Schedule, V2Drop
 
 
@@ -43,15 +43,17 @@ def test_paper_layers_at_other_depths():
 def test_the_interval_covers_at_its_level():
     """400 samples of 60 coin tosses: 95 % intervals miss the truth in 5 % of them, give or take (binomial, 4 sd)."""
     rng = np.random.default_rng(0)
-    missed = sum(not low <= 0.7 <= high for low, high in (interval(rng.random(60) < 0.7, seed=i) for i in range(400)))
+    missed = sum(
+        not low <= 0.7 <= high for low, high in (bootstrap_interval(rng.random(60) < 0.7, seed=i) for i in range(400))
+    )
     assert 3 <= missed <= 45
 
 
 def test_the_interval_of_a_constant_is_a_point_and_nan_is_refused():
-    assert interval(np.ones(5)) == (1.0, 1.0)
+    assert bootstrap_interval(np.ones(5)) == (1.0, 1.0)
     for wrong in ([], [1.0, np.nan]):
         with pytest.raises(ValueError, match="values must be numbers, at least one"):
-            interval(np.array(wrong))
+            bootstrap_interval(np.array(wrong))
 
 
 def frame(right):
@@ -73,11 +75,11 @@ def test_paired_differences_are_sharper_than_two_intervals():
     rng = np.random.default_rng(0)
     base = rng.random(400) < 0.5
     better = base | (rng.random(400) < 0.1)  # right wherever the baseline is, and a little oftener
-    table = against(frame({("base", 8): base, ("better", 8): better}), "base", ["budget"])
+    table = paired_difference(frame({("base", 8): base, ("better", 8): better}), "base", ["budget"])
     assert list(table.method) == ["better"] and table["mean"].item() == pytest.approx((better & ~base).mean())
     assert 0 < table.low.item() < table["mean"].item() < table.high.item() < 0.1
     with pytest.raises(ValueError, match="baseline must be one of base, better; got 'none'"):
-        against(frame({("base", 8): base, ("better", 8): better}), "none", ["budget"])
+        paired_difference(frame({("base", 8): base, ("better", 8): better}), "none", ["budget"])
 
 
 def test_accuracy_asks_every_question_under_every_method():

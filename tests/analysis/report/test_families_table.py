@@ -21,7 +21,7 @@ def test_one_row_a_family_with_what_it_takes():
 
 def test_limits_name_families_that_there_are():
     limits = chat_prompts.ALWAYS_A_PICTURE + chat_prompts.PICTURES_OR_VIDEOS + chat_prompts.EQUAL_VIDEOS
-    assert set(limits) | set(chat_prompts.PLAIN) <= set(FAMILIES)
+    assert set(limits) | set(chat_prompts.PROMPTS_WITHOUT_TEMPLATE) <= set(FAMILIES)
     assert all("video" in FAMILIES[name].takes for name in chat_prompts.PICTURES_OR_VIDEOS + chat_prompts.EQUAL_VIDEOS)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.theorem.operator_norms import METHODS, Estimator, operator_norms
+from analysis.theorem.operator_norms import ESTIMATORS, Estimator, operator_norms
 from tests.support.float64_decoders import decoder, prompt
 from tests.support.left_behind import IMAGES, TEXT, assert_unchanged, everything, used
 from tests.support.toys import FAMILIES, LAYERS, batch, toy
@@ -15,7 +15,7 @@ from v2drop import Schedule, V2Drop
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ESTIMATORS)
 @pytest.mark.parametrize("operator", ["eager", "sdpa"])
 @EVERY_FAMILY
 def test_nothing_is_left_on_the_model(family, operator, method):
@@ -72,7 +72,7 @@ def test_nothing_is_left_after_an_error_inside_a_layer(family):
     assert_unchanged(model, before)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ESTIMATORS)
 def test_parameters_that_want_gradients_get_none_and_change_nothing(method):
     model = decoder().requires_grad_(True)
     got, expected = (operator_norms(m, prompt(), 1, [0, 3], "logits", method, columns=2) for m in (model, decoder()))

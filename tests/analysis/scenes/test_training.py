@@ -55,12 +55,12 @@ def test_packed_questions_are_what_the_model_sees_alone():
     model, words = build().eval().requires_grad_(False), processor()
     scenes = train.scenes_at(0, 1)
     ids = words.tokenizer.convert_tokens_to_ids
-    tokens, labels = train.packed(scenes, 0, ids)
+    tokens, labels = train.pack_questions(scenes, 0, ids)
     seen = {}
     model.lm_head.register_forward_pre_hook(lambda module, args: seen.update(states=args[0]))
     train.decoder_loss(model, scenes, 0, ids, "cpu")
     packed_logits = model.lm_head(seen["states"])[::2]  # answer positions; the end-of-answer ones lie between
-    for slot in (0, 7, len(train.ASKED) - 1):
+    for slot in (0, 7, len(train.KINDS_PER_SCENE) - 1):
         row = tokens[0, slot * train.SLOT : (slot + 1) * train.SLOT]
         n_words = int((labels[0, slot * train.SLOT :][: train.SLOT] != -100).nonzero()[0]) + 1
         text = "<image> " + " ".join(words.tokenizer.convert_ids_to_tokens(row[:n_words]))

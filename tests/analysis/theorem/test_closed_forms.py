@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.residual_stream.frozen_decoder import Network, enter
+from analysis.residual_stream.frozen_decoder import FrozenDecoder, decoder_inputs
 from analysis.residual_stream.stream import Stream
 from analysis.theorem.linearised import Linearised
 from analysis.theorem.variation_impact import variation_impact
@@ -94,8 +94,8 @@ def test_the_null_of_alignment_is_that_of_a_random_direction():
 
 
 def streams_of(model, kind=Stream):
-    network = Network(model, torch.float64, "hidden")
-    return [kind(network, enter(model, prompt()), 0, torch.arange(7))]
+    network = FrozenDecoder(model, torch.float64, "hidden")
+    return [kind(network, decoder_inputs(model, prompt()), 0, torch.arange(7))]
 
 
 class ReadEarly(Stream):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from analysis.theorem.operator_norms import METHODS, operator_norms
+from analysis.theorem.operator_norms import ESTIMATORS, operator_norms
 from tests.support.dense_jacobians import Dense, alone
 from tests.support.float64_decoders import KINDS, MIXED, VOCABULARY, decoder, prompt
 from tests.support.toys import FAMILIES, LAYERS, batch, toy
@@ -114,7 +114,7 @@ def test_every_method_agrees_on_real_layers(family):
         assert (frame.lower <= exact.operator_norm * (1 + 1e-6)).all()
         assert (frame.upper * (1 + 1e-6) >= exact.operator_norm).all()
     assert (shared.operator_norm == shared.lower).all() and (shared.lower < shared.upper).all()
-    for name, frame in zip(METHODS, (exact, lanczos, shared), strict=True):
+    for name, frame in zip(ESTIMATORS, (exact, lanczos, shared), strict=True):
         assert list(frame.columns) == COLUMNS and set(frame.method) == {name}
 
 
@@ -142,7 +142,7 @@ def test_by_default_images_are_measured_but_for_a_placeholder_that_ends_its_row(
     ]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ESTIMATORS)
 def test_logits_norms_grow_with_the_head_and_hidden_ones_do_not(method):
     model, bigger = decoder(), decoder()
     bigger.head.weight.mul_(-3)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.theorem.summary import CRITERIA, FACTORS, per_sample, summarise_impact
+from analysis.theorem.summary import FACTORS, PREDICTORS, per_sample, summarise_impact
 from tests.support.impact_tables import synthetic
 
 
@@ -154,6 +154,6 @@ def test_a_criterion_that_was_not_measured_is_left_out_and_half_a_one_is_refused
 def test_every_criterion_is_compared_with_the_one_asked_for():
     summary = summarise_impact(synthetic(samples=3), versus="random")
     compared = summary[(summary.versus == "random") & (summary.statistic == "spearman")]
-    assert set(compared.criterion) >= set(CRITERIA) - {"random"} and "random" not in set(compared.criterion)
+    assert set(compared.criterion) >= set(PREDICTORS) - {"random"} and "random" not in set(compared.criterion)
     with pytest.raises(ValueError, match="versus must be one of variation_l2, .*; got 'luck'"):
         summarise_impact(synthetic(samples=3), versus="luck")
