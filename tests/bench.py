@@ -62,7 +62,7 @@ def by_svds(states, output, token):
     x = states[token]
     _, pull = torch.func.vjp(lambda v: output(v, token), x)
 
-    def push(v):
+    def jvp_sum(v):
         tangent = torch.from_numpy(v.astype(np.float32).ravel())
         return torch.func.jvp(lambda x: output(x, token), (x,), (tangent,))[1].numpy()
 

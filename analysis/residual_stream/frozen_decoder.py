@@ -1,4 +1,4 @@
-"""A model's decoder as functions of hidden states: frozen parameters, one dtype, an attention with derivatives."""
+"""A model's decoder as functions of hidden states: frozen parameters, one dtype, attention that has derivatives."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ DERIVATIVE_DTYPES = (torch.float32, torch.float64)
 
 @contextmanager
 def differentiable_attention(model: nn.Module) -> Iterator[None]:
-    """Run the decoder on SDPA, whatever kernels the model was loaded with, and switch back.
+    """Run the decoder on an attention operator that has derivatives; restore the model's own on exit.
 
-    SDPA takes any mask in any dtype, and its mathematical back end is differentiable twice and in forward mode, which
-    no flash kernel is (pytorch#128971). Eager attention has both as well and stays, but computes its softmax in
-    float32.
+    SDPA takes any mask in any dtype, and its mathematical back end is differentiable twice and in forward mode; flash
+    kernels are not (pytorch#128971). A decoder on eager attention stays on it: it has these derivatives as well, but
+    computes its softmax in float32.
     """
     config = locate(model).decoder.config
     operator = config._attn_implementation
     config._attn_implementation = operator if operator == "eager" else "sdpa"
     device = next(model.parameters()).device.type
-    try:  # derivatives cannot be had in inference mode, nor digits under autocast
+    try:  # inference mode forbids derivatives, autocast rounds
         with torch.inference_mode(False), torch.autocast(device, enabled=False):
             yield
     finally:
@@ -39,12 +39,12 @@ def differentiable_attention(model: nn.Module) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class DecoderInputs:
-    """What a forward pass gave its first decoder layer.
+    """The arguments with which a forward pass calls its first decoder layer.
 
     Attributes:
-        states: [batch, length, dim].
-        mask: [batch or 1, 1, length, length], boolean or additive; None means causal.
-        angles: the position embeddings, each [batch or 1, length, any]; empty if the layers take none.
+        states: Hidden states, [batch, length, dim].
+        mask: Attention mask, [batch or 1, 1, length, length], boolean or additive; None means causal.
+        angles: Rotary position embeddings, each [batch or 1, length, any]; empty for layers that take none.
     """
 
     states: Tensor
@@ -54,60 +54,65 @@ class DecoderInputs:
 
 @torch.no_grad()
 def decoder_inputs(model: nn.Module, inputs: Mapping[str, Any]) -> DecoderInputs:
-    """Run the model once and look at what reaches its layers.
+    """Run the model once and record the arguments of its first decoder layer.
+
+    Args:
+        model: A model of a supported family, in evaluation mode.
+        inputs: The keyword arguments that the model is called with.
 
     Raises:
-        ValueError: the model is in training mode, its tokens see later ones, or something shortens the sequence on
-            the way.
+        ValueError: The model is in training mode, its attention is not causal, or its layers run at different lengths.
     """
     if model.training:
         raise ValueError(
             "the model must be in evaluation mode, for dropout makes every pass another; call model.eval()."
         )
-    layers, seen = locate(model).layers, []
+    layers, calls = locate(model).layers, []
 
-    def look(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    def record(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         states = args[0] if args else kwargs["hidden_states"]
-        seen.append(DecoderInputs(states, kwargs.get("attention_mask"), tuple(kwargs.get("position_embeddings") or ())))
+        angles = tuple(kwargs.get("position_embeddings") or ())
+        calls.append(DecoderInputs(states, kwargs.get("attention_mask"), angles))
 
-    # Before any other hook of the first layer, which the copies of `FrozenDecoder` apply again; after those of the last.
-    handles = [layers[0].register_forward_pre_hook(look, with_kwargs=True, prepend=True)]
-    handles.append(layers[-1].register_forward_pre_hook(look, with_kwargs=True))
+    # The copies in `FrozenDecoder` run the first layer's hooks again, so its states are recorded before those. At the
+    # last layer the hook comes after all others, to see whether one of them has shortened the sequence.
+    handles = [layers[0].register_forward_pre_hook(record, with_kwargs=True, prepend=True)]
+    handles.append(layers[-1].register_forward_pre_hook(record, with_kwargs=True))
     try:
         model(**{**inputs, "use_cache": False})
     finally:
         for handle in handles:
             handle.remove()
     given = next(inputs[name] for name in ("input_ids", "inputs_embeds") if inputs.get(name) is not None)
-    if any(entry.states.shape[:2] != given.shape[:2] for entry in seen):
+    if any(call.states.shape[:2] != given.shape[:2] for call in calls):
         raise ValueError("the model must run all its tokens through all layers; leave the dropping `with` first.")
-    mask = seen[0].mask
+    mask = calls[0].mask
     if mask is not None and (mask if mask.dtype == torch.bool else mask == 0).triu(1).any():
         raise ValueError(
             "the layers must be causal: a token's impact is measured on what comes after it. In this model tokens see "
             "later ones (PaliGemma's prompts, Gemma 3's pictures); dropping works there, this analysis does not."
         )
-    return seen[0]
+    return calls[0]
 
 
 class FrozenDecoder:
-    """Decoder layers, final norm and head as functions, the model's own weights untouched.
+    """Decoder layers, final norm and language-model head as functions; the model's own weights stay untouched.
 
     Args:
-        model: of a supported family.
-        dtype: torch.float32 or torch.float64; parameters of another dtype are copied, once.
-        output: "hidden" for the final-norm hidden state, "logits" for the logits.
-        candidates: token ids, to keep these logits only.
+        model: A model of a supported family.
+        dtype: torch.float32 or torch.float64. Parameters of another dtype are copied once.
+        output: "hidden" for the hidden state after the final norm, "logits" for the logits.
+        candidates: Token ids whose logits are kept; None for all.
 
     Raises:
-        ValueError: an argument is not one of those, the model has no head for logits, or its layers are no functions of
+        ValueError: An argument is none of these, the model has no head for logits, or its layers are not functions of
             hidden states alone.
     """
 
     def __init__(
         self, model: nn.Module, dtype: torch.dtype, output: str, candidates: Sequence[int] | None = None
     ) -> None:
-        """Freeze the parts."""
+        """Copy and freeze the modules."""
         self.parts: Parts = locate(model)
         _check_arguments(self.parts, dtype, output, candidates)
         self.dtype, self.output = dtype, output
@@ -115,29 +120,29 @@ class FrozenDecoder:
         config = self.parts.decoder.config
         self.layers = [_frozen(layer, dtype, config) for layer in self.parts.layers]
         self.norm = _frozen(self.parts.decoder.norm, dtype, config)
-        self.head = None if self.parts.head is None else _frozen(self.parts.head, dtype, config)
+        self.lm_head = None if self.parts.head is None else _frozen(self.parts.head, dtype, config)
 
     @property
     def label(self) -> str:
-        """The output, as it is named in frames."""
+        """The name of the output in frames."""
         return self.output if self.candidates is None else f"logits of {len(self.candidates)}"
 
-    def read(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch out"]:
-        """The output y at positions whose last-layer states these are."""
+    def output_at(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch out"]:
+        """The output y at some positions, from what the last layer writes there."""
         return self.norm(states) if self.output == "hidden" else self.logits(states, self.candidates)
 
     def logits(
         self, states: Float[Tensor, "batch dim"], candidates: list[int] | None = None
     ) -> Float[Tensor, "batch out"]:
-        """Logits at positions whose last-layer states these are, of all tokens or of some."""
-        logits = self.head(self.norm(states))
+        """Logits of all token ids, or of `candidates`, at some positions, from what the last layer writes there."""
+        logits = self.lm_head(self.norm(states))
         return logits if candidates is None else logits[:, candidates]
 
 
 def _frozen(module: nn.Module, dtype: torch.dtype, config: Any) -> nn.Module:
-    """A copy whose parameters have no gradients and one dtype; where they had it already, they share their memory."""
+    """A copy with parameters in one dtype and without gradients; memory is shared with those that have the dtype."""
     shared = {id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in module.parameters()}
-    return copy.deepcopy(module, shared | {id(config): config})  # the config's attention operator is switched outside
+    return copy.deepcopy(module, shared | {id(config): config})  # whose attention operator is switched outside
 
 
 def _check_arguments(parts: Parts, dtype: torch.dtype, output: str, candidates: Sequence[int] | None) -> None:

@@ -1,4 +1,4 @@
-"""Where the theorem's assumptions give way: tokens grouped by how much the output depends on them, size and depth."""
+"""Where the theorem's assumptions fail: tokens grouped by the size of their Jacobian, their norm and their layer."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import pandas as pd
 from analysis.statistics.intervals import mean_interval
 
 TENTH = 0.1
-MASSIVE = 5.0  # times the median norm of the layer's vision tokens
+MASSIVE = 5.0  # a massive activation has this multiple of the median norm of its sample and layer
 GROUP_STATISTICS = ["tokens", "bound_holds", "linear_error", "alignment", "taylor_slope"]
 
 
 def theorem_by_group(table: pd.DataFrame) -> pd.DataFrame:
-    """How the theorem fares in groups of tokens that strain what it assumes; groups may overlap.
+    """How well the theorem holds in groups of tokens that strain its assumptions; groups may overlap.
 
-    Layers behind which nothing has an impact are left out. Groups: all tokens; the tenth with the smallest and with the
-    largest Jacobian of their sample and layer; massive activations (norm above 5 times the median of their sample and
-    layer); the first layer; the last layer that matters.
+    The groups: all tokens; the tenths with the smallest and with the largest Jacobians of their sample and layer;
+    massive activations (norm above 5 times the median of their sample and layer); the first layer; the last layer in
+    which a token has an impact. Later layers are left out.
 
     Args:
-        table: of `variation_impact`, of several samples.
+        table: The frame of `variation_impact` for several samples.
 
     Returns:
         One row per group and statistic: group, statistic, mean over samples, low and high (95 % bootstrap interval),
-        samples (that have such tokens). Statistics, each over the tokens of a sample: tokens (how many),
+        samples (how many have such tokens). The statistics, each over the tokens of a sample: tokens (how many),
         bound_holds (share with revert_impact <= predicted_impact), linear_error (median of |revert_impact /
-        first_order_impact - 1|), alignment and taylor_slope (medians; of the slopes that were measured).
+        first_order_impact - 1|), alignment (median), taylor_slope (median of the measured slopes).
     """
     table = table[table.first_order_impact > 0]
     measured = table.assign(
@@ -58,6 +58,6 @@ def _group_rows(name: str, chosen: pd.DataFrame) -> Iterator[tuple]:
         yield name, "tokens", 0.0, 0.0, 0.0, 0
         return
     for statistic in GROUP_STATISTICS:
-        found = values[statistic].dropna().to_numpy(dtype=float)
-        if len(found):
-            yield name, statistic, *mean_interval(found)
+        numbers = values[statistic].dropna().to_numpy(dtype=float)
+        if len(numbers):
+            yield name, statistic, *mean_interval(numbers)

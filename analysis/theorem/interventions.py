@@ -1,7 +1,7 @@
-"""What the output becomes when the update of one token is taken back, or the token is gone: measured, not predicted.
+"""Interventions on one token, measured rather than predicted: its update is taken back, or the token is removed.
 
-Every intervention runs only the layers behind it, on the positions from the token on (what comes before cannot change
-under causal attention, so its keys and values are those of the plain run), many tokens in a batch.
+An intervention runs only the layers behind it, on the positions from its token on: under causal attention no earlier
+position can change, so their keys and values are the recorded ones. Many tokens run in one batch.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from torch import Tensor
 
 from analysis.residual_stream.stream import Stream
 
-Batch = tuple[Tensor, Tensor]  # states [token, n, dim] and which positions they are of [token, n]
+Batch = tuple[Tensor, Tensor]  # states [token, n, dim] and their positions [token, n]
 
 
 def revert_update(
-    stream: Stream, layers: Sequence[int], tokens: Int[Tensor, " token"], share: float = 1.0, chunk: int = 16
+    stream: Stream, layers: Sequence[int], tokens: Int[Tensor, " token"], share: float = 1.0, batch_size: int = 16
 ) -> Float[Tensor, "layer token dim"]:
-    """Last-layer states of the read position when x_j^(l+1) is put back to x_j^(l), one token at a time.
+    """Last-layer states of the read position when x_j^(l+1) is set back to x_j^(l), one token at a time.
 
     Args:
-        stream: of one prompt.
-        layers: l, each by itself.
-        tokens: j, each by itself.
-        share: of the update that is taken back.
-        chunk: tokens in a batch.
+        stream: The residual stream of one prompt.
+        layers: Layers l, each by itself.
+        tokens: Positions j within the prompt, each by itself.
+        share: The share of the update that is taken back; 1 sets x_j^(l+1) to x_j^(l).
+        batch_size: The number of tokens that run at once.
     """
 
     def prepare(layer: int, part: Tensor, first: int) -> Batch:
@@ -39,22 +39,22 @@ def revert_update(
         states[range(len(part)), part - first] -= share * (after - before)[part]
         return states, which
 
-    return _run(stream, layers, tokens, prepare, chunk)
+    return _run(stream, layers, tokens, prepare, batch_size)
 
 
 def remove_token(
-    stream: Stream, layers: Sequence[int], tokens: Int[Tensor, " token"], chunk: int = 16
+    stream: Stream, layers: Sequence[int], tokens: Int[Tensor, " token"], batch_size: int = 16
 ) -> Float[Tensor, "layer token dim"]:
-    """Last-layer states of the read position when token j is not there from layer l + 1 on, one token at a time.
+    """Last-layer states of the read position when token j is removed from layer l + 1 on, one token at a time.
 
     Args:
-        stream: of one prompt.
-        layers: l, each by itself.
-        tokens: j, each by itself; not the last one, where the output is read.
-        chunk: tokens in a batch.
+        stream: The residual stream of one prompt.
+        layers: Layers l, each by itself.
+        tokens: Positions j within the prompt, each by itself; not the last one, where the output is read.
+        batch_size: The number of tokens that run at once.
 
     Raises:
-        ValueError: the last token is to be dropped.
+        ValueError: `tokens` holds the last position.
     """
     if (tokens == stream.length - 1).any():
         raise ValueError("the last token of a prompt cannot be dropped: the output is read there; leave it out.")
@@ -64,7 +64,7 @@ def remove_token(
         which = rest + (rest >= part[:, None])
         return stream.states[layer + 1][which], which
 
-    return _run(stream, layers, tokens, prepare, chunk)
+    return _run(stream, layers, tokens, prepare, batch_size)
 
 
 def _run(
@@ -72,22 +72,22 @@ def _run(
     layers: Sequence[int],
     tokens: Tensor,
     prepare: Callable[[int, Tensor, int], Batch],
-    chunk: int,
+    batch_size: int,
 ) -> Tensor:
     out = stream.states[-1].new_empty(len(layers), len(tokens), stream.states[-1].shape[-1])
 
     @torch.no_grad()
     def batch(job: tuple[int, int]) -> None:
         row, start = job
-        part = tokens[start : start + chunk]
+        part = tokens[start : start + batch_size]
         first = int(part.min()) if stream.causal else 0
         states, which = prepare(layers[row], part, first)
-        step = stream.resumed(first, which)
+        step = stream.resume_from(first, which)
         for later in range(layers[row] + 1, stream.n_layers):
             states = step(later, states)
-        out[row, start : start + chunk] = states[:, -1]
+        out[row, start : start + batch_size] = states[:, -1]
 
-    jobs = [(row, start) for row in range(len(layers)) for start in range(0, len(tokens), chunk)]
+    jobs = [(row, start) for row in range(len(layers)) for start in range(0, len(tokens), batch_size)]
     with _one_thread_each(out.device) as pool:
         list(pool.map(batch, jobs))
     return out
@@ -95,7 +95,7 @@ def _run(
 
 @contextmanager
 def _one_thread_each(device: torch.device) -> Iterator[ThreadPoolExecutor]:
-    """As many workers as torch may use threads, with one each: small operators do not gain from two, but batches do."""
+    """As many workers as torch has threads, one thread each: a second one does not speed small operators up."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""The linear map behind a stream: products with the Jacobians of all its layers and tokens, in both directions."""
+"""The linear map behind a stream: products with the Jacobians of all layers and tokens, J v (jvp) and J^T u (vjp)."""
 
 from __future__ import annotations
 
@@ -15,28 +15,31 @@ from analysis.residual_stream.stream import Stream
 
 
 class Linearised:
-    r"""Y as a function of something added to the states X^(l+1) behind each of some layers, linearised at zero.
+    r"""The output y as a function of additions to the states X^(l+1) that some layers write, linearised at zero.
 
-    What is added behind one layer does not change what "nothing added" means behind the others, so one backward pass
-    gives the cotangents of *all* layers and tokens, and one forward-mode pass takes a tangent on all of them:
+    The point of linearisation is the same for all of these layers. So one backward pass gives the gradients of *all*
+    layers and tokens, and one forward-mode pass takes tangents of all of them:
 
     .. math:: y' = \sum_{l, j} J^{(l)}_j v^{(l)}_j, \qquad J^{(l)}_j = \partial y / \partial x^{(l+1)}_j.
 
     (`torch.func.linearize` would make forward-mode products cheaper, after seconds of tracing for every prompt.)
 
     Args:
-        stream: of one prompt.
-        layers: ascending; layer l stands for the states it writes, X^(l+1).
-        chunk: products made at once; memory grows with it.
+        stream: The residual stream of one prompt.
+        layers: Layer numbers, ascending; layer l stands for the states it writes, X^(l+1).
+        batch_size: The number of products computed at once; memory grows with it.
+
+    Attributes:
+        output: y of the unchanged prompt, [out].
     """
 
-    def __init__(self, stream: Stream, layers: Sequence[int], chunk: int = 32) -> None:
-        """Run forward once and keep what backward passes need."""
-        self.stream, self.layers, self.chunk = stream, list(layers), chunk
-        # One tensor a layer: the gradient of a stack would be summed up from full-size pieces.
+    def __init__(self, stream: Stream, layers: Sequence[int], batch_size: int = 32) -> None:
+        """Run forward once and keep the activations that backward passes need."""
+        self.stream, self.layers, self.batch_size = stream, list(layers), batch_size
+        # One tensor for each layer: the gradient of a stacked one would be summed up from full-size pieces.
         self._zeros = tuple(torch.zeros_like(stream.states[0]) for _ in self.layers)
         with _derivatives():
-            self.output, self._pull = vjp(self._run, *self._zeros)
+            self.output, self._vjp = vjp(self._run, *self._zeros)
 
     def _run(self, *added: Float[Tensor, "length dim"]) -> Float[Tensor, " out"]:
         states = self.stream.states[self.layers[0] + 1][None]
@@ -47,57 +50,57 @@ class Linearised:
                 states = states + added[self.layers.index(layer)]
         return self.stream.output(states)[0]
 
-    def pull(
+    def vjp_all(
         self, cotangents: Float[Tensor, "n out"], tokens: Int[Tensor, " token"]
     ) -> Float[Tensor, "layer token n dim"]:
-        """J^T u for every layer and these tokens: one backward pass a cotangent."""
+        """J_j^T u for every layer, token and cotangent u: one backward pass for each u."""
         dim = self._zeros[0].shape[-1]
-        found = cotangents.new_empty(len(self.layers), len(tokens), len(cotangents), dim)
-        for start in range(0, len(cotangents), self.chunk):
-            part = slice(start, start + self.chunk)
+        products = cotangents.new_empty(len(self.layers), len(tokens), len(cotangents), dim)
+        for start in range(0, len(cotangents), self.batch_size):
+            part = slice(start, start + self.batch_size)
             for row, gradient in enumerate(self._gradients(cotangents[part])):
-                found[row, :, part] = gradient[:, tokens].transpose(0, 1)
-        return found
+                products[row, :, part] = gradient[:, tokens].transpose(0, 1)
+        return products
 
-    def pull_each(
+    def vjp_each(
         self, cotangents: Float[Tensor, "token out"], tokens: Int[Tensor, " token"]
     ) -> Float[Tensor, "token dim"]:
-        """J_j^T u_j behind the first layer: a cotangent of its own for every token."""
-        parts = zip(cotangents.split(self.chunk), tokens.split(self.chunk), strict=True)
+        """J_j^T u_j of the first layer, each token j with its own cotangent u_j."""
+        parts = zip(cotangents.split(self.batch_size), tokens.split(self.batch_size), strict=True)
         return torch.cat([self._gradients(u)[0][range(len(t)), t] for u, t in parts])
 
-    def push(
+    def jvp_sum(
         self, tangents: Float[Tensor, "layer token n dim"], tokens: Int[Tensor, " token"]
     ) -> Float[Tensor, "n out"]:
-        """Sum over layers and tokens of J_j v_j: one forward-mode pass a tangent."""
+        """The sum over layers and tokens of J_j v_j: one forward-mode pass for each of the n tangents."""
         out = []
-        for part in tangents.split(self.chunk, dim=2):
+        for part in tangents.split(self.batch_size, dim=2):
             blank = part.new_zeros(part.shape[2], *self._zeros[0].shape)
-            out.append(self._push(*(blank.index_copy(1, tokens, layer.transpose(0, 1)) for layer in part)))
+            out.append(self._jvp(*(blank.index_copy(1, tokens, layer.transpose(0, 1)) for layer in part)))
         return torch.cat(out)
 
-    def push_each(
+    def jvp_each(
         self, tangents: Float[Tensor, "token dim"], tokens: Int[Tensor, " token"]
     ) -> Float[Tensor, "token out"]:
-        """J_j v_j behind the first layer, for every token by itself."""
+        """J_j v_j of the first layer, each token j by itself."""
         out = []
-        for part, places in zip(tangents.split(self.chunk), tokens.split(self.chunk), strict=True):
+        for part, positions in zip(tangents.split(self.batch_size), tokens.split(self.batch_size), strict=True):
             added = [part.new_zeros(len(part), *zero.shape) for zero in self._zeros]
-            added[0][range(len(part)), places] = part
-            out.append(self._push(*added))
+            added[0][range(len(part)), positions] = part
+            out.append(self._jvp(*added))
         return torch.cat(out)
 
     def _gradients(self, cotangents: Tensor) -> tuple[Tensor, ...]:
         with _derivatives():
-            return vmap(self._pull)(cotangents)
+            return vmap(self._vjp)(cotangents)
 
-    def _push(self, *added: Tensor) -> Tensor:
+    def _jvp(self, *added: Tensor) -> Tensor:
         with _derivatives():
             return vmap(lambda *tangent: jvp(self._run, self._zeros, tangent)[1])(*added)
 
 
 @contextmanager
 def _derivatives() -> Iterator[None]:
-    """SDPA's mathematical back end: the others have no forward mode, nor a batching rule for the backward one."""
+    """Gradients on SDPA's mathematical back end; no other has a forward mode, or a batching rule for the backward."""
     with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
         yield

@@ -1,4 +1,4 @@
-"""What the table of `variation_impact` says: does the bound hold, which criterion ranks tokens by impact, and why."""
+"""Statistics of the table of `variation_impact`: does the bound hold, which criterion ranks tokens by impact, why."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def summarise_impact(
     permutations: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Statistics of the table with bootstrap intervals over samples: the tokens of one picture are not independent.
+    """Statistics of the table, with bootstrap intervals over samples: tokens of one picture are not independent.
 
     Args:
-        table: of `variation_impact`, of several samples.
-        versus: the criterion that the others are compared with, on the same samples.
-        ratios: of tokens kept, for the overlap of kept sets.
-        permutations: of the updates among tokens, for the null.
-        seed: of the permutations.
+        table: The frame of `variation_impact` for several samples.
+        versus: The criterion that the others are compared with, on the same samples.
+        ratios: Shares of tokens kept, for the overlap of kept sets.
+        permutations: The number of permutations of the updates among tokens, for the null.
+        seed: The seed of the permutations.
 
     Returns:
-        One row per (layer, statistic, criterion, target, versus): those, mean over samples, low and high (95 %
-        bootstrap interval, NaN of a single sample), samples. `layer` is a number or "all" (a sample's mean over
-        layers); `versus` is empty, or
-        the row is a difference of paired values. The statistics are those of `per_sample`.
+        One row per (layer, statistic, criterion, target, versus): these, mean over samples, low and high (95 %
+        bootstrap interval; NaN for a single sample), samples (how many). `layer` is a number, or "all" for the mean
+        over a sample's layers. `versus` is empty, or names the criterion whose paired values were subtracted. The
+        statistics are those of `per_sample`.
 
     Raises:
-        ValueError: `versus` is no criterion, or the table holds NaN where it must not.
+        ValueError: `versus` is not a criterion, or the table has NaN where it must have numbers.
     """
     if versus not in PREDICTORS:
         raise ValueError(f"versus must be one of {', '.join(PREDICTORS)}; got {versus!r}.")
@@ -75,27 +75,27 @@ def per_sample(
 ) -> pd.DataFrame:
     """One value per sample, layer, statistic, criterion and target.
 
-    - bound_holds: share of tokens with revert_impact <= predicted_impact. looseness: median of predicted_impact by
-      revert_impact. alignment_10, _50, _90: quantiles, and those of alignment_random; alignment_gain: median difference
-      of the two. linear_error: median of
-      |revert_impact / first_order_impact - 1|. taylor_slope: median; smooth: share of slopes in [1.8, 2.2].
-    - spearman, kendall, overlap of criterion and target; overlap@r is the share of the target's top round(r n) tokens
-      that are among the criterion's (r by chance). Criteria "... permuted" are the null: the same, with the updates
-      permuted among the tokens (mean over permutations).
-    - variance_share: covariance of log factor and log target by the variance of log target, over tokens where all are
-      positive; the factors multiply to the target, so the shares add up to 1.
+    - bound_holds: share of tokens with revert_impact <= predicted_impact. looseness: median of predicted_impact /
+      revert_impact. alignment_10, _50, _90: quantiles in percent, likewise of alignment_random; alignment_gain: median
+      of alignment - alignment_random. linear_error: median of |revert_impact / first_order_impact - 1|. taylor_slope:
+      median. smooth: share of slopes in [1.8, 2.2].
+    - spearman, kendall, overlap@r: agreement of criterion and target; overlap@r is the share of the target's top
+      round(r n) tokens that are among the criterion's (r by chance). Criteria named "... permuted" are the null: the
+      same, with the updates permuted among the tokens (mean over permutations).
+    - variance_share: covariance of log factor and log target / variance of log target, over tokens where all of them
+      are positive. The product of the factors is the target, so the shares add up to 1.
 
-    Where no token has a first-order impact (behind the last layer), nothing is said.
+    Layers at which no token has a first-order impact (the last one) have no rows.
 
     Args:
-        table: of `variation_impact`.
-        ratios: of tokens kept.
-        permutations: of the null.
-        seed: of the permutations.
+        table: The frame of `variation_impact`.
+        ratios: Shares of tokens kept.
+        permutations: The number of permutations of the null.
+        seed: The seed of the permutations.
 
     Raises:
-        ValueError: a criterion is NaN for some token but not for all, or a target for any; a token is there twice, as
-            when tables of several prompts all call theirs sample 0; an argument is out of range; or no row is left.
+        ValueError: A criterion is NaN for some tokens of a layer but not for all, or a target for any. A token occurs
+            twice, as when tables of several prompts all have sample 0. An argument is out of range. No row is left.
     """
     _check_table(table, ratios, permutations)
     rng = np.random.default_rng(seed)
@@ -157,21 +157,21 @@ def _ranking(
     criteria["predicted_impact permuted"] = [norm * change for change in shuffled]
     for target in TARGETS:
         for name, versions in criteria.items():
-            found = [_agreement(version, columns[target], ratios) for version in versions]
-            for statistic in found[0]:
-                yield statistic, name, target, float(np.mean([one[statistic] for one in found]))
+            agreements = [_agreement(version, columns[target], ratios) for version in versions]
+            for statistic in agreements[0]:
+                yield statistic, name, target, float(np.mean([one[statistic] for one in agreements]))
 
 
 def _agreement(score: np.ndarray, target: np.ndarray, ratios: Sequence[float]) -> dict[str, float]:
-    found = {"spearman": 0.0, "kendall": 0.0}
+    statistics = {"spearman": 0.0, "kendall": 0.0}
     if np.ptp(score) > 0:
-        found["spearman"] = float(np.corrcoef(rankdata(score), rankdata(target))[0, 1])
-        found["kendall"] = float(kendalltau(score, target).statistic)
+        statistics["spearman"] = float(np.corrcoef(rankdata(score), rankdata(target))[0, 1])
+        statistics["kendall"] = float(kendalltau(score, target).statistic)
     order, truth = (np.argsort(-x, kind="stable") for x in (score, target))  # ties go to the earlier token
     for ratio in ratios:
         kept = n_kept(ratio, len(score))
-        found[f"overlap@{ratio:.2f}"] = len(np.intersect1d(order[:kept], truth[:kept])) / kept
-    return found
+        statistics[f"overlap@{ratio:.2f}"] = len(np.intersect1d(order[:kept], truth[:kept])) / kept
+    return statistics
 
 
 def _split(columns: dict[str, np.ndarray]) -> Iterator[Row]:

@@ -1,6 +1,6 @@
 """The table of `variation_impact` on many held-out questions: `python -m analysis.theorem.sweep --output <folder>`.
 
-One file a question, written at once and whole; stopped and called again, it goes on where it was.
+One file for each question, written whole or not at all: a sweep that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RECORDED = Path(__file__).resolve().parents[2] / "data" / "variation_impact"
 
 
 def one_question(loaded: Loaded, number: int, n: int, layers: list[int] | None = None) -> pd.DataFrame:
-    """The table of one of n held-out questions, with its kind; `sample` is its number."""
+    """The table of question `number` of n held-out ones; its column sample is that number, kind the question's kind."""
     scene, question = sample(n, split="test", seed=QUESTION_SEED)[number]
     inputs = loaded.inputs([scene.image], [question.text])
     table = variation_impact(loaded.model, inputs, layers, taylor_tokens=TAYLOR_TOKENS, seed=number)
@@ -30,7 +30,7 @@ def one_question(loaded: Loaded, number: int, n: int, layers: list[int] | None =
 
 
 def run_sweep(loaded: Loaded, folder: Path, n: int) -> None:
-    """Write what is not there yet."""
+    """Write the tables of n held-out questions that are not in the folder yet."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in tqdm(range(n), desc="questions", unit="question"):
         path = folder / f"question_{number:03}.csv.gz"
@@ -42,10 +42,10 @@ def run_sweep(loaded: Loaded, folder: Path, n: int) -> None:
 
 
 def load_recorded(folder: Path = RECORDED) -> pd.DataFrame:
-    """All tables of a sweep.
+    """All tables of a sweep in one frame: the columns of `variation_impact`, and kind.
 
     Raises:
-        ValueError: there are none.
+        ValueError: The folder holds no table.
     """
     files = sorted(folder.glob("question_*.csv.gz"))
     if not files:
@@ -54,16 +54,16 @@ def load_recorded(folder: Path = RECORDED) -> pd.DataFrame:
 
 
 def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
-    """Add the column predicted_impact, the variation with the Jacobian in it, to scores of the sweep's questions.
+    """Scores of the sweep's questions, with the recorded column predicted_impact (norm of the Jacobian x variation).
 
-    All NaN for any model but the embedded one, whose sweep is the recorded one.
+    NaN unless `loaded` is the embedded model, the only one with a recorded sweep.
 
     Args:
-        table: of `analysis.scored` for `sample(60, split="test", seed=0)`, or the first of these.
-        loaded: whose scores they are.
+        table: The frame of `analysis.scored` for `sample(60, split="test", seed=0)`, or for its first questions.
+        loaded: The model that the scores come from.
 
     Raises:
-        ValueError: the scores are of other questions, or the model was trained again since.
+        ValueError: The scores are those of other questions, or of a model that was trained after the sweep.
     """
     if Path(loaded.name).resolve() != EMBEDDED:
         return table.assign(predicted_impact=np.nan)
@@ -84,8 +84,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--questions", type=int, default=60, help="held-out questions, every kind as often")
-    given = parser.parse_args()
-    run_sweep(load(), given.output, given.questions)
+    options = parser.parse_args()
+    run_sweep(load(), options.output, options.questions)
 
 
 if __name__ == "__main__":

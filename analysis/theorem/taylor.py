@@ -1,4 +1,4 @@
-"""Is the output smooth enough for a first-order statement: how fast the remainder of the linear model vanishes."""
+"""How fast the remainder of the linear model vanishes: whether the output is smooth enough for a first-order claim."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from torch import Tensor
 from analysis.residual_stream.stream import Stream
 from analysis.theorem.interventions import revert_update
 
-SHARES = tuple(0.5**k for k in range(7))  # of the update: 1, 1/2, ... 1/64
-ROUNDING_SHARE = 0.5**12  # here a smooth remainder is 4096 times smaller than at 1/64: what is left is rounding
-MIN_ABOVE_ROUNDING = 10.0  # a remainder counts if it is so many times the one at TINY
+SHARES = tuple(0.5**k for k in range(7))  # shares of the update that are taken back: 1, 1/2, ... 1/64
+# At this share a quadratic remainder is 4096 times smaller than at 1/64, so what is measured is rounding error.
+ROUNDING_SHARE = 0.5**12
+MIN_ABOVE_ROUNDING = 10.0  # remainders below this multiple of the one at ROUNDING_SHARE do not count
 
 
 def remainder_slopes(
@@ -23,18 +24,18 @@ def remainder_slopes(
     first_order: Float[Tensor, "layer token out"],
     at_most: int | None = None,
 ) -> Float[Tensor, "layer token"]:
-    r"""Slope of :math:`\log \|F(X) - F(X - e \Delta x_j) - e J_j \Delta x_j\|` against log e, e = 1, 1/2, ... 1/64.
+    r"""The slope of :math:`\log \|F(X) - F(X - e \Delta x_j) - e J_j \Delta x_j\|` against log e, e = 1, 1/2, ... 1/64.
 
     Args:
-        stream: of one prompt.
-        layers: l.
-        tokens: j.
-        first_order: :math:`J_j \Delta x_j`.
-        at_most: so many of the tokens, evenly spaced; None: all.
+        stream: The residual stream of one prompt.
+        layers: Layers l.
+        tokens: Positions j within the prompt.
+        first_order: :math:`J_j \Delta x_j` of every layer and token.
+        at_most: The number of tokens that are measured, evenly spaced; None for all.
 
     Returns:
-        Least-squares slopes over the e whose remainder stands out from rounding; NaN where those are fewer than three,
-        and for tokens left out.
+        Least-squares slopes over the e whose remainder stands out from rounding. NaN where fewer than three do, and for
+        tokens that are not measured.
     """
     out = torch.full(first_order.shape[:2], torch.nan, dtype=torch.float64)
     count = len(tokens) if at_most is None else min(at_most, len(tokens))
@@ -48,17 +49,25 @@ def remainder_slopes(
 
 
 def _remainder(stream: Stream, layers: Sequence[int], tokens: Tensor, linear: Tensor, share: float) -> Tensor:
-    change = -stream.change(revert_update(stream, layers, tokens, share))
+    change = -stream.output_change(revert_update(stream, layers, tokens, share))
     return (change - share * linear).norm(dim=-1).double().cpu()
 
 
 def loglog_slope(
     shares: Float[Tensor, " share"], remainders: Float[Tensor, share * any], rounding: Float[Tensor, "*any"]
 ) -> Float[Tensor, "*any"]:
-    """Slope of log remainder on log share, where the remainder exceeds `MIN_ABOVE_ROUNDING` times the rounding.
+    """The slope of log remainder on log share, over remainders above `MIN_ABOVE_ROUNDING` times the rounding error.
+
+    Args:
+        shares: Shares of the update.
+        remainders: The remainder at every share.
+        rounding: The remainder that rounding alone leaves.
+
+    Returns:
+        The slopes; NaN where fewer than three remainders count.
 
     >>> e = torch.tensor([1.0, 0.5, 0.25, 0.125])
-    >>> fit(e, torch.stack([3 * e**2, 3 * e**2], 1), torch.tensor([0.0, 0.1]))
+    >>> loglog_slope(e, torch.stack([3 * e**2, 3 * e**2], 1), torch.tensor([0.0, 0.1]))
     tensor([2., nan])
     """
     usable = (remainders > MIN_ABOVE_ROUNDING * rounding) & (remainders > 0)

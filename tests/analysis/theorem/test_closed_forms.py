@@ -79,7 +79,7 @@ def test_the_update_of_the_top_singular_direction_makes_the_bound_tight():
     _, _, right = torch.linalg.svd(jacobian)
     stream = streams_of(model)[0]
     linear = Linearised(stream, [0])
-    moved = linear.push_each(right[:1], torch.tensor([2])).norm()
+    moved = linear.jvp_each(right[:1], torch.tensor([2])).norm()
     assert float(moved) == pytest.approx(float(torch.linalg.svdvals(jacobian)[0]), rel=1e-10)
 
 
@@ -102,12 +102,12 @@ class ReadEarly(Stream):
     """The output is read at position 3."""
 
     def output(self, states):
-        return self.network.read(states[:, 3])
+        return self.decoder.output_at(states[:, 3])
 
 
 def test_a_token_behind_the_read_position_has_no_influence():
     (stream,) = streams_of(decoder("smooth"), ReadEarly)
-    gradients = Linearised(stream, [0, 2]).pull(torch.eye(6).double(), torch.arange(7))
+    gradients = Linearised(stream, [0, 2]).vjp_all(torch.eye(6).double(), torch.arange(7))
     assert (gradients[:, 4:] == 0).all() and (gradients[:, :4].abs().amax((2, 3)) > 0).all()
 
 

@@ -66,17 +66,17 @@ def test_dropping_is_the_oracle_and_what_v2drop_does(family, operator):
             with DropOne(Schedule({layer + 1: len(vision) - 1}))(model, **copies.options) as trace:
                 real = model(**copies.inputs).logits[:, -1]
             assert torch.equal(trace.kept[layer + 1], left)
-            torch.testing.assert_close(stream.network.read(dropped[layer]), expected, **NEAR)
-            torch.testing.assert_close(stream.network.read(dropped[layer]), real, **NEAR)
+            torch.testing.assert_close(stream.decoder.output_at(dropped[layer]), expected, **NEAR)
+            torch.testing.assert_close(stream.decoder.output_at(dropped[layer]), real, **NEAR)
         torch.testing.assert_close(dropped[-1], stream.states[-1][-1].expand_as(dropped[-1]), **NEAR)
 
 
-def check_against_full_runs(kind, mask, share, chunk, order):
+def check_against_full_runs(kind, mask, share, batch_size, order):
     model, inputs, tokens = decoder(kind), prompt(1, 6), torch.tensor(order)
     stream, plain = masked(model, inputs, mask), Dense(model, inputs, mask=mask)
     reverted, dropped = (
-        revert_update(stream, [0, 2, 3], tokens, share, chunk),
-        remove_token(stream, [0, 2, 3], tokens, chunk),
+        revert_update(stream, [0, 2, 3], tokens, share, batch_size),
+        remove_token(stream, [0, 2, 3], tokens, batch_size),
     )
     for i, layer in enumerate((0, 2, 3)):
         for j, token in enumerate(order):
@@ -90,12 +90,12 @@ def check_against_full_runs(kind, mask, share, chunk, order):
     mask=masks(6),
     causal=st.booleans(),
     share=st.floats(-1, 2),
-    chunk=st.integers(1, 7),
+    batch_size=st.integers(1, 7),
     order=st.permutations(range(5)),
 )
-def test_any_chunk_and_order_gives_what_full_runs_give(kind, mask, causal, share, chunk, order):
+def test_any_chunk_and_order_gives_what_full_runs_give(kind, mask, causal, share, batch_size, order):
     mask[0, 1] = True
-    check_against_full_runs(kind, torch.ones(6, 6).bool().tril() if causal else mask, share, chunk, order)
+    check_against_full_runs(kind, torch.ones(6, 6).bool().tril() if causal else mask, share, batch_size, order)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -152,13 +152,13 @@ def test_the_number_of_threads_is_put_back_also_after_an_error(threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        expected = revert_update(stream, range(4), torch.arange(7), chunk=2)
+        expected = revert_update(stream, range(4), torch.arange(7), batch_size=2)
         assert torch.get_num_threads() == threads
-        stream.resumed = None
+        stream.resume_from = None
         with pytest.raises(TypeError):
-            remove_token(stream, range(4), torch.arange(6), chunk=2)
+            remove_token(stream, range(4), torch.arange(6), batch_size=2)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    del stream.resumed
+    del stream.resume_from
     torch.testing.assert_close(revert_update(stream, range(4), torch.arange(7)), expected)

@@ -71,10 +71,10 @@ class Single(Explicit):
         super().__init__(stream.jacobians[layers])
         self.stream = stream
 
-    def pull_each(self, cotangents, tokens):
+    def vjp_each(self, cotangents, tokens):
         return torch.einsum("tod,to->td", self.jacobians[0, tokens], cotangents)
 
-    def push_each(self, tangents, tokens):
+    def jvp_each(self, tangents, tokens):
         return torch.einsum("tod,td->to", self.jacobians[0, tokens], tangents)
 
 
@@ -85,9 +85,9 @@ def test_wide_intervals_go_to_lanczos_and_the_others_stay(monkeypatch):
     jacobians[1] *= 1e-3  # wide for its size, not in absolute terms
     linear, tokens = Explicit(jacobians), torch.tensor([0, 2, 3, 5])
     linear.stream = SimpleNamespace(jacobians=jacobians, states=[torch.zeros(6, 9).double()])
-    rough = {"method": "shared", "columns": 1, "probes": 4}
+    rough = {"estimator": "shared", "subspace_rank": 1, "probes": 4}
     plain, untouched = Estimator(**rough).norms(linear, tokens)
-    found, used = Estimator(**rough, width=0.05).norms(linear, tokens)
+    found, used = Estimator(**rough, max_relative_width=0.05).norms(linear, tokens)
     wide = (plain.upper - plain.lower > 0.05 * plain.upper).numpy()
     assert (untouched == "shared").all() and wide[1].any() and not wide.all()
     assert np.array_equal(used == "lanczos", wide) and np.array_equal(used == "shared", ~wide)
