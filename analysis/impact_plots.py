@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from analysis.localisation import grid_side
 from analysis.plots import NAMES, lines
+from analysis.statistics.grids import grid_side
 
 
 def token_maps(table: pd.DataFrame, image: np.ndarray, columns: Sequence[str]) -> Figure:

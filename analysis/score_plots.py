@@ -11,8 +11,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.localisation import grid_side
 from analysis.plots import NAMES, lines
+from analysis.statistics.grids import grid_side
 
 PARTS = {"content": "#4c9f70", "position": "#d1495b", "rest": "#cccccc"}
 
@@ -21,8 +21,8 @@ def similarity_map(square: pd.DataFrame, groups: pd.Series, ax: Axes) -> Axes:
     """How alike criteria are, in the order of their groups, with lines between these.
 
     Args:
-        square: of `analysis.agreement.square`.
-        groups: of `analysis.agreement.clusters`.
+        square: of `analysis.agreement_matrix`.
+        groups: of `analysis.criterion_groups`.
         ax: to draw on.
     """
     shown = square.loc[groups.index, groups.index].rename(index=NAMES, columns=NAMES)
@@ -39,7 +39,7 @@ def over_positions(curves: pd.DataFrame, criteria: Sequence[str], even: float, a
     """Retention curves with their bands; dashed, what even dropping keeps everywhere.
 
     Args:
-        curves: of `analysis.position.retention`, one layer.
+        curves: of `analysis.retention`, one layer.
         criteria: to draw.
         even: share of tokens kept.
         ax: to draw on.
@@ -56,7 +56,7 @@ def grids(curves: pd.DataFrame, criteria: Sequence[str]) -> Figure:
     """Share kept at every place of the picture, one map a criterion, all on one scale.
 
     Args:
-        curves: of `analysis.position.retention(axis="token")`, one layer.
+        curves: of `analysis.retention(axis="token")`, one layer.
         criteria: to draw.
 
     Raises:
@@ -77,7 +77,7 @@ def parts(summary: pd.DataFrame, criteria: Sequence[str], ax: Axes) -> Axes:
     """Content, position and rest as stacked bars.
 
     Args:
-        summary: of `analysis.intervals.over_layers` over `analysis.shifts.decompositions`, one layer or "all".
+        summary: of `analysis.summarise_layers` over `analysis.content_position_table`, one layer or "all".
         criteria: from top to bottom.
         ax: to draw on.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.asking import ALWAYS_A_PICTURE, EQUAL_VIDEOS, PICTURES_OR_VIDEOS
+from analysis.models.chat_prompts import ALWAYS_A_PICTURE, EQUAL_VIDEOS, PICTURES_OR_VIDEOS
 from v2drop.models.decoders import TEXT_MODELS
 from v2drop.models.families import FAMILIES, Family
 
@@ -28,7 +28,9 @@ def _row(name: str, family: Family) -> str:
     example = f"[{family.example}](https://huggingface.co/{family.example})" if family.example else ""
     takes = ", ".join(TAKES[kind] for kind in family.inputs) or "text; `vision_mask` says what may go"
     batches = "; ".join(limit for names, limit in BATCHES.items() if name in names) or "any"
-    return f"| `{name}` | {example} | {takes} | {batches} | {', '.join(family.attention_operators)} | {family.remarks} |"
+    return (
+        f"| `{name}` | {example} | {takes} | {batches} | {', '.join(family.attention_operators)} | {family.remarks} |"
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.footprint import footprint, qwen_72b
+from analysis.efficiency.footprint import footprint, qwen_72b
 from analysis.supported import table
 from v2drop import METHODS
 

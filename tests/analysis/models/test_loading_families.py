@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from analysis import load
-from analysis.loading import Loaded
+from analysis.models.loading import Loaded
 from tests.support import zoo
 from tests.support.zoo_processors import PROCESSORS, words
 from v2drop import Schedule, V2Drop
@@ -24,7 +24,7 @@ TEMPLATE = (
     "{{% endfor %}}\n{{% endfor %}}answer:"
 )
 NO_BLANKS = ("paligemma", "paligemma2")  # a picture in every row
-WITH_VIDEOS = [name for name in PROCESSORS if "video" in FAMILIES[zoo.VARIANTS.get(name, name)].takes]
+WITH_VIDEOS = [name for name in PROCESSORS if "video" in FAMILIES[zoo.VARIANTS.get(name, name)].inputs]
 
 
 @pytest.fixture(scope="module", params=PROCESSORS)

@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from analysis import mosaic
-from analysis.mosaic import COUNTS, GRID, KINDS, PATCH, glyphs, question, sample, scene
+from analysis.scenes import mosaic
+from analysis.scenes.drawing import GRID, PATCH, glyphs
+from analysis.scenes.mosaic import COUNTS, QUESTION_KINDS, question, sample, scene
 
 
 def rng():
@@ -16,7 +17,7 @@ def rng():
 def test_the_same_arguments_give_the_same_scene_whatever_else_is_drawn():
     long, short = sample(12), sample(7)
     for (a, p), (b, q) in zip(long, short, strict=False):
-        assert np.array_equal(a.image, b.image) and a.things == b.things and p == q
+        assert np.array_equal(a.image, b.image) and a.digits == b.digits and p == q
     assert not np.array_equal(scene("test", 0, 3).image, scene("test", 1, 3).image)
     assert not np.array_equal(scene("test", 0, 3).image, scene("train", 0, 3).image)
 
@@ -30,7 +31,7 @@ def test_train_and_test_digits_are_disjoint():
 
 def test_things_differ_and_do_not_overlap():
     for i in range(50):
-        things = scene("test", 0, i).things
+        things = scene("test", 0, i).digits
         assert 2 <= len(things) <= 6
         for values in ([t.digit for t in things], [t.colour for t in things], [t.place for t in things]):
             assert len(set(values)) == len(things)
@@ -39,26 +40,26 @@ def test_things_differ_and_do_not_overlap():
 
 
 def test_patches_by_hand():
-    thing = mosaic.Thing(7, "red", (1, 4))
+    thing = mosaic.Digit(7, "red", (1, 4))
     assert thing.patches == (2 * 12 + 8, 2 * 12 + 9, 3 * 12 + 8, 3 * 12 + 9) and thing.quadrant == "top-right"
-    assert mosaic.Thing(7, "red", (3, 2)).quadrant == "bottom-left"
+    assert mosaic.Digit(7, "red", (3, 2)).quadrant == "bottom-left"
 
 
 def test_a_digit_is_drawn_on_its_patches_and_nowhere_else(monkeypatch):
     """Against the same scene without the drawing."""
     full = scene("test", 0, 5)
-    monkeypatch.setattr(mosaic, "_draw", lambda *_: None)
+    monkeypatch.setattr(mosaic, "draw_digit", lambda *_: None)
     changed = (full.image != scene("test", 0, 5).image).any(-1)
     patches = changed.reshape(GRID, PATCH, GRID, PATCH).any((1, 3)).flatten().nonzero()[0]
-    drawn = {p for t in full.things for p in t.patches}
+    drawn = {p for t in full.digits for p in t.patches}
     assert set(patches) <= drawn and len(patches) > 0.8 * len(drawn)
 
 
 def answered(s, kind, key):
     """The answer, read off the scene by another path."""
-    by_colour, by_digit = {t.colour: t for t in s.things}, {str(t.digit): t for t in s.things}
+    by_colour, by_digit = {t.colour: t for t in s.digits}, {str(t.digit): t for t in s.digits}
     if kind == "how-many":
-        return COUNTS[len(s.things) - 2]
+        return COUNTS[len(s.digits) - 2]
     if kind == "is-there":
         return "yes" if key in by_digit else "no"
     return {
@@ -71,7 +72,7 @@ def answered(s, kind, key):
 def test_questions_are_answered_from_the_scene():
     for i in range(60):
         s = scene("test", 3, i)
-        for kind in KINDS:
+        for kind in QUESTION_KINDS:
             q = question(s, kind, np.random.default_rng(i))
             assert q.answer == answered(s, kind, q.text.split()[-1])
             assert set(q.relevant) <= set(q.objects) and bool(q.relevant) == (q.answer != "no")
@@ -81,7 +82,7 @@ def test_questions_are_answered_from_the_scene():
 def test_is_there_is_balanced_and_places_are_even():
     answers = Counter(q.answer for _, q in sample(400, kinds=("is-there",)))
     assert abs(answers["yes"] - 200) < 40  # four standard deviations
-    places = Counter(t.place for i in range(400) for t in scene("test", 9, i).things)
+    places = Counter(t.place for i in range(400) for t in scene("test", 9, i).digits)
     assert len(places) == 36 and max(places.values()) < 2 * min(places.values())
 
 

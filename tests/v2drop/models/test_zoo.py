@@ -37,7 +37,7 @@ def test_the_zoo_has_every_family():
 def test_the_processor_takes_what_the_family_says(name):
     family = zoo.VARIANTS.get(name, name)
     assert zoo.model(name, "eager").config.model_type == family
-    assert set(zoo.kinds(name)) == set(FAMILIES[family].takes)
+    assert set(zoo.kinds(name)) == set(FAMILIES[family].inputs)
 
 
 @pytest.mark.parametrize("name", [name for name in BUILD if name not in zoo.TEXT_ONLY])

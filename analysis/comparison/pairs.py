@@ -1,0 +1,121 @@
+"""Paired differences of methods on the same questions: of every two, or of all from one baseline."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control
+
+from analysis.statistics.intervals import mean_by_group
+
+RESAMPLES = 4000
+
+
+def pairwise_differences(frame: pd.DataFrame, value: str = "right", seed: int = 0) -> pd.DataFrame:
+    """Differences of every two methods at every budget, by a paired bootstrap over questions.
+
+    All pairs of a budget share their resamples. p is twice the smaller of two shares of resampled differences: those
+    <= 0, and those >= 0 (one more is counted in each, so p is never 0). q is p corrected for all rows by Benjamini and
+    Hochberg.
+
+    Args:
+        frame: The frame of `analysis.accuracy_at_averages`: method, budget, question and the value, each question once.
+        value: The column that is compared, "right" or "log_probability".
+        seed: The seed of the resamples.
+
+    Returns:
+        One row per budget and pair: budget, first, second, difference (first minus second), low, high (95 %), p, q.
+
+    Raises:
+        ValueError: There are fewer than two methods or questions, or the methods of a budget have different questions.
+    """
+    rows = []
+    for budget, group in frame.groupby("budget", sort=False):
+        wide = group.pivot(index="question", columns="method", values=value).astype(float)
+        wide = wide[group.method.unique()]
+        if len(wide) < 2 or wide.isna().any(axis=None):
+            raise ValueError(f"all methods must answer the same questions, two at least; not so at budget {budget}.")
+        rows += [(budget, *row) for row in _compare(wide, seed)]
+    if not rows:
+        raise ValueError(f"there must be two methods at a budget; got {', '.join(frame.method.unique())}.")
+    differences = pd.DataFrame(rows, columns=["budget", "first", "second", "difference", "low", "high", "p"])
+    return differences.assign(q=false_discovery_control(differences.p))
+
+
+def win_counts(differences: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
+    """The number of other methods that each method beats and is beaten by, at every budget.
+
+    Args:
+        differences: The frame of `pairwise_differences`.
+        level: The value of q below which a difference counts.
+
+    Returns:
+        One row per budget and method: budget, method, beats, beaten, net (beats - beaten); the largest budget first,
+        in it the largest net.
+    """
+    both = pd.concat(
+        [
+            differences.rename(columns={"first": "method"}),
+            differences.assign(difference=-differences.difference).rename(columns={"second": "method"}),
+        ]
+    )
+    sure = both.q < level
+    both = both.assign(beats=sure & (both.difference > 0), beaten=sure & (both.difference < 0))
+    table = both.groupby(["budget", "method"], sort=False)[["beats", "beaten"]].sum().reset_index()
+    table = table.assign(net=table.beats - table.beaten)
+    return table.sort_values(["budget", "net"], ascending=False, kind="stable").reset_index(drop=True)
+
+
+def _compare(wide: pd.DataFrame, seed: int) -> list[tuple]:
+    values, n = wide.to_numpy(), len(wide)
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    means, observed = counts @ values / n, values.mean(0)
+    rows = []
+    for a, b in combinations(range(values.shape[1]), 2):
+        drawn = means[:, a] - means[:, b]
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        tails = [(np.count_nonzero(side) + 1) / (RESAMPLES + 1) for side in (drawn <= 0, drawn >= 0)]
+        rows.append((wide.columns[a], wide.columns[b], observed[a] - observed[b], low, high, min(1.0, 2 * min(tails))))
+    return rows
+
+
+def significant_pairs(differences: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
+    """Pairs in both orders, as a matrix needs them, with NaN for differences that are not significant.
+
+    Args:
+        differences: The frame of `pairwise_differences` for one budget.
+        level: The value of q below which a difference is significant.
+
+    Returns:
+        The same columns, with every pair also as second against first.
+    """
+    turned = differences.rename(columns={"first": "second", "second": "first"})
+    turned = turned.assign(difference=-differences.difference)
+    both = pd.concat([differences, turned], ignore_index=True)
+    return both.assign(difference=both.difference.where(both.q < level))
+
+
+def paired_difference(frame: pd.DataFrame, baseline: str, by: list[str], value: str = "right") -> pd.DataFrame:
+    """Every method's value minus that of a baseline on the same questions, with paired bootstrap intervals.
+
+    Args:
+        frame: The frame of `analysis.accuracy`, with any further columns named in `by`.
+        baseline: The method that is subtracted.
+        by: The columns that tell comparisons apart beside the method, as ["budget"].
+        value: The column that is compared, "right" or "log_probability".
+
+    Returns:
+        One row per method and comparison: method, `by`, mean (of the differences), low, high (95 %), n (questions).
+
+    Raises:
+        ValueError: `baseline` is not a method of the frame.
+    """
+    if baseline not in set(frame.method):
+        raise ValueError(f"baseline must be one of {', '.join(frame.method.unique())}; got {baseline!r}.")
+    keys = [*by, "question"]
+    wide = frame.pivot(index=keys, columns="method", values=value).astype(float)
+    gain = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
+    long = gain.reset_index().melt(id_vars=keys, var_name="method", value_name="difference").dropna()
+    return mean_by_group(long, ["method", *by], "difference")

@@ -1,0 +1,56 @@
+"""The time of a prefill under a method, relative to that of the model itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from analysis.models.loading import Loaded
+from analysis.scenes.mosaic import Questions
+from v2drop import Method
+
+
+@torch.no_grad()
+def relative_time(
+    loaded: Loaded, questions: Questions, methods: Mapping[str, Method], repeats: int = 5
+) -> pd.DataFrame:
+    """The time of one prefill under each method, vision tower included / that of the model itself in the same round.
+
+    Methods take turns within a round, so that other work of the machine slows all of them down. The first round is not
+    counted.
+
+    Args:
+        loaded: Model and processor.
+        questions: Scenes with a question each, which make one batch.
+        methods: Methods by the name they get in the frame.
+        repeats: The number of rounds.
+
+    Returns:
+        One row per (method, repeat): method, repeat, ratio.
+    """
+    inputs = loaded.inputs([scene.image for scene, _ in questions], [question.text for _, question in questions])
+    rows = []
+    for repeat in tqdm(range(-1, repeats), desc="rounds", unit="round"):
+        own = _seconds(loaded, inputs, None)
+        rows += [(name, repeat, _seconds(loaded, inputs, method) / own) for name, method in methods.items()]
+    frame = pd.DataFrame(rows, columns=["method", "repeat", "ratio"])
+    return frame[frame.repeat >= 0].reset_index(drop=True)
+
+
+def _seconds(loaded: Loaded, inputs: Mapping, method: Method | None) -> float:
+    with method(loaded.model) if method else nullcontext():
+        _synchronise(loaded)
+        start = time.perf_counter()
+        loaded.model(**inputs)
+        _synchronise(loaded)
+        return time.perf_counter() - start
+
+
+def _synchronise(loaded: Loaded) -> None:
+    if loaded.model.device.type == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,125 @@
+"""Loading a checkpoint with its processor; pictures, videos and questions as model inputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import BatchFeature
+
+from analysis.models import chat_prompts
+from analysis.models.torchvision_ops import usable
+from v2drop.models.parts import is_vision, locate
+
+EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "mosaic_llava"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model with its processor.
+
+    Attributes:
+        name: The path or hub id of the checkpoint.
+        model: The model as transformers made it, in evaluation mode, parameters without gradients.
+        processor: The processor, set to pad on the left, as generation needs it.
+    """
+
+    name: str
+    model: Any = field(repr=False)
+    processor: Any = field(repr=False)
+
+    def inputs(self, images: Any, questions: Sequence[str], videos: Sequence | None = None) -> BatchFeature:
+        """A batch of prompts in the checkpoint's own chat template: pictures, then video, then question; left-padded.
+
+        All frames of a video are used. Families that write the time of a frame into the prompt (Qwen3-VL, SmolVLM)
+        count two frames a second.
+
+        Args:
+            images: The pictures of each row: one (uint8 array [height, width, 3] or PIL image), a list of several, or
+                None. None instead of a list if no row has a picture.
+            questions: The question of each row.
+            videos: The video of each row (uint8 array [frames, height, width, 3] or list of PIL images), or None.
+
+        Returns:
+            The keyword arguments of `generate`, on the model's device, floating tensors in its dtype.
+
+        Raises:
+            ValueError: The numbers of rows differ, the family does not take such a mix, or the checkpoint has no chat
+                template and its family no known prompt.
+        """
+        if isinstance(questions, str) or not questions:
+            raise ValueError(f"questions must be a list of strings, at least one; got {questions!r}.")
+        n = len(questions)
+        pictures, shown = chat_prompts.rows(images, n), list(videos) if videos is not None else [None] * n
+        if len(shown) != n:
+            raise ValueError(f"must be one video (or None) a question, {n} of them; got {len(shown)}.")
+        inputs = chat_prompts.batch(self.processor, self.family, list(questions), pictures, shown)
+        return inputs.to(self._device, self.model.dtype)
+
+    def vision_positions(self, inputs: BatchFeature) -> list[list[int]]:
+        """The positions of each row's vision tokens (placeholders of pictures and videos) in the prompt."""
+        vision = is_vision(inputs["input_ids"], locate(self.model).vision_ids)
+        return [row.nonzero().flatten().tolist() for row in vision]
+
+    def reply(self, image: Any, question: str, max_new_tokens: int = 8) -> str:
+        """The greedy answer to one question about one picture."""
+        inputs = self.inputs([image], [question])
+        out = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+        return self.processor.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+    def answer_ids(self, question: str, answer: str) -> list[int]:
+        """The token ids of an answer as they follow the prompt of a question, without an end token."""
+        prompt = chat_prompts.prompt(self.processor, self.family, question)
+        space = "" if prompt[-1:].isspace() else " "
+        before, whole = (self.processor.tokenizer(text)["input_ids"] for text in (prompt, prompt + space + answer))
+        return whole[len(before) :]
+
+    @property
+    def family(self) -> str:
+        """The `model_type` of the configuration."""
+        return self.model.config.model_type
+
+    @property
+    def n_layers(self) -> int:
+        """The number of decoder layers."""
+        return self.model.config.get_text_config().num_hidden_layers
+
+    @property
+    def _device(self) -> torch.device:
+        """The device of inputs: the CPU for a model on disk, since accelerate moves them from there."""
+        return torch.device("cpu") if self.model.device.type == "meta" else self.model.device
+
+
+def load(
+    name_or_path: str | Path | None = None,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device_map: Any = None,
+    attn_implementation: str | dict[str, str] | None = None,
+) -> Loaded:
+    """Load an image-and-text checkpoint of any family in the README's table, without running code of its repository.
+
+    Args:
+        name_or_path: A folder or a hub id; None for the environment variable V2DROP_MODEL, or without it the embedded
+            model.
+        dtype: The dtype of the weights: a torch dtype, its name, or "auto" for the checkpoint's own; None for float32
+            on a CPU and "auto" on a GPU.
+        device_map: The devices of the layers as transformers' `from_pretrained` takes them ("auto", or a dict of
+            modules), which needs accelerate; None for the GPU if there is one, else the CPU.
+        attn_implementation: The attention operator ("eager", "sdpa", ...), or one for each part of the configuration,
+            as {"vision_config": "sdpa"}; None for transformers' choice.
+
+    Raises:
+        ValueError: The checkpoint does not exist, cannot be reached, needs a package that is not installed or code of
+            its own, or is not a supported image-and-text model; or an option does not exist on this machine.
+    """
+    usable()
+    # Imported late: a torchvision that does not fit must be mended before any class of transformers is imported.
+    from analysis.models import checkpoint
+
+    name = str(name_or_path or os.environ.get("V2DROP_MODEL") or EMBEDDED)
+    return Loaded(name, *checkpoint.read(name, dtype, device_map, attn_implementation))
