@@ -1,4 +1,4 @@
-"""The house: every package is a room, imports go down only, no module imports itself by way of others, rooms stay small."""
+"""The house: every package is a room, imports go down only, no module imports itself by way of others."""
 
 import ast
 from pathlib import Path
