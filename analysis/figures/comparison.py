@@ -8,37 +8,42 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from analysis.figures.curves import level
+from analysis.figures.labels import label
 
-def dots(summary: pd.DataFrame, order: list[str], ax: Axes, level: float | None = None) -> Axes:
-    """One row a method, one dot with its interval a budget.
+
+def interval_dots(
+    summary: pd.DataFrame, order: list[str], ax: Axes, full_model_accuracy: float | None = None, xlabel: str = ""
+) -> Axes:
+    """One row a method, one dot with its interval a budget; the legend stands above.
 
     Args:
         summary: method, budget, mean, low, high.
         order: methods from top to bottom.
         ax: to draw on.
-        level: of the model itself, dashed.
+        full_model_accuracy: of the model itself, dashed.
+        xlabel: what is shown with its unit.
     """
     budgets = sorted(summary.budget.unique())
     colours = sns.color_palette("viridis_r", len(budgets) + 1)[1:]
     for i, (budget, colour) in enumerate(zip(budgets, colours, strict=True)):
         rows = summary[summary.budget == budget].set_index("method").loc[order]
-        y = np.arange(len(order)) + 0.22 * (i - (len(budgets) - 1) / 2)
+        y = np.arange(len(order)) + 0.24 * (i - (len(budgets) - 1) / 2)
         spread = np.abs(rows[["low", "high"]].to_numpy().T - rows["mean"].to_numpy())
-        ax.errorbar(
-            rows["mean"], y, xerr=spread, fmt="o", ms=4, lw=1.2, color=colour, label=f"{budget:g} tokens a layer"
-        )
-    if level is not None:
-        ax.axvline(level, color="0.4", ls="--", lw=1, label="nothing dropped")
-    ax.set_yticks(range(len(order)), order)
-    if not ax.yaxis_inverted():  # shared axes are turned once
-        ax.invert_yaxis()
+        dot = {"fmt": "osD^v"[i % 5], "ms": 4, "lw": 1.2, "color": colour, "label": f"{budget:g} tokens a layer"}
+        ax.errorbar(rows["mean"], y, xerr=spread, **dot)
+    if full_model_accuracy is not None:
+        level(ax, full_model_accuracy, "nothing dropped", axis="x")
+    ax.set_yticks(range(len(order)), map(label, order))
+    ax.set_ylim(len(order) - 0.4, -0.6)
+    ax.set_xlabel(xlabel or "mean with its 95 % interval")
     ax.grid(axis="x", alpha=0.25)
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=9)
     sns.despine(ax=ax)
     return ax
 
 
-def matrix(rows: pd.DataFrame, value: str, order: list[str], ax: Axes, **settings: object) -> Axes:
+def pair_matrix(rows: pd.DataFrame, value: str, order: list[str], ax: Axes, **settings: object) -> Axes:
     """A number for each pair of methods.
 
     Args:
@@ -49,10 +54,11 @@ def matrix(rows: pd.DataFrame, value: str, order: list[str], ax: Axes, **setting
         **settings: of `seaborn.heatmap`.
     """
     wide = rows.pivot(index="first", columns="second", values=value).reindex(index=order, columns=order)
-    sns.heatmap(wide, ax=ax, annot=True, fmt=".2f", annot_kws={"size": 6.5}, cmap="vlag", center=0, **settings)
+    named = wide.rename(index=label, columns=label)
+    sns.heatmap(named, ax=ax, annot=True, fmt=".2f", annot_kws={"size": 9}, cmap="vlag", center=0, **settings)
     ax.set(xlabel="", ylabel="")
-    ax.tick_params(axis="x", rotation=60, labelsize=8)
-    ax.tick_params(axis="y", rotation=0, labelsize=8)
+    ax.tick_params(axis="x", rotation=45, labelsize=10)
+    ax.tick_params(axis="y", rotation=0, labelsize=10)
     plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
     return ax
 

@@ -1,0 +1,39 @@
+"""Figures and tables for reading: frame in, Axes or text out, no arithmetic but that of drawing.
+
+What a criterion or a method is called and looks like is said once, in `labels`. `show` displays a figure in a notebook.
+May import scenes and statistics, for the grids that tokens stand on; nothing but report may import figures.
+"""
+
+from analysis.figures.comparison import both_ways, interval_dots, pair_matrix
+from analysis.figures.criteria import criterion_scatter, over_positions, retention_maps, similarity_map, variance_parts
+from analysis.figures.curves import accuracy_curve, bars, level, lines, overlay
+from analysis.figures.display import legend_below, show
+from analysis.figures.labels import label, look
+from analysis.figures.tables import interval_table
+from analysis.figures.theorem import both_sides, by_layer, criterion_bars, token_maps, variance_shares
+
+__all__ = [
+    "accuracy_curve",
+    "bars",
+    "both_sides",
+    "both_ways",
+    "by_layer",
+    "criterion_bars",
+    "criterion_scatter",
+    "interval_dots",
+    "interval_table",
+    "label",
+    "legend_below",
+    "level",
+    "lines",
+    "look",
+    "over_positions",
+    "overlay",
+    "pair_matrix",
+    "retention_maps",
+    "show",
+    "similarity_map",
+    "token_maps",
+    "variance_parts",
+    "variance_shares",
+]
