@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from analysis.impact import variation_impact
 from analysis.loading import EMBEDDED, Loaded, load

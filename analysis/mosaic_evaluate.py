@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from analysis.accuracy import is_right
 from analysis.loading import Loaded, load

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 Metrics = dict[str, float]
 

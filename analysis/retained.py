@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from analysis.accuracy import Asked
 from analysis.intervals import over_samples

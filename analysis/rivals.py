@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 import pandas as pd
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from analysis.accuracy import Asked, accuracy
 from analysis.intervals import summarise

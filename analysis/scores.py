@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from analysis.accuracy import Asked
 from analysis.jacobian import table

@@ -6,7 +6,7 @@ May import scenes and statistics, for the grids that tokens stand on; nothing bu
 
 from analysis.figures.comparison import both_ways, interval_dots, pair_matrix
 from analysis.figures.criteria import criterion_scatter, over_positions, retention_maps, similarity_map, variance_parts
-from analysis.figures.curves import accuracy_curve, bars, level, lines, overlay
+from analysis.figures.curves import accuracy_curve, level, lines, lines_with_error_bars, overlay
 from analysis.figures.display import legend_below, show
 from analysis.figures.labels import label, look
 from analysis.figures.tables import interval_table
@@ -14,7 +14,6 @@ from analysis.figures.theorem import both_sides, by_layer, criterion_bars, token
 
 __all__ = [
     "accuracy_curve",
-    "bars",
     "both_sides",
     "both_ways",
     "by_layer",
@@ -26,6 +25,7 @@ __all__ = [
     "legend_below",
     "level",
     "lines",
+    "lines_with_error_bars",
     "look",
     "over_positions",
     "overlay",

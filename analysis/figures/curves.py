@@ -1,4 +1,4 @@
-"""Lines over layers, positions and budgets, and pictures with their dropped tokens dark; no arithmetic but drawing's."""
+"""Lines over layers, positions and budgets, and pictures with dropped tokens dark; no arithmetic but of drawing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lines(rows: pd.DataFrame, x: str, criteria: Sequence[str], ax: Axes) -> Axes
     return ax
 
 
-def bars(rows: pd.DataFrame, x: str, criteria: Sequence[str], ax: Axes, step: float) -> Axes:
+def lines_with_error_bars(rows: pd.DataFrame, x: str, criteria: Sequence[str], ax: Axes, step: float) -> Axes:
     """Draw what `lines` draws where bands would hide each other: intervals as bars, side by side.
 
     Args:

@@ -1,19 +1,8 @@
-"""Run every notebook and publish what it says.
+"""Run notebooks on copies in memory and write their pages and the index."""
 
-``python -m analysis.report [--notebooks DIR] [--output DIR]`` executes each one on a copy in memory, so the
-committed ones stay as they are, and makes it one HTML page; ``index.html`` lists them. A notebook that fails
-still has its page, with the traceback, and the others still run.
-"""
-
-import argparse
-import datetime
-import html
 import os
-import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -21,45 +10,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal
 from nbconvert.filters import strip_ansi
 from nbformat import NotebookNode
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from analysis.pages import Heading, heading, page
-
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --bad: light-dark(#c62828, #ff8a80); }
-body { font: 1rem/1.55 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
-h1 { line-height: 1.2; margin: 0 0 .6rem; }
-h2 { font-size: 1.15rem; margin: 0; }
-p { margin: .4rem 0; overflow-wrap: anywhere; }
-a { color: light-dark(#1557b0, #8ab4f8); text-decoration: none; }
-a:hover { text-decoration: underline; }
-ol { list-style: none; padding: 0; }
-li { border: 1px solid var(--line); border-radius: .6rem; padding: .9rem 1rem; margin: .8rem 0; }
-li.bad { border-color: var(--bad); border-left-width: .4rem; }
-strong.bad { color: var(--bad); }
-small, dl { opacity: .8; font-size: .875rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }
-dd { margin: 0; overflow-wrap: anywhere; }
-"""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the index says of one notebook: its page, its first words, how its run went."""
-
-    href: str
-    heading: Heading
-    seconds: float
-    error: str  # empty after a good run
-
-    def item(self) -> str:
-        """Return the entry as an HTML list item."""
-        css = ' class="bad"' if self.error else ""
-        failure = f"<p><strong{css}>FAILED</strong> {html.escape(self.error)}</p>" if self.error else ""
-        return (
-            f'<li{css}><h2><a href="{html.escape(self.href)}">{self.heading.title}</a></h2>'
-            f"{self.heading.summary}{failure}<small>ran {self.seconds:.0f} s</small></li>"
-        )
+from analysis.report.html_pages import page, title_and_summary
+from analysis.report.index_page import ReportEntry, index
+from analysis.report.notebook_cards import card, main_figure
 
 
 def read_notebooks(folder: Path) -> dict[str, NotebookNode]:
@@ -107,6 +62,7 @@ def execute(notebook: NotebookNode, folder: Path, tick: Callable[[], object]) ->
         resources={"metadata": {"path": str(folder)}},
         on_cell_complete=lambda **_: tick(),
         record_timing=False,
+        coalesce_streams=True,
         timeout=None,  # a real model may think for an hour
     )
     try:
@@ -116,34 +72,14 @@ def execute(notebook: NotebookNode, folder: Path, tick: Callable[[], object]) ->
     return ""
 
 
-def publish(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Write a file under a temporary name and rename it, so that no half-written page is ever seen."""
     draft = path.with_name(f".{path.name}.part")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)
 
 
-def index(entries: Sequence[Entry], model: str) -> str:
-    """Return the page that lists all the others."""
-    bad = sum(bool(entry.error) for entry in entries)
-    facts = {
-        "Model": model,
-        "Made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        "Run time": f"{sum(entry.seconds for entry in entries):.0f} s",
-        **{name: version(name) for name in ("v2drop", "torch", "transformers")},
-    }
-    rows = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
-    verdict = f'<p><strong class="bad">{bad} of {len(entries)} FAILED</strong></p>' if bad else ""
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>V2Drop report</title><style>{STYLE}</style></head>"
-        f"<body><main><h1>V2Drop report</h1>{verdict}<dl>{rows}</dl>"
-        f"<ol>{''.join(entry.item() for entry in entries)}</ol></main></body></html>\n"
-    )
-
-
-def report(folder: Path, output: Path) -> list[Entry]:
+def report(folder: Path, output: Path) -> list[ReportEntry]:
     """Run the notebooks of `folder` and write their pages and the index to `output`.
 
     Returns:
@@ -163,30 +99,14 @@ def report(folder: Path, output: Path) -> list[Entry]:
             bar.set_description(name)
             start = time.perf_counter()
             error = execute(notebook, folder, bar.update)
-            entry = Entry(f"{name}.html", heading(notebook, name), time.perf_counter() - start, error)
-            publish(output / entry.href, page(notebook, name, folder))
-            entries.append(entry)
+            entries.append(entry(notebook, name, time.perf_counter() - start, error))
+            write_atomically(output / entries[-1].href, page(notebook, name, folder))
             bar.update(sum(n_cells[: len(entries)]) - bar.n)  # the cells that a failure left out
-    publish(output / "index.html", index(entries, os.environ.get("V2DROP_MODEL") or "the embedded one"))
+    write_atomically(output / "index.html", index(entries, os.environ.get("V2DROP_MODEL") or ""))
     return entries
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the report; return 1 when a notebook failed. Wrong arguments end the program with status 2."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Run notebooks.")
-    for name, default in (("--notebooks", "notebooks"), ("--output", "reports")):
-        parser.add_argument(name, type=Path, default=Path(default), metavar="DIR", help=f"default: {default}")
-    options = parser.parse_args(arguments)
-    try:
-        entries = report(options.notebooks, options.output)
-    except ValueError as error:
-        parser.error(str(error))
-    for entry in entries:
-        if entry.error:
-            print(f"FAILED {entry.href}: {entry.error}", file=sys.stderr)
-    print(options.output / "index.html")
-    return int(any(entry.error for entry in entries))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def entry(notebook: NotebookNode, name: str, seconds: float, error: str) -> ReportEntry:
+    """Return what the index says of a notebook that was run."""
+    title, summary = title_and_summary(notebook, name)
+    return ReportEntry(f"{name}.html", title, summary, card(notebook), main_figure(notebook), seconds, error)

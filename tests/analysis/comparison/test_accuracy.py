@@ -10,7 +10,7 @@ from analysis.accuracy import accuracy, against, interval, is_right, paper_layer
 from analysis.loading import EMBEDDED
 from analysis.localisation import coverage
 from analysis.mosaic import sample
-from analysis.plots import accuracy_curve, overlay
+from analysis.figures import accuracy_curve, overlay
 from v2drop import Random, Schedule, V2Drop
 
 

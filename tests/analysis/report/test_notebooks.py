@@ -9,7 +9,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from analysis.report import kernel_environment, main
+from analysis.report.__main__ import main
+from analysis.report.notebooks import kernel_environment
 
 GOOD = new_notebook(
     cells=[
