@@ -124,7 +124,7 @@ def describe_pictures(notebook: NotebookNode) -> None:
             for kind in output.get("data", {}):
                 if kind.startswith("image/"):
                     about = output.metadata.setdefault(kind, NotebookNode())
-                    about["alt"] = about.get("alt") or f"Figure under the heading: {heading}"
+                    about["alt"] = about.get("alt") or f"Figure under the heading: {re.sub('[$*`]', '', heading)}"
 
 
 class PageExporter(HTMLExporter):
