@@ -43,19 +43,20 @@ def interval_dots(
     return ax
 
 
-def pair_matrix(rows: pd.DataFrame, value: str, order: list[str], ax: Axes, **settings: object) -> Axes:
-    """A number for each pair of methods.
+def pair_matrix(rows: pd.DataFrame, value: str, order: list[str], ax: Axes, limit: int | float = 1) -> Axes:
+    """A number for each pair of methods, in colours from -limit to limit.
 
     Args:
         rows: first (row of the picture), second (column) and the value.
         value: column.
         order: methods.
         ax: to draw on.
-        **settings: of `seaborn.heatmap`.
+        limit: whose colours are the strongest.
     """
     wide = rows.pivot(index="first", columns="second", values=value).reindex(index=order, columns=order)
     named = wide.rename(index=label, columns=label)
-    sns.heatmap(named, ax=ax, annot=True, fmt=".2f", annot_kws={"size": 9}, cmap="vlag", center=0, **settings)
+    colours = {"cmap": "vlag", "vmin": -limit, "vmax": limit, "cbar": False}
+    sns.heatmap(named, ax=ax, annot=True, fmt=".2f", annot_kws={"size": 9}, **colours)
     ax.set(xlabel="", ylabel="")
     ax.tick_params(axis="x", rotation=45, labelsize=10)
     ax.tick_params(axis="y", rotation=0, labelsize=10)

@@ -55,6 +55,7 @@ def over_positions(curves: pd.DataFrame, criteria: Sequence[str], even: float, a
     ax.set_xticks([0, 0.5, 1], ["first", "0.5", "last"])
     ax.get_xticklabels()[0].set_ha("left")
     ax.get_xticklabels()[-1].set_ha("right")
+    ax.label_outer()
     return ax
 
 

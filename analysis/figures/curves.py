@@ -51,7 +51,7 @@ def lines_with_error_bars(rows: pd.DataFrame, x: str, criteria: Sequence[str], a
     return ax
 
 
-def level(ax: Axes, at: float, name: str | None = None, axis: str = "y") -> Axes:
+def level(ax: Axes, at: int | float, name: str | None = None, axis: str = "y") -> Axes:
     """Draw a value to compare with across an axes, thin and dotted; dashed, and in the legend, if it has a name."""
     draw = ax.axhline if axis == "y" else ax.axvline
     draw(at, color="0.45", linewidth=1, linestyle="--" if name else ":", label=name, zorder=0)
@@ -71,7 +71,7 @@ def accuracy_curve(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
         if len(line) == 1:  # the model itself: a level to compare with, not a curve
             level(ax, line["mean"].item(), name)
     curves = summary[summary.method.duplicated(keep=False)]
-    lines(curves.rename(columns={"method": "criterion"}), "budget", curves.method.unique(), ax)
+    lines(curves.rename(columns={"method": "criterion"}), "budget", [*curves.method.unique()], ax)
     ax.set(xlabel="vision tokens retained (true layer average)", ylabel="held-out questions right")
     ax.set_ylim(max(0, np.floor(10 * lowest) / 10), 1.02)  # where the curves are, not the empty half below
     ax.set_xscale("log", base=2)

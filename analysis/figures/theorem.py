@@ -79,6 +79,7 @@ def by_layer(summary: pd.DataFrame, statistic: str, target: str, criteria: Seque
     rows = summary[(summary.statistic == statistic) & (summary.target == target) & (summary.versus == "")]
     lines(rows[rows.layer != "all"], "layer", criteria, level(ax, 0))
     ax.set(xlabel="layer that wrote the update", ylabel=STATISTICS.get(statistic, statistic), title=label(target))
+    ax.label_outer()
     return ax
 
 

@@ -54,7 +54,7 @@ def thumbnail(figure: Figure) -> bytes:
     picture = Image.open(io.BytesIO(figure.data)).convert("RGB")
     picture.thumbnail((WIDTH, 2 * WIDTH), Image.Resampling.LANCZOS)
     data = io.BytesIO()
-    picture.quantize(256).save(data, format="PNG", optimize=True)
+    picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(data, format="PNG", optimize=True)
     return data.getvalue()
 
 

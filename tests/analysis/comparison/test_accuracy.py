@@ -7,10 +7,10 @@ import pytest
 
 from analysis import load
 from analysis.accuracy import accuracy, against, interval, is_right, paper_layers, summarise
+from analysis.figures import accuracy_curve, overlay
 from analysis.loading import EMBEDDED
 from analysis.localisation import coverage
 from analysis.mosaic import sample
-from analysis.figures import accuracy_curve, overlay
 from v2drop import Random, Schedule, V2Drop
 
 
