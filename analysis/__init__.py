@@ -1,5 +1,5 @@
 """Questions asked of a model and a method; the answers are tidy DataFrames."""
 
-from analysis.loading import Loaded, load
+from analysis.models.loading import Loaded, load
 
 __all__ = ["Loaded", "load"]

@@ -9,13 +9,13 @@ from scipy.sparse.linalg import LinearOperator, svds
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis import load
-from analysis.accuracy import paper_layers
-from analysis.interventions import drop, revert
-from analysis.jacobian import operator_norms
-from analysis.loading import EMBEDDED
-from analysis.mosaic import sample
-from analysis.network import Network, own_attention
-from analysis.prompts import prompts
+from analysis.comparison.accuracy import paper_layers
+from analysis.models.loading import EMBEDDED
+from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
+from analysis.residual_stream.token_choice import measured_prompts
+from analysis.scenes.mosaic import sample
+from analysis.theorem.interventions import remove_token, revert_update
+from analysis.theorem.operator_norms import operator_norms
 from v2drop.attention import Projected
 from v2drop.models import locate
 
@@ -62,7 +62,7 @@ def by_svds(states, output, token):
     x = states[token]
     _, pull = torch.func.vjp(lambda v: output(v, token), x)
 
-    def push(v):
+    def jvp_sum(v):
         tangent = torch.from_numpy(v.astype(np.float32).ravel())
         return torch.func.jvp(lambda x: output(x, token), (x,), (tangent,))[1].numpy()
 
@@ -114,9 +114,9 @@ def bench_maps(loaded, inputs):
         full = seconds(lambda: model(**inputs, logits_to_keep=1, use_cache=False), PASSES)
     handle.remove()
     n = 2 * len(layers) * len(places)
-    with own_attention(model):
-        _, stream, tokens = next(prompts(Network(model, torch.float32, "hidden"), model, inputs, None))
-        ours = seconds(lambda: (revert(stream, layers, tokens), drop(stream, layers, tokens)))
+    with differentiable_attention(model):
+        _, stream, tokens = next(measured_prompts(FrozenDecoder(model, torch.float32, "hidden"), model, inputs, None))
+        ours = seconds(lambda: (revert_update(stream, layers, tokens), remove_token(stream, layers, tokens)))
     print(f"{n} interventions: a full pass each {n * full:.1f} s, ours {ours:.2f} s: {n * full / ours:.1f} x faster")
 
 

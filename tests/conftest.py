@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from analysis.torchvision_ops import usable
+from analysis.models.torchvision_ops import usable
 
 usable()  # before a test imports classes of transformers
 
@@ -21,7 +21,7 @@ settings.load_profile("v2drop")
 @pytest.fixture(scope="module")
 def embedded():
     """The embedded model, as `analysis.load` gives it."""
-    from analysis.loading import EMBEDDED, load  # late, as usable() must come before
+    from analysis.models.loading import EMBEDDED, load  # late, as usable() must come before
 
     return load(EMBEDDED)
 
@@ -29,7 +29,7 @@ def embedded():
 @pytest.fixture
 def asked():
     """One picture and one question, as `Loaded.inputs` takes them."""
-    from analysis.mosaic import sample
+    from analysis.scenes.mosaic import sample
 
     scene, question = sample(1)[0]
     return [scene.image], [question.text]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.footprint import footprint, qwen_72b
+from analysis.efficiency.footprint import footprint, qwen_72b
 from analysis.report.families_table import families_table
 from v2drop import METHODS
 

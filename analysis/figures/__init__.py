@@ -1,10 +1,10 @@
 """Figures and tables for reading: frame in, Axes or text out, no arithmetic but that of drawing.
 
 What a criterion or a method is called and looks like is said once, in `labels`. `show` displays a figure in a notebook.
-May import scenes and statistics, for the grids that tokens stand on; nothing but report may import figures.
+May import what the figures are about (scenes, statistics, theorem); of analysis, only report may import figures.
 """
 
-from analysis.figures.comparison import both_ways, interval_dots, pair_matrix
+from analysis.figures.comparison import interval_dots, pair_matrix
 from analysis.figures.criteria import criterion_scatter, over_positions, retention_maps, similarity_map, variance_parts
 from analysis.figures.curves import accuracy_curve, level, lines, lines_with_error_bars, overlay
 from analysis.figures.display import legend_below, show
@@ -15,7 +15,6 @@ from analysis.figures.theorem import both_sides, by_layer, criterion_bars, token
 __all__ = [
     "accuracy_curve",
     "both_sides",
-    "both_ways",
     "by_layer",
     "criterion_bars",
     "criterion_scatter",

@@ -62,15 +62,3 @@ def pair_matrix(rows: pd.DataFrame, value: str, order: list[str], ax: Axes, limi
     ax.tick_params(axis="y", rotation=0, labelsize=10)
     plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
     return ax
-
-
-def both_ways(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
-    """Pairs as a matrix needs them: also second against first, and only differences with q below a level.
-
-    Args:
-        found: of `analysis.pairs.pairs`, one budget.
-        level: of q; the other differences are NaN, which stays white.
-    """
-    turned = found.rename(columns={"first": "second", "second": "first"}).assign(difference=-found.difference)
-    both = pd.concat([found, turned], ignore_index=True)
-    return both.assign(difference=both.difference.where(both.q < level))

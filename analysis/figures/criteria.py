@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.curves import level, lines
 from analysis.figures.labels import label, look
-from analysis.localisation import grid_side
+from analysis.statistics.grids import grid_side
 
 PARTS = {"content": "#1B7837", "position": "#C2A5CF", "rest": "#E8E8E8"}  # apart in grey, too
 
@@ -23,8 +23,8 @@ def similarity_map(square: pd.DataFrame, groups: pd.Series, ax: Axes) -> Axes:
     """How alike criteria are, in the order of their groups, with lines between these.
 
     Args:
-        square: of `analysis.agreement.square`.
-        groups: of `analysis.agreement.clusters`.
+        square: of `analysis.agreement_matrix`.
+        groups: of `analysis.criterion_groups`.
         ax: to draw on.
     """
     shown = square.loc[groups.index, groups.index].rename(index=label, columns=label)
@@ -44,7 +44,7 @@ def over_positions(curves: pd.DataFrame, criteria: Sequence[str], even: float, a
     """Retention curves with their bands; dashed, what even dropping keeps everywhere.
 
     Args:
-        curves: of `analysis.position.retention`, one layer.
+        curves: of `analysis.retention`, one layer.
         criteria: to draw.
         even: share of tokens kept.
         ax: to draw on.
@@ -63,7 +63,7 @@ def retention_maps(curves: pd.DataFrame, criteria: Sequence[str]) -> Figure:
     """Share kept at every place of the picture, one map a criterion, all on one scale.
 
     Args:
-        curves: of `analysis.position.retention(axis="token")`, one layer.
+        curves: of `analysis.retention(axis="token")`, one layer.
         criteria: to draw.
 
     Raises:
@@ -89,7 +89,7 @@ def variance_parts(summary: pd.DataFrame, criteria: Sequence[str], ax: Axes) -> 
     """Content, position and rest as stacked bars.
 
     Args:
-        summary: of `analysis.intervals.over_layers` over `analysis.shifts.decompositions`, one layer or "all".
+        summary: of `analysis.summarise_layers` over `analysis.content_position_table`, one layer or "all".
         criteria: from top to bottom.
         ax: to draw on.
     """

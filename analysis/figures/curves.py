@@ -11,8 +11,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from analysis.figures.labels import look
-from analysis.localisation import grid_side
-from analysis.mosaic import GRID
+from analysis.scenes.drawing import GRID
+from analysis.statistics.grids import grid_side
 
 
 def lines(rows: pd.DataFrame, x: str, criteria: Sequence[str], ax: Axes) -> Axes:
@@ -62,7 +62,7 @@ def accuracy_curve(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Accuracy against retained tokens, one line per method, its interval as a band; dashed at a single budget.
 
     Args:
-        summary: columns method, budget, mean, low, high (shares), as `analysis.accuracy.summarise` gives them.
+        summary: columns method, budget, mean, low, high (shares), as `analysis.summarise_accuracy` gives them.
         ax: to draw on.
     """
     ax = ax or plt.subplots(figsize=(7, 4.4), layout="constrained")[1]

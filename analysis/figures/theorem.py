@@ -15,9 +15,8 @@ from matplotlib.figure import Figure
 from analysis.figures.curves import level, lines
 from analysis.figures.display import PAGE_WIDTH
 from analysis.figures.labels import CRITERIA, STATISTICS, label, look
-from analysis.localisation import grid_side
-
-FACTORS = ("variation_l2", "operator_norm", "alignment", "beyond_first_order")
+from analysis.statistics.grids import grid_side
+from analysis.theorem.summary import FACTORS
 
 
 def token_maps(table: pd.DataFrame, image: np.ndarray, columns: Sequence[str]) -> Figure:
@@ -58,7 +57,7 @@ def both_sides(table: pd.DataFrame, x: str, ax: Axes) -> Axes:
     """Measured impact of taking updates back against a prediction of it, with the line on which they are equal.
 
     Args:
-        table: of `analysis.impact.variation_impact`; rows with a value that is not positive are left out.
+        table: of `analysis.variation_impact`; rows with a value that is not positive are left out.
         x: column of the prediction.
         ax: to draw on; a colour bar beside it says how many tokens a hexagon stands for.
     """
@@ -87,7 +86,7 @@ def criterion_bars(summary: pd.DataFrame, statistic: str, targets: Sequence[str]
     """A pooled statistic of every criterion with its interval, one marker a target.
 
     Args:
-        summary: of `analysis.impact_statistics.summarise`.
+        summary: of `analysis.summarise_impact`.
         statistic: one of its column `statistic`.
         targets: of its column `target`.
         ax: to draw on.
@@ -108,7 +107,7 @@ def variance_shares(summary: pd.DataFrame, target: str, ax: Axes) -> Axes:
     """Shares of the variance of log impact by layer, one line and band a factor; they add up to 1, some below 0.
 
     Args:
-        summary: of `analysis.impact_statistics.summarise`.
+        summary: of `analysis.summarise_impact`.
         target: whose impact.
         ax: to draw on.
     """

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.func import jacrev
 
-from analysis.network import Network
-from analysis.prompts import prompts
+from analysis.residual_stream.frozen_decoder import FrozenDecoder
+from analysis.residual_stream.token_choice import measured_prompts
 from tests.support.toys import IMAGE_TOKENS
 
 
@@ -23,7 +23,9 @@ def alone(data, row):
 
 def streams(model, inputs, tokens=(0,), dtype=torch.float64, output="hidden"):
     """The streams of a batch, as the measuring functions make them."""
-    return [stream for _, stream, _ in prompts(Network(model, dtype, output), model, inputs, list(tokens))]
+    return [
+        stream for _, stream, _ in measured_prompts(FrozenDecoder(model, dtype, output), model, inputs, list(tokens))
+    ]
 
 
 class Dense:

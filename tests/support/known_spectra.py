@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analysis.linearised import Linearised
+from analysis.theorem.linearised import Linearised
 
 SPECTRA = {
     "rank one": lambda k: [2.0] + [0.0] * (k - 1),
@@ -32,11 +32,11 @@ class Explicit(Linearised):
     """Products with matrices [layer, token, out, dim] instead of a model's Jacobians."""
 
     def __init__(self, jacobians):
-        self.jacobians, self.chunk = jacobians, 5
+        self.jacobians, self.batch_size = jacobians, 5
         self.layers, self.output = list(range(len(jacobians))), jacobians.new_zeros(jacobians.shape[2])
 
-    def pull(self, cotangents, tokens):
+    def vjp_all(self, cotangents, tokens):
         return cotangents @ self.jacobians[:, tokens]
 
-    def push(self, tangents, tokens):
+    def jvp_sum(self, tangents, tokens):
         return torch.einsum("ltod,ltnd->no", self.jacobians[:, tokens], tangents)

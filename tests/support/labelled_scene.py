@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from analysis.mosaic import Question, Scene, Thing
+from analysis.scenes.mosaic import Digit, Question, Scene
 
-THINGS = (Thing(7, "red", (1, 4)), Thing(2, "blue", (5, 0)))  # patches 32 33 44 45, and 120 121 132 133
+THINGS = (Digit(7, "red", (1, 4)), Digit(2, "blue", (5, 0)))  # patches 32 33 44 45, and 120 121 132 133
 
 
 RIGHT, OTHER = THINGS[0].patches, THINGS[1].patches

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from analysis.network import Network, enter
-from analysis.stream import Stream
+from analysis.residual_stream.frozen_decoder import FrozenDecoder, decoder_inputs
+from analysis.residual_stream.stream import Stream
 from tests.support.toys import FAMILIES
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
@@ -18,7 +18,7 @@ NEAR = {"rtol": 1e-5, "atol": 1e-5}
 
 def masked(model, inputs, mask, form="boolean", output="hidden"):
     """The stream of one row whose layers were given this mask [length, length]."""
-    network, entry = Network(model, torch.float64, output), enter(model, inputs)
+    network, entry = FrozenDecoder(model, torch.float64, output), decoder_inputs(model, inputs)
     if form == "additive":
         mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
     return Stream(network, replace(entry, mask=mask[None, None]), 0, torch.arange(len(mask)))

@@ -6,11 +6,14 @@ import pandas as pd
 import pytest
 
 from analysis import load
-from analysis.accuracy import accuracy, against, interval, is_right, paper_layers, summarise
+from analysis.comparison.accuracy import accuracy, paper_layers, summarise_accuracy
+from analysis.comparison.kept_tokens import kept_on_objects
+from analysis.comparison.pairs import paired_difference
 from analysis.figures import accuracy_curve, overlay
-from analysis.loading import EMBEDDED
-from analysis.localisation import coverage
-from analysis.mosaic import sample
+from analysis.models.loading import EMBEDDED
+from analysis.scenes.answers import is_right
+from analysis.scenes.mosaic import sample
+from analysis.statistics.intervals import bootstrap_interval
 from v2drop import Random, Schedule, V2Drop
 
 
@@ -40,15 +43,17 @@ def test_paper_layers_at_other_depths():
 def test_the_interval_covers_at_its_level():
     """400 samples of 60 coin tosses: 95 % intervals miss the truth in 5 % of them, give or take (binomial, 4 sd)."""
     rng = np.random.default_rng(0)
-    missed = sum(not low <= 0.7 <= high for low, high in (interval(rng.random(60) < 0.7, seed=i) for i in range(400)))
+    missed = sum(
+        not low <= 0.7 <= high for low, high in (bootstrap_interval(rng.random(60) < 0.7, seed=i) for i in range(400))
+    )
     assert 3 <= missed <= 45
 
 
 def test_the_interval_of_a_constant_is_a_point_and_nan_is_refused():
-    assert interval(np.ones(5)) == (1.0, 1.0)
+    assert bootstrap_interval(np.ones(5)) == (1.0, 1.0)
     for wrong in ([], [1.0, np.nan]):
         with pytest.raises(ValueError, match="values must be numbers, at least one"):
-            interval(np.array(wrong))
+            bootstrap_interval(np.array(wrong))
 
 
 def frame(right):
@@ -59,7 +64,9 @@ def frame(right):
 
 
 def test_summary_by_hand():
-    table = summarise(frame({("a", 8): [1, 1, 0, 0], ("b", 8): [1, 1, 1, 1]}), ["method", "budget"]).set_index("method")
+    table = summarise_accuracy(frame({("a", 8): [1, 1, 0, 0], ("b", 8): [1, 1, 1, 1]}), ["method", "budget"]).set_index(
+        "method"
+    )
     assert table["mean"].to_dict() == {"a": 0.5, "b": 1.0} and table.n.to_dict() == {"a": 4, "b": 4}
     assert table.low["a"] < 0.5 < table.high["a"] and table.low["b"] == table.high["b"] == 1
 
@@ -68,11 +75,11 @@ def test_paired_differences_are_sharper_than_two_intervals():
     rng = np.random.default_rng(0)
     base = rng.random(400) < 0.5
     better = base | (rng.random(400) < 0.1)  # right wherever the baseline is, and a little oftener
-    table = against(frame({("base", 8): base, ("better", 8): better}), "base", ["budget"])
+    table = paired_difference(frame({("base", 8): base, ("better", 8): better}), "base", ["budget"])
     assert list(table.method) == ["better"] and table["mean"].item() == pytest.approx((better & ~base).mean())
     assert 0 < table.low.item() < table["mean"].item() < table.high.item() < 0.1
     with pytest.raises(ValueError, match="baseline must be one of base, better; got 'none'"):
-        against(frame({("base", 8): base, ("better", 8): better}), "none", ["budget"])
+        paired_difference(frame({("base", 8): base, ("better", 8): better}), "none", ["budget"])
 
 
 def test_accuracy_asks_every_question_under_every_method():
@@ -96,7 +103,7 @@ def test_a_seeded_method_draws_anew_for_every_batch():
 
 
 def test_the_curve_shows_the_table():
-    table = summarise(
+    table = summarise_accuracy(
         frame({("a", 8): [1, 0], ("a", 16): [1, 1], ("b", 8): [0, 0], ("b", 16): [1, 0]}), ["method", "budget"]
     )
     ax = accuracy_curve(table)
@@ -114,12 +121,12 @@ def test_the_overlay_darkens_what_is_dropped():
     plt.close("all")
 
 
-def test_coverage_counts_patches_on_digits_and_beside_them():
+def test_kept_on_objects_counts_patches_on_digits_and_beside_them():
     loaded, asked = load(EMBEDDED), sample(3)
     everything, nothing = Schedule({1: 1.0}), Schedule({1: 0})
-    table = coverage(loaded, asked, {"all": V2Drop(everything), "none": V2Drop(nothing)}, layer=1)
+    table = kept_on_objects(loaded, asked, {"all": V2Drop(everything), "none": V2Drop(nothing)}, layer=1)
     assert table.groupby("method", sort=False)[["on_digits", "beside"]].mean().to_numpy().tolist() == [[1, 1], [0, 0]]
-    half = coverage(loaded, asked, {"half": Random(Schedule({1: 72}))}, layer=1)
+    half = kept_on_objects(loaded, asked, {"half": Random(Schedule({1: 72}))}, layer=1)
     n_objects = np.array([len(q.objects) for _, q in asked])
     kept = half.on_digits * n_objects + half.beside * (144 - n_objects)
     assert np.allclose(kept, 72)

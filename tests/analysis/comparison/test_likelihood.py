@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.accuracy import accuracy, against
-from analysis.given import Given
-from analysis.mosaic import sample
+from analysis.comparison.accuracy import accuracy
+from analysis.comparison.pairs import paired_difference
+from analysis.criteria.dropping_by_table import ScoresFromTable
+from analysis.scenes.mosaic import sample
 from v2drop import Schedule, V2Drop
 
 METHODS = {"plain": None, "v2drop": V2Drop(Schedule({1: 20, 6: 3}))}
@@ -54,12 +55,12 @@ def test_a_model_that_answers_right_is_sure_and_blind_it_is_not(embedded):
     table = accuracy(embedded, sample(10), {"plain": None, "blind": lambda batch: blind(len(batch))})
     mean = table.groupby("method").log_probability.mean()
     assert mean["plain"] > -0.1 and mean["blind"] < -1
-    gain = against(table, "blind", [], value="log_probability")
+    gain = paired_difference(table, "blind", [], value="log_probability")
     assert gain["mean"].item() == pytest.approx(mean["plain"] - mean["blind"]) and gain.low.item() > 0
 
 
 def blind(rows):
-    return Given(Schedule({0: 0}), {0: torch.zeros(rows, 144)})
+    return ScoresFromTable(Schedule({0: 0}), {0: torch.zeros(rows, 144)})
 
 
 def test_an_answer_follows_its_prompt(embedded):

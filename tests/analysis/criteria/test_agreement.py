@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from analysis.agreement import agreement, clusters, square
-from analysis.intervals import over_layers
+from analysis.criteria.agreement import agreement, agreement_matrix, criterion_groups
+from analysis.statistics.intervals import summarise_layers
 
 NAMES = ["a", "b", "c"]
 STATISTICS = ["spearman", "kendall", "overlap@0.50", "overlap@0.33", "overlap@0.11", "rbo"]
@@ -132,15 +132,15 @@ def test_criteria_that_were_never_compared_are_not_said_to_differ():
     table = synthetic(layers=2)
     first = table.layer == 0
     apart = agreement(table.assign(b=table.b.where(first), c=table.c.where(~first)), NAMES)
-    alike = square(over_layers(apart, ["statistic", "first", "second"]), "spearman")
+    alike = agreement_matrix(summarise_layers(apart, ["statistic", "first", "second"]), "spearman")
     assert np.isnan(alike.loc["b", "c"]) and alike.loc["a", ["b", "c"]].notna().all()
     with pytest.raises(ValueError, match="similarities must be numbers; got 2 NaN"):
-        clusters(alike)
+        criterion_groups(alike)
 
 
 def test_samples_are_counted_and_not_their_layers():
     found = agreement(synthetic(samples=7, layers=3), NAMES)
-    summary = over_layers(found, ["statistic", "first", "second"])
+    summary = summarise_layers(found, ["statistic", "first", "second"])
     assert (summary.n == 7).all() and len(summary) == 4 * 3 * 6  # three layers and all, pairs, statistics
     chosen = found.query("statistic == 'rbo' and first == 'a' and second == 'c'")
     row = summary.query("layer == 'all' and statistic == 'rbo' and first == 'a' and second == 'c'").iloc[0]
@@ -150,9 +150,9 @@ def test_samples_are_counted_and_not_their_layers():
 
 
 def test_square_is_symmetric_with_1_on_the_diagonal():
-    summary = over_layers(agreement(synthetic(), NAMES), ["statistic", "first", "second"])
+    summary = summarise_layers(agreement(synthetic(), NAMES), ["statistic", "first", "second"])
     for layer in ("all", 1):
-        found = square(summary, "kendall", layer)
+        found = agreement_matrix(summary, "kendall", layer)
         assert list(found.index) == list(found.columns) == NAMES
         assert (found == found.T).all(axis=None) and (np.diag(found) == 1).all()
         wanted = (summary.layer == layer) & (summary.statistic == "kendall")
@@ -166,7 +166,9 @@ def test_planted_blocks_are_found_and_lie_side_by_side():
     source = dict(zip("xyz", rng.normal(size=(3, 40 * 30)), strict=True))
     table = synthetic(40, 1, 30, names)
     table = table.assign(**{name: source[name[0]] + 0.1 * table[name] for name in names})
-    found = clusters(square(over_layers(agreement(table, names), ["statistic", "first", "second"]), "spearman"))
+    found = criterion_groups(
+        agreement_matrix(summarise_layers(agreement(table, names), ["statistic", "first", "second"]), "spearman")
+    )
     letters = [name[0] for name in found.index]
     assert sorted(found.index) == sorted(names) and list(found) == sorted(found) and found.iloc[0] == 1
     assert len(set(found)) == 3 == len(set(zip(letters, found, strict=True)))
@@ -175,4 +177,4 @@ def test_planted_blocks_are_found_and_lie_side_by_side():
 def test_clusters_are_cut_at_the_mean_similarity():
     names = list("abc")
     alike = pd.DataFrame([[1.0, 0.8, 0.5], [0.8, 1.0, 0.3], [0.5, 0.3, 1.0]], names, names)  # a and b to c: 0.4
-    assert [clusters(alike, least).nunique() for least in (0.9, 0.7, 0.45, 0.35)] == [3, 2, 2, 1]
+    assert [criterion_groups(alike, least).nunique() for least in (0.9, 0.7, 0.45, 0.35)] == [3, 2, 2, 1]

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
-from analysis.accuracy import accuracy
-from analysis.given import Given, ranked
-from analysis.mosaic import sample
-from analysis.scores import scored, scores
+from analysis.comparison.accuracy import accuracy
+from analysis.criteria.dropping_by_table import ScoresFromTable, method_from_column
+from analysis.criteria.scores import score_tokens, scored
+from analysis.scenes.mosaic import sample
 from tests.support.toys import batch, toy
 from v2drop import Schedule, V2Drop
 from v2drop.variation import METRICS
@@ -19,10 +19,10 @@ ROWS = ["titttt", "ittitttt", "ttt"]
 @pytest.mark.parametrize("metric", METRICS)
 def test_one_drop_by_the_column_of_a_metric_is_v2drop(metric):
     model, data = toy("llava"), batch("llava", ROWS)
-    table = scores(model, data.inputs, [1])
+    table = score_tokens(model, data.inputs, [1])
     empty = pd.DataFrame({"sample": 2, "layer": 1, "token": [0], "rank": 0, f"variation_{metric}": 0.0})  # no image
     schedule = Schedule({2: 5})
-    method = ranked(pd.concat([table, empty]), f"variation_{metric}", schedule)([0, 1, 2])
+    method = method_from_column(pd.concat([table, empty]), f"variation_{metric}", schedule)([0, 1, 2])
     with V2Drop(schedule, metric=metric)(model) as expected:
         out = model(**data.inputs).logits
     with method(model) as got:
@@ -36,7 +36,7 @@ def test_a_drop_by_last_token_attention_keeps_what_the_eager_map_says():
     weights = model(**data.inputs, output_attentions=True).attentions[0][0].mean(0)[-1]
     places = data.vision[0].nonzero().flatten()
     best = places[weights[places].argsort(descending=True)[:4]].sort().values
-    method = ranked(scores(toy("llava"), data.inputs, 0), "attention_last", Schedule({1: 4}))([0])
+    method = method_from_column(score_tokens(toy("llava"), data.inputs, 0), "attention_last", Schedule({1: 4}))([0])
     with method(toy("llava")) as trace:
         toy("llava")(**data.inputs)
     assert trace.kept[1][0].tolist() == best.tolist()
@@ -47,7 +47,7 @@ def test_later_drops_choose_among_what_is_left_by_the_scores_of_their_own_layer(
     n, schedule = int(data.vision.sum()), Schedule({1: 6, 3: 2})
     first, then = torch.arange(float(n)), torch.zeros(n)
     then[-5], then[-2], then[0] = 1.0, 2.0, 3.0  # the first token is gone by then
-    with Given(schedule, {1: first[None], 3: then[None]})(model) as trace:
+    with ScoresFromTable(schedule, {1: first[None], 3: then[None]})(model) as trace:
         model(**data.inputs)
     places = data.vision[0].nonzero().flatten()
     assert trace.kept[1][0].tolist() == places[-6:].tolist()
@@ -57,7 +57,10 @@ def test_later_drops_choose_among_what_is_left_by_the_scores_of_their_own_layer(
 def test_accuracy_asks_each_question_with_its_own_scores(embedded):
     asked, schedule = sample(6), Schedule({1: 30})
     table = scored(embedded, asked, [0])
-    methods = {"given": ranked(table, "variation_cosine", schedule), "own": V2Drop(schedule, metric="cosine")}
+    methods = {
+        "given": method_from_column(table, "variation_cosine", schedule),
+        "own": V2Drop(schedule, metric="cosine"),
+    }
     found = accuracy(embedded, asked, methods, batch_size=4)
     given, own = (found[found.method == name].reset_index(drop=True) for name in methods)
     assert given.reply.tolist() == own.reply.tolist() and given.average_tokens.tolist() == own.average_tokens.tolist()
@@ -74,28 +77,28 @@ def synthetic(samples=3, tokens=4):
 def test_what_is_missing_is_refused():
     table = synthetic()
     with pytest.raises(ValueError, match=r"nothing for drops at \[3\]"):
-        ranked(table, "score", Schedule({2: 1, 3: 1}))
+        method_from_column(table, "score", Schedule({2: 1, 3: 1}))
     with pytest.raises(ValueError, match="got 1 NaN"):
-        ranked(table.assign(score=table.score.where(table.index != 5)), "score", Schedule({1: 1, 2: 1}))
+        method_from_column(table.assign(score=table.score.where(table.index != 5)), "score", Schedule({1: 1, 2: 1}))
     with pytest.raises(ValueError, match=r"every question asked; \[3, 9\] are missing"):
-        ranked(table, "score", Schedule({1: 1}))([0, 3, 9])
+        method_from_column(table, "score", Schedule({1: 1}))([0, 3, 9])
     with pytest.raises(ValueError, match="must be there once"):
-        ranked(pd.concat([table, table]), "score", Schedule({1: 1}))
+        method_from_column(pd.concat([table, table]), "score", Schedule({1: 1}))
     with pytest.raises(ValueError, match=r"without \['other'\]"):
-        ranked(table, "other", Schedule({1: 1}))
+        method_from_column(table, "other", Schedule({1: 1}))
     with pytest.raises(ValueError, match=r"layers \[2\] are missing"):
-        Given(Schedule({1: 1, 2: 1}), {1: torch.zeros(1, 4)})
+        ScoresFromTable(Schedule({1: 1, 2: 1}), {1: torch.zeros(1, 4)})
 
 
 def test_scores_of_other_layers_may_be_nan():
     table = synthetic()
     table.loc[table.layer == 1, "score"] = np.nan
-    assert ranked(table, "score", Schedule({1: 1}))([1]).scores[1].shape == (1, 4)
+    assert method_from_column(table, "score", Schedule({1: 1}))([1]).scores[1].shape == (1, 4)
 
 
 def test_every_drop_has_the_scores_of_the_layer_before_it_in_the_order_asked_for():
     table = synthetic()
-    method = ranked(table, "score", Schedule({1: 3, 2: 1}))([2, 0])
+    method = method_from_column(table, "score", Schedule({1: 3, 2: 1}))([2, 0])
     for layer in (1, 2):
         for row, number in enumerate((2, 0)):
             expected = table[(table["sample"] == number) & (table.layer == layer - 1)].score
@@ -108,5 +111,5 @@ def test_tokens_without_a_score_are_refused(wrong):
     given = torch.zeros(1, int(data.vision.sum()))
     given = given[:, :-1] if wrong == "too few" else given.masked_fill(given == 0, torch.nan)
     with pytest.raises(ValueError, match="a score for every token of the prompts"):
-        with Given(Schedule({1: 4}), {1: given})(model):
+        with ScoresFromTable(Schedule({1: 4}), {1: given})(model):
             model(**data.inputs)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from analysis.localisation import CONTRASTS, localisation, truth
-from analysis.mosaic import Question
+from analysis.criteria.localisation import CONTRASTS, localisation
+from analysis.scenes.ground_truth import token_labels
+from analysis.scenes.mosaic import Question
 from tests.support.labelled_scene import OTHER, RIGHT, asked
 
 ON = ["relevant"] * 3 + ["other"] * 2 + ["background"] * 4
@@ -47,8 +48,8 @@ def test_contrasts_hold_the_tokens_they_are_named_for():
 def test_questions_about_nothing_or_everything_have_no_other_object():
     table, _ = synthetic(on=["background"] * 144)
     for relevant, left in (((), {"objects"}), (tuple(sorted(RIGHT + OTHER)), {"objects", "relevant"})):
-        assert set(localisation(table, truth(asked(relevant), 144), ["a"]).contrast) == left
-    assert localisation(table, truth([(asked()[0][0], Question("what", "", "", (), ()))], 144), ["a"]).empty
+        assert set(localisation(table, token_labels(asked(relevant), 144), ["a"]).contrast) == left
+    assert localisation(table, token_labels([(asked()[0][0], Question("what", "", "", (), ()))], 144), ["a"]).empty
 
 
 labelled = st.integers(1, 5).flatmap(

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.mosaic import question, scene
-from analysis.scores import ATTENTIONS, CRITERIA, VARIATIONS, scored, scores
+from analysis.criteria.scores import ATTENTIONS, CRITERIA, VARIATIONS, score_tokens, scored
+from analysis.scenes.mosaic import question, scene
 from tests.support.dense_jacobians import alone
 from tests.support.float64_decoders import decoder, prompt
 from tests.support.left_behind import assert_unchanged, everything, used
@@ -19,7 +19,7 @@ NEAR = {"rtol": 2e-4, "atol": 2e-5}
 
 def measured(family, operator="sdpa", **settings):
     data = batch(family, ROWS[family])
-    return data, scores(toy(family, operator), data.inputs, tokens=data.vision, **settings)
+    return data, score_tokens(toy(family, operator), data.inputs, tokens=data.vision, **settings)
 
 
 def reference(family, data, row):
@@ -56,7 +56,7 @@ def test_a_row_scores_alike_alone_and_in_a_batch(family):
     columns = [name for name in CRITERIA if name != "random"]
     for row in sorted(set(table["sample"])):
         mask = data.vision[row : row + 1, data.present[row]]
-        single = scores(toy(family), alone(data, row), [0, 2], mask)
+        single = score_tokens(toy(family), alone(data, row), [0, 2], mask)
         np.testing.assert_allclose(single[columns], table.loc[table["sample"] == row, columns], **NEAR)
 
 
@@ -67,7 +67,7 @@ def test_random_scores_differ_from_row_to_row_and_seed_to_seed_and_come_back():
 
 
 def test_layers_without_attention_have_no_attention_scores():
-    table = scores(decoder(), prompt(1, 7), tokens=[1, 2, 3])
+    table = score_tokens(decoder(), prompt(1, 7), tokens=[1, 2, 3])
     has = table.groupby("layer")[["attention_last", "attention_debiased"]].count()
     assert table[list(VARIATIONS)].notna().all(axis=None) and (has == 0).all(axis=None)
 
@@ -75,7 +75,7 @@ def test_layers_without_attention_have_no_attention_scores():
 def test_nothing_is_left_on_the_model():
     model, data = used("llava")
     before = everything(model)
-    scores(model, data.inputs, [1])
+    score_tokens(model, data.inputs, [1])
     assert_unchanged(model, before)
 
 
@@ -92,7 +92,7 @@ def test_questions_are_numbered_through_batches(embedded):
     assert set(table.kind) == {"what"} and table.random.nunique() == len(table)
     last = embedded.inputs([asked[4][0].image], [asked[4][1].text])
     columns = [name for name in CRITERIA if name != "random"]
-    alone_again = scores(embedded.model, last, [0])[columns].to_numpy()
+    alone_again = score_tokens(embedded.model, last, [0])[columns].to_numpy()
     np.testing.assert_allclose(table.loc[table["sample"] == 4, columns], alone_again, rtol=1e-3, atol=1e-5)
 
 
@@ -115,8 +115,8 @@ def test_scores_have_the_columns_they_promise():
 def test_a_part_of_the_tokens_has_the_ranks_and_scores_that_it_has_among_all(embedded):
     asked = [(s := scene("test", 0, i), question(s, "what", np.random.default_rng(0))) for i in range(2)]
     inputs = embedded.inputs([s.image for s, _ in asked], [q.text for _, q in asked])
-    everything = scores(embedded.model, inputs, [1])
-    part = scores(embedded.model, inputs, [1], [row[:50:7] for row in embedded.vision_positions(inputs)])
+    everything = score_tokens(embedded.model, inputs, [1])
+    part = score_tokens(embedded.model, inputs, [1], [row[:50:7] for row in embedded.vision_positions(inputs)])
     wanted = everything[everything["rank"].isin(range(0, 50, 7))].reset_index(drop=True)
     pd.testing.assert_frame_equal(part, wanted, rtol=1e-4)
 
@@ -124,4 +124,4 @@ def test_a_part_of_the_tokens_has_the_ranks_and_scores_that_it_has_among_all(emb
 def test_the_last_token_of_a_row_is_refused():
     data = batch("llama", ["tvvt"])
     with pytest.raises(ValueError, match="must not be a row's last one.*got it in row 0"):
-        scores(toy("llama"), data.inputs, [0], [1, 3])
+        score_tokens(toy("llama"), data.inputs, [0], [1, 3])

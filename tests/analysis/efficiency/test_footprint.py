@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import Qwen3Config
 
-from analysis.footprint import footprint, qwen_72b
+from analysis.efficiency.footprint import footprint, qwen_72b
 from tests.support import zoo
 
 

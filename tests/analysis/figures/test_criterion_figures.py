@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.agreement import clusters
+from analysis.criteria.agreement import criterion_groups
 from analysis.figures import (
     criterion_scatter,
     label,
@@ -84,7 +84,7 @@ def test_parts_are_stacked_from_content_to_rest_with_the_first_criterion_on_top(
 def test_the_similarity_map_puts_groups_side_by_side_and_draws_lines_between_them(ax):
     names = ["random", "key_norm", "token_norm"]
     alike = pd.DataFrame([[1, 0.1, 0.9], [0.1, 1, 0.2], [0.9, 0.2, 1]], names, names)
-    groups = clusters(alike)
+    groups = criterion_groups(alike)
     similarity_map(alike, groups, ax)
     assert [text.get_text() for text in ax.get_yticklabels()] == [label(name) for name in groups.index]
     assert len(ax.lines) == 2

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
+from analysis.criteria.scores import CRITERIA as SCORED
 from analysis.figures import (
     accuracy_curve,
     by_layer,
@@ -23,7 +24,6 @@ from analysis.figures import (
     variance_shares,
 )
 from analysis.figures.labels import CRITERIA, LOOKS, METHODS, METRICS, QUANTITIES
-from analysis.scores import CRITERIA as SCORED
 from v2drop import METHODS as ALL_METHODS
 
 NAMES = ["attention_last", "variation_l2", "random", "predicted_impact"]

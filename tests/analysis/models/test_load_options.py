@@ -4,8 +4,9 @@ import pytest
 import torch
 from transformers import logging
 
-from analysis import load, load_options
-from analysis.loading import EMBEDDED
+from analysis import load
+from analysis.models import load_options
+from analysis.models.loading import EMBEDDED
 from v2drop import Schedule, V2Drop
 
 

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from analysis import asking, checkpoint, load
-from analysis.loading import EMBEDDED
+from analysis import load
+from analysis.models import chat_prompts, checkpoint
+from analysis.models.loading import EMBEDDED
 
 CONFIG = json.loads((EMBEDDED / "config.json").read_text())
 PROCESSOR = ("processor_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -135,16 +136,18 @@ def test_what_is_loaded_prints_shortly(embedded):
 
 def test_without_a_chat_template_the_documented_prompt_is_used(embedded, monkeypatch):
     monkeypatch.setattr(embedded.processor, "chat_template", None)
-    assert asking.prompt(embedded.processor, "llava", "What?") == "USER: <image>\nWhat? ASSISTANT:"
-    assert asking.prompt(embedded.processor, "llava", "What?", 2) == "USER: <image><image>\nWhat? ASSISTANT:"
-    assert asking.prompt(embedded.processor, "llava", "What?", 0) == "USER: What? ASSISTANT:"
-    assert asking.prompt(embedded.processor, "llava", "One of: \n{a}", 0) == "USER: One of: \n{a} ASSISTANT:"
-    assert asking.prompt(embedded.processor, "llava", "One of: \n{a}") == "USER: <image>\nOne of: \n{a} ASSISTANT:"
-    assert asking.prompt(embedded.processor, "paligemma", "caption en") == "<image>caption en"
+    assert chat_prompts.prompt(embedded.processor, "llava", "What?") == "USER: <image>\nWhat? ASSISTANT:"
+    assert chat_prompts.prompt(embedded.processor, "llava", "What?", 2) == "USER: <image><image>\nWhat? ASSISTANT:"
+    assert chat_prompts.prompt(embedded.processor, "llava", "What?", 0) == "USER: What? ASSISTANT:"
+    assert chat_prompts.prompt(embedded.processor, "llava", "One of: \n{a}", 0) == "USER: One of: \n{a} ASSISTANT:"
+    assert (
+        chat_prompts.prompt(embedded.processor, "llava", "One of: \n{a}") == "USER: <image>\nOne of: \n{a} ASSISTANT:"
+    )
+    assert chat_prompts.prompt(embedded.processor, "paligemma", "caption en") == "<image>caption en"
     with pytest.raises(
         ValueError, match="llava_next has no chat template; give it one: loaded.processor.chat_template"
     ):
-        asking.prompt(embedded.processor, "llava_next", "What?")
+        chat_prompts.prompt(embedded.processor, "llava_next", "What?")
 
 
 def test_a_template_that_begins_the_sequence_is_not_begun_twice(embedded, asked, monkeypatch):

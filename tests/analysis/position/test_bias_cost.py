@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from analysis.bias_cost import biased, link, place_of
-from analysis.mosaic import Question, Scene, Thing, sample
-from analysis.ranking import places
+from analysis.position.bias_cost import bias_accuracy_correlation, with_planted_bias
+from analysis.scenes.ground_truth import object_third
+from analysis.scenes.mosaic import Digit, Question, Scene, sample
+from analysis.statistics.rankings import ranks
 
 
 def synthetic(samples=2, layers=2, tokens=7, seed=0):
@@ -27,16 +28,16 @@ def answers(shares, questions=40, column="right"):
 
 def test_strength_0_ranks_as_the_criterion_and_strength_1_by_position():
     table = synthetic()
-    found = biased(table, "a", [0.0, 1.0])
+    found = with_planted_bias(table, "a", [0.0, 1.0])
     for _, group in found.groupby(["sample", "layer"]):
-        first, last = (places(group[["a+0"]].to_numpy().T), places(group[["a+1"]].to_numpy().T))
-        assert (first == places(group[["a"]].to_numpy().T)).all() and (last == np.arange(7)[::-1]).all()
+        first, last = (ranks(group[["a+0"]].to_numpy().T), ranks(group[["a+1"]].to_numpy().T))
+        assert (first == ranks(group[["a"]].to_numpy().T)).all() and (last == np.arange(7)[::-1]).all()
     assert found["a+1"].max() == 1 and found[["a+0", "a+1"]].min().min() == 0
 
 
 def test_strengths_between_by_hand():
     table = pd.DataFrame({"sample": 0, "layer": 0, "token": [5, 6, 7], "rank": [0, 1, 2], "a": [9.0, 1.0, 1.0]})
-    found = biased(table, "a", [0.25, 0.5])  # places from the lowest: 1, 1/4, 1/4; positions 0, 1/2, 1
+    found = with_planted_bias(table, "a", [0.25, 0.5])  # places from the lowest: 1, 1/4, 1/4; positions 0, 1/2, 1
     assert found["a+0.25"].tolist() == pytest.approx([0.75, 0.75 / 4 + 0.125, 0.75 / 4 + 0.25])
     assert found["a+0.5"].tolist() == pytest.approx([0.5, 0.375, 0.625])
 
@@ -44,42 +45,44 @@ def test_strengths_between_by_hand():
 def test_the_table_is_left_as_it_was_whatever_the_order_of_its_rows():
     table = synthetic().sample(frac=1, random_state=0)
     before = table.copy()
-    found = biased(table, "a", [0.3])
+    found = with_planted_bias(table, "a", [0.3])
     pd.testing.assert_frame_equal(table, before)
     pd.testing.assert_frame_equal(found[list(table)], before)
-    pd.testing.assert_series_equal(found["a+0.3"].sort_index(), biased(table.sort_index(), "a", [0.3])["a+0.3"])
+    pd.testing.assert_series_equal(
+        found["a+0.3"].sort_index(), with_planted_bias(table.sort_index(), "a", [0.3])["a+0.3"]
+    )
 
 
 def test_one_token_has_nothing_to_prefer():
-    assert (biased(synthetic(tokens=1), "a", [0.0, 0.5, 1.0])[["a+0", "a+0.5", "a+1"]] == 0).all(axis=None)
+    assert (with_planted_bias(synthetic(tokens=1), "a", [0.0, 0.5, 1.0])[["a+0", "a+0.5", "a+1"]] == 0).all(axis=None)
 
 
 def test_strengths_out_of_range_are_refused():
     for wrong in ([-0.1], [0.5, 1.1], [np.nan]):
         with pytest.raises(ValueError, match=r"strengths must lie in \[0, 1\]"):
-            biased(synthetic(), "a", wrong)
+            with_planted_bias(synthetic(), "a", wrong)
 
 
 def test_a_criterion_that_is_partly_nan_is_not_hidden():
     """A whole layer of NaN would be left out by whoever ranks the new column."""
     table = synthetic()
     with pytest.raises(ValueError, match="NaN"):
-        biased(table.assign(a=table.a.where(table.index != 3)), "a", [0.5])
+        with_planted_bias(table.assign(a=table.a.where(table.index != 3)), "a", [0.5])
 
 
 @pytest.mark.parametrize(("row", "place"), list(enumerate(["start", "start", "middle", "middle", "end", "end"])))
 def test_thirds_by_hand(row, place):
-    thing = Thing(7, "red", (row, 5 - row))
+    thing = Digit(7, "red", (row, 5 - row))
     scene = Scene(np.zeros((96, 96, 3), dtype=np.uint8), (thing,))
     ask = [(scene, Question(kind, "", "", thing.patches, thing.patches)) for kind in ("how-many", "what", "where")]
     nothing = (scene, Question("is-there", "", "no", (), thing.patches))
-    found = place_of([*ask, nothing, ask[1]])
+    found = object_third([*ask, nothing, ask[1]])
     assert found.question.tolist() == [1, 2, 4] and found.place.tolist() == [place] * 3
 
 
 def test_places_of_a_drawn_test_set():
     asked = sample(60)
-    found = place_of(asked).set_index("question").place
+    found = object_third(asked).set_index("question").place
     about = [i for i, (_, q) in enumerate(asked) if q.kind != "how-many" and q.answer != "no"]
     assert list(found.index) == about
     for number, place in found.items():
@@ -91,12 +94,12 @@ def test_places_of_a_drawn_test_set():
 def test_a_bias_that_costs_answers_correlates_with_them():
     bias = pd.Series({"a": 0.1, "b": 0.2, "c": 0.7, "d": 0.9})
     opposed = answers({"a": 0.8, "b": 0.6, "c": 0.4, "d": 0.2})
-    found = link(bias, opposed)
+    found = bias_accuracy_correlation(bias, opposed)
     assert found.spearman == found.low == found.high == pytest.approx(-1) and found.criteria == 4
     assert found.p == pytest.approx(2 / 24)  # two of the orders of four criteria lie as far from zero
-    assert link(-bias, opposed).spearman == pytest.approx(1)
+    assert bias_accuracy_correlation(-bias, opposed).spearman == pytest.approx(1)
     shuffled = bias[["c", "a", "d", "b"]]
-    assert link(shuffled, opposed.sample(frac=1, random_state=0)).spearman == pytest.approx(-1)
+    assert bias_accuracy_correlation(shuffled, opposed.sample(frac=1, random_state=0)).spearman == pytest.approx(-1)
 
 
 def test_the_link_is_spearmans_with_its_exact_p():
@@ -104,7 +107,7 @@ def test_the_link_is_spearmans_with_its_exact_p():
     frame = answers(dict.fromkeys("abcde", 0.5), 31).assign(right=rng.random(155))
     bias = pd.Series(rng.random(5), index=list("ebcda"))
     mean = frame.groupby("method").right.mean()[bias.index]
-    found = link(bias, frame)
+    found = bias_accuracy_correlation(bias, frame)
     assert found.spearman == pytest.approx(spearmanr(bias, mean).statistic)
     null = [abs(spearmanr(bias, order).statistic) for order in permutations(mean)]
     assert found.p == pytest.approx(np.mean(np.array(null) >= abs(found.spearman) - 1e-9))
@@ -114,14 +117,14 @@ def test_the_link_is_spearmans_with_its_exact_p():
 def test_any_value_of_the_answers_can_be_linked():
     frame = answers({"a": 0.8, "b": 0.6, "c": 0.4}).assign(log_probability=lambda t: -1.0 * t.right)
     bias = pd.Series({"a": 3.0, "b": 2.0, "c": 1.0})
-    assert link(bias, frame).spearman == pytest.approx(1)
-    assert link(bias, frame, "log_probability").spearman == pytest.approx(-1)
+    assert bias_accuracy_correlation(bias, frame).spearman == pytest.approx(1)
+    assert bias_accuracy_correlation(bias, frame, "log_probability").spearman == pytest.approx(-1)
 
 
 def test_what_is_the_same_for_all_is_linked_to_nothing():
     bias = pd.Series({"a": 3.0, "b": 2.0, "c": 1.0})
     level, uneven = answers(dict.fromkeys("abc", 0.5)), answers({"a": 0.8, "b": 0.6, "c": 0.0})
-    for found in (link(bias, level), link(bias * 0, uneven)):
+    for found in (bias_accuracy_correlation(bias, level), bias_accuracy_correlation(bias * 0, uneven)):
         assert found.spearman == found.low == found.high == 0 and found.p == 1
 
 
@@ -131,7 +134,7 @@ def test_unrelated_criteria_are_linked_at_the_level():
     frame = answers(dict.fromkeys("abcdef", 0.5), 20)
     for _ in range(150):
         drawn = frame.assign(right=rng.random(len(frame)))
-        found.append(link(pd.Series(rng.random(6), index=list("abcdef")), drawn, resamples=99))
+        found.append(bias_accuracy_correlation(pd.Series(rng.random(6), index=list("abcdef")), drawn, resamples=99))
     found = pd.DataFrame(found)
     assert found.spearman.mean() == pytest.approx(0, abs=4 * found.spearman.std() / np.sqrt(150))
     assert (found.p <= 0.05).mean() <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 150)
@@ -146,7 +149,7 @@ def test_the_interval_is_that_of_the_questions():
     for questions in (10, 2000):
         frame = answers(dict.fromkeys("abc", 0.5), questions)
         right = rng.random(len(frame)) < frame.method.map({"a": 0.8, "b": 0.6, "c": 0.4})
-        found = link(bias, frame.assign(right=right), resamples=300)
+        found = bias_accuracy_correlation(bias, frame.assign(right=right), resamples=300)
         widths.append(found.high - found.low)
     assert widths[0] > 0 and widths[1] == 0
 
@@ -154,14 +157,14 @@ def test_the_interval_is_that_of_the_questions():
 def test_too_few_criteria_and_missing_answers_are_refused():
     frame = answers({"a": 0.8, "b": 0.6, "c": 0.4})
     with pytest.raises(ValueError, match="three criteria or more, all of them answered; got 2"):
-        link(pd.Series({"a": 1.0, "b": 2.0}), frame)
+        bias_accuracy_correlation(pd.Series({"a": 1.0, "b": 2.0}), frame)
     with pytest.raises(ValueError, match=r"got 4, without \['d', 'e'\]"):
-        link(pd.Series({"e": 1.0, "a": 2.0, "b": 0.0, "d": 2.0}), frame)
+        bias_accuracy_correlation(pd.Series({"e": 1.0, "a": 2.0, "b": 0.0, "d": 2.0}), frame)
 
 
 def test_nan_is_refused():
     frame, bias = answers({"a": 0.8, "b": 0.6, "c": 0.4}), pd.Series({"a": 3.0, "b": 2.0, "c": 1.0})
     with pytest.raises(ValueError):
-        link(bias, frame.iloc[1:])  # a question that one method was not asked
+        bias_accuracy_correlation(bias, frame.iloc[1:])  # a question that one method was not asked
     with pytest.raises(ValueError):
-        link(bias.where(bias > 1), frame)
+        bias_accuracy_correlation(bias.where(bias > 1), frame)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.planted import planted_kept, power
+from analysis.position.planted import planted_kept, power
 
 
 def mask(**options):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata, spearmanr
 
-from analysis.position import score_position
+from analysis.position.retention import score_position
 from tests.support.planted_scores import planted_scores
 
 

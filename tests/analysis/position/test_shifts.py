@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import shifts
-from analysis.localisation import retained
-from analysis.mosaic import GRID, PATCH, sample
-from analysis.scores import scored
-from analysis.shifts import decompose, decompositions, shifted
+from analysis.comparison.kept_tokens import kept_at_layer
+from analysis.criteria.scores import scored
+from analysis.position import shifts
+from analysis.position.shifts import content_position_shares, content_position_table, rankings_under_shifts
+from analysis.scenes.drawing import GRID, PATCH
+from analysis.scenes.mosaic import sample
 from v2drop import Schedule, Uniform, V2Drop
 
 
@@ -30,15 +31,15 @@ def test_what_is_planted_is_found(embedded, monkeypatch, step):
         return by_pixels(loaded, asked, layers).rename(columns={"content": "pixels"})
 
     monkeypatch.setattr(shifts, "scored", table)
-    found = shifted(embedded, *sample(1)[0], [0], step, ["pixels", "place"])
+    found = rankings_under_shifts(embedded, *sample(1)[0], [0], step, ["pixels", "place"])
     assert len(found) == (GRID // step) ** 2 * 144
-    assert decompose(found, "pixels", step)["content"] > 0.999
-    assert decompose(found, "place", step)["position"] == pytest.approx(1)
+    assert content_position_shares(found, "pixels", step)["content"] > 0.999
+    assert content_position_shares(found, "place", step)["position"] == pytest.approx(1)
 
 
 def test_places_are_those_of_the_shifted_pictures_own_run(embedded):
     scene, question = sample(1)[0]
-    found = shifted(embedded, scene, question, [0], step=6, criteria=["variation_l2"])
+    found = rankings_under_shifts(embedded, scene, question, [0], step=6, criteria=["variation_l2"])
     moved = replace(scene, image=np.roll(scene.image, (6 * PATCH, 0), (0, 1)))
     direct = scored(embedded, [(moved, question)], [0]).variation_l2.rank(method="first") - 1
     down = found[288:432]  # the third of four: 0, right, down, both
@@ -47,7 +48,7 @@ def test_places_are_those_of_the_shifted_pictures_own_run(embedded):
 
 
 def test_decompositions_have_a_row_for_every_part_and_a_random_null(embedded):
-    table = decompositions(embedded, sample(2), [0, 3], step=4, criteria=["variation_l2", "random"])
+    table = content_position_table(embedded, sample(2), [0, 3], step=4, criteria=["variation_l2", "random"])
     assert len(table) == 2 * 2 * 2 * 3
     np.testing.assert_allclose(table.groupby(["sample", "layer", "criterion"]).value.sum(), 1)
     mean = table.groupby(["criterion", "part"])[["value", "chance"]].mean()
@@ -60,12 +61,12 @@ def test_decompositions_have_a_row_for_every_part_and_a_random_null(embedded):
 @pytest.mark.parametrize("step", [0, 5])
 def test_steps_that_do_not_divide_the_grid_are_refused(embedded, step):
     with pytest.raises(ValueError, match=f"step must divide it; got 12 and {step}"):
-        shifted(embedded, *sample(1)[0], [0], step)
+        rankings_under_shifts(embedded, *sample(1)[0], [0], step)
 
 
 def test_retained_tokens_are_the_ones_that_ran_on(embedded):
     asked, methods = sample(3), {"uniform": Uniform(Schedule({1: 36})), "none": V2Drop(Schedule({1: 0}))}
-    table = retained(embedded, asked, methods, layer=1)
+    table = kept_at_layer(embedded, asked, methods, layer=1)
     assert table.groupby(["sample", "criterion"]).kept.sum().unstack().to_numpy().tolist() == [[0, 36]] * 3
     uniform = table[(table["sample"] == 1) & (table.criterion == "uniform")]
     assert uniform["rank"][uniform.kept].tolist() == [2 + 4 * i for i in range(36)]

@@ -7,9 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from analysis.planted import planted_kept
-from analysis.position import retention
-from analysis.uniformity import DISTANCES, distances, gini, kolmogorov_smirnov, total_variation
+from analysis.position.planted import planted_kept
+from analysis.position.retention import retention
+from analysis.position.uniformity import DISTANCES, distance_from_uniform, gini, kolmogorov_smirnov, total_variation
 
 rates = arrays(float, st.integers(2, 8), elements=st.floats(0, 1).map(lambda x: round(x, 2)))
 
@@ -65,7 +65,7 @@ def test_distances_by_hand():
 def test_the_value_is_the_distance_of_the_retention_curve():
     frame = many(3, tokens=47)
     mean = retention(frame).pivot(index="criterion", columns="bin", values="mean")
-    found = distances(frame, draws=9).set_index(["criterion", "distance"]).value
+    found = distance_from_uniform(frame, draws=9).set_index(["criterion", "distance"]).value
     for criterion, row in mean.iterrows():
         for name, distance in DISTANCES.items():
             assert found[criterion, name] == pytest.approx(distance(row.to_numpy()))
@@ -76,8 +76,8 @@ def test_layers_of_a_sample_are_curves_of_their_own():
     frame = pd.concat([many(1, tokens=47).assign(layer=0), many(2, tokens=47).query("criterion == 1").assign(layer=1)])
     frame = frame.assign(criterion="a")
     with pytest.raises(ValueError, match="must be there, once each.*got 94 of them, 47 different"):
-        distances(frame, draws=9)
-    found = distances(frame, ["layer"], draws=9).query("distance == 'ks'").set_index("layer").value
+        distance_from_uniform(frame, draws=9)
+    found = distance_from_uniform(frame, ["layer"], draws=9).query("distance == 'ks'").set_index("layer").value
     for layer, group in frame.groupby("layer"):
         assert found[layer] == pytest.approx(kolmogorov_smirnov(retention(group)["mean"].to_numpy()))
 
@@ -86,7 +86,7 @@ def test_the_floor_is_what_random_dropping_gives():
     """Samples of different lengths and counts, against permutations one by one."""
     rng = np.random.default_rng(0)
     patterns = [np.arange(n) < kept for n, kept in ((20, 6), (31, 10), (20, 1), (7, 7))]
-    found = distances(frame_of(patterns), bins=6, draws=3000).set_index("distance")
+    found = distance_from_uniform(frame_of(patterns), bins=6, draws=3000).set_index("distance")
     null = [np.mean([curve(rng.permutation(p), 6) for p in patterns], 0) for _ in range(1500)]
     for name, distance in DISTANCES.items():
         drawn = np.array([distance(row) for row in null])
@@ -99,7 +99,7 @@ def test_p_values_are_the_shares_of_the_nulls_that_lie_as_far():
     pattern = np.array([1, 0, 1, 0, 0, 0, 0, 0])
     ways = [curve(np.isin(range(8), (i, j)), 4) for i in range(8) for j in range(i)]
     shifts = [curve(np.roll(pattern, i), 4) for i in range(8)]
-    found = distances(frame_of([pattern]), bins=4, draws=4000).set_index("distance")
+    found = distance_from_uniform(frame_of([pattern]), bins=4, draws=4000).set_index("distance")
     for name, distance in DISTANCES.items():
         value = distance(curve(pattern, 4))
         for null, drawn in (("random", ways), ("shift", shifts)):
@@ -109,7 +109,7 @@ def test_p_values_are_the_shares_of_the_nulls_that_lie_as_far():
 
 def test_without_a_bias_p_values_are_uniform():
     """Of 250 curves, for both nulls and all distances (binomial, 4 sd)."""
-    found = distances(many(250), draws=199)
+    found = distance_from_uniform(many(250), draws=199)
     for level in (0.05, 0.25):
         for null in ("random", "shift"):
             error = np.abs(found_share(found, null, level) - level)
@@ -117,27 +117,27 @@ def test_without_a_bias_p_values_are_uniform():
 
 
 def test_content_that_hangs_together_deceives_random_dropping_but_not_shifts():
-    found = distances(many(150, block=8), draws=199)
+    found = distance_from_uniform(many(150, block=8), draws=199)
     assert (found_share(found, "random") > 0.5).all()
     assert (found_share(found, "shift") < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 150)).all()
 
 
 @pytest.mark.parametrize(("block", "ratio"), [(1, 2.0), (4, 4.0)])
 def test_a_planted_bias_is_found_by_both(block, ratio):
-    found = distances(many(40, samples=40, ratio=ratio, block=block), draws=199)
+    found = distance_from_uniform(many(40, samples=40, ratio=ratio, block=block), draws=199)
     for null in ("random", "shift"):
         assert (found_share(found, null) > 0.8).all()
 
 
 def test_all_kept_is_even_and_certain():
-    found = distances(frame_of([np.ones(20), np.ones(33)]), draws=99)
+    found = distance_from_uniform(frame_of([np.ones(20), np.ones(33)]), draws=99)
     assert found.value.to_numpy() == pytest.approx(0, abs=1e-12)
     assert found.floor.to_numpy() == pytest.approx(0, abs=1e-12) and found.floor_high.max() < 1e-12
     assert (found[["p_random", "p_shift", "q_random", "q_shift"]] == 1).all(axis=None)
 
 
 def test_an_extreme_pattern_has_the_smallest_p_there_is():
-    found = distances(frame_of([np.arange(50) < 10] * 20), draws=49)
+    found = distance_from_uniform(frame_of([np.arange(50) < 10] * 20), draws=49)
     assert found.p_random.tolist() == found.p_shift.tolist() == [1 / 50] * 3
     assert (found.value > found.floor_high).all() and (found.floor_high > found.floor).all()
 
@@ -145,7 +145,7 @@ def test_an_extreme_pattern_has_the_smallest_p_there_is():
 def test_curves_that_keep_as_many_share_the_floor():
     patterns = [np.arange(20) < 6, np.arange(30) < 9]
     turned, longer = frame_of([p[::-1] for p in patterns], "b"), frame_of([patterns[1]] * 2, "c")
-    floor = distances(pd.concat([frame_of(patterns), turned, longer]), draws=99).pivot(
+    floor = distance_from_uniform(pd.concat([frame_of(patterns), turned, longer]), draws=99).pivot(
         index="distance", columns="criterion", values="floor"
     )
     assert (floor.a == floor.b).all() and (floor.a != floor.c).all()
@@ -153,15 +153,15 @@ def test_curves_that_keep_as_many_share_the_floor():
 
 def test_the_seed_gives_the_same_result_and_another_one_another():
     frame = many(2)
-    pd.testing.assert_frame_equal(distances(frame, draws=49), distances(frame, draws=49))
+    pd.testing.assert_frame_equal(distance_from_uniform(frame, draws=49), distance_from_uniform(frame, draws=49))
     mixed = frame.sample(frac=1, random_state=0).sort_values("criterion", kind="stable")
-    pd.testing.assert_frame_equal(distances(frame, draws=49), distances(mixed, draws=49))
-    other = distances(frame, draws=49, seed=1)
-    assert (other.floor != distances(frame, draws=49).floor).all()
+    pd.testing.assert_frame_equal(distance_from_uniform(frame, draws=49), distance_from_uniform(mixed, draws=49))
+    other = distance_from_uniform(frame, draws=49, seed=1)
+    assert (other.floor != distance_from_uniform(frame, draws=49).floor).all()
 
 
 def test_q_is_corrected_for_all_rows():
-    found = distances(many(3, ratio=1.5), draws=99)
+    found = distance_from_uniform(many(3, ratio=1.5), draws=99)
     for null in ("random", "shift"):
         p, q = found[f"p_{null}"].to_numpy(), found[f"q_{null}"].to_numpy()
         expected = [min(p[p >= x] * 9 / [(p <= y).sum() for y in p[p >= x]]) for x in p]
@@ -171,12 +171,12 @@ def test_q_is_corrected_for_all_rows():
 def test_what_has_no_distance_is_refused():
     frame = frame_of([np.arange(12) < 4] * 3)
     with pytest.raises(ValueError, match="got a curve that keeps nothing"):
-        distances(frame.assign(kept=False))
+        distance_from_uniform(frame.assign(kept=False))
     for wrong in (frame.assign(kept=1.0), frame.assign(kept=frame.kept.astype(object))):
         with pytest.raises(ValueError, match="draws must be at least 1 and the column kept boolean; got 999"):
-            distances(wrong)
+            distance_from_uniform(wrong)
     with pytest.raises(ValueError, match="draws must be at least 1 and the column kept boolean; got 0"):
-        distances(frame, draws=0)
+        distance_from_uniform(frame, draws=0)
     for bins in (1, 13):
         with pytest.raises(ValueError, match=f"bins must lie between 2 and the tokens of a sample, 12; got {bins}"):
-            distances(frame, bins=bins)
+            distance_from_uniform(frame, bins=bins)

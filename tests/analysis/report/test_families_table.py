@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from analysis import asking
+from analysis.models import chat_prompts
 from analysis.report.families_table import TAKES, families_table
 from v2drop.models import FAMILIES, Family
 
@@ -20,9 +20,9 @@ def test_one_row_a_family_with_what_it_takes():
 
 
 def test_limits_name_families_that_there_are():
-    limits = asking.ALWAYS_A_PICTURE + asking.PICTURES_OR_VIDEOS + asking.EQUAL_VIDEOS
-    assert set(limits) | set(asking.PLAIN) <= set(FAMILIES)
-    assert all("video" in FAMILIES[name].takes for name in asking.PICTURES_OR_VIDEOS + asking.EQUAL_VIDEOS)
+    limits = chat_prompts.ALWAYS_A_PICTURE + chat_prompts.PICTURES_OR_VIDEOS + chat_prompts.EQUAL_VIDEOS
+    assert set(limits) | set(chat_prompts.PROMPTS_WITHOUT_TEMPLATE) <= set(FAMILIES)
+    assert all("video" in FAMILIES[name].takes for name in chat_prompts.PICTURES_OR_VIDEOS + chat_prompts.EQUAL_VIDEOS)
 
 
 def test_the_worked_example_is_the_entry():

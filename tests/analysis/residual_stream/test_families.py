@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analysis.network import Network, enter, own_attention
+from analysis.residual_stream.frozen_decoder import FrozenDecoder, decoder_inputs, differentiable_attention
 from tests.support import zoo
 
 REFUSED = {
@@ -23,13 +23,13 @@ def test_layers_after_one_another_are_the_model(name):
     data = zoo.prompt(name, ["tvvvvvvvtt" if name in zoo.TEXT_ONLY else "tiitt" if name != "video_llava" else "tvtt"])
 
     def run():
-        network, entry = Network(model, torch.float32, "logits"), enter(model, data.inputs)
+        network, entry = FrozenDecoder(model, torch.float32, "logits"), decoder_inputs(model, data.inputs)
         states = entry.states
         for layer in network.layers:
             states = layer(states, attention_mask=entry.mask, position_embeddings=entry.angles)
         return network.logits(states[0])
 
-    with own_attention(model):
+    with differentiable_attention(model):
         if name in REFUSED:
             with pytest.raises(ValueError, match=REFUSED[name]):
                 run()

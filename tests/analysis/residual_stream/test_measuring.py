@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.jacobian import METHODS, Estimator, operator_norms
+from analysis.theorem.operator_norms import ESTIMATORS, Estimator, operator_norms
 from tests.support.float64_decoders import decoder, prompt
 from tests.support.left_behind import IMAGES, TEXT, assert_unchanged, everything, used
 from tests.support.toys import FAMILIES, LAYERS, batch, toy
@@ -15,13 +15,13 @@ from v2drop import Schedule, V2Drop
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("operator", ["eager", "sdpa"])
 @EVERY_FAMILY
-def test_nothing_is_left_on_the_model(family, operator, method):
+def test_nothing_is_left_on_the_model(family, operator, estimator):
     model, data = used(family, operator)
     before = everything(model)
-    operator_norms(model, data.inputs, [2], [9], method=method, tol=1e-2, columns=2, probes=1)
+    operator_norms(model, data.inputs, [2], [9], estimator=estimator, tolerance=1e-2, subspace_rank=2, probes=1)
     assert_unchanged(model, before)
 
 
@@ -39,7 +39,7 @@ def test_another_attention_operator_is_put_back_and_does_not_matter():
     np.testing.assert_array_equal(got.operator_norm, expected.operator_norm)
 
 
-@pytest.mark.parametrize("where", ["Network", "Linearised", "exact"])
+@pytest.mark.parametrize("where", ["FrozenDecoder", "Linearised", "exact"])
 def test_nothing_is_left_after_an_error_between_the_passes(where, monkeypatch):
     model, _ = used("llava")
     model.model.language_model.config._attn_implementation = "flash_attention_2"
@@ -48,7 +48,7 @@ def test_nothing_is_left_after_an_error_between_the_passes(where, monkeypatch):
     def explode(*_, **__):
         raise RuntimeError("Boom")
 
-    monkeypatch.setattr(f"analysis.jacobian.{where}", explode)
+    monkeypatch.setattr(f"analysis.theorem.operator_norms.{where}", explode)
     with pytest.raises(RuntimeError, match="Boom"):
         operator_norms(model, IMAGES.inputs, 2)
     assert_unchanged(model, before)
@@ -72,10 +72,12 @@ def test_nothing_is_left_after_an_error_inside_a_layer(family):
     assert_unchanged(model, before)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_parameters_that_want_gradients_get_none_and_change_nothing(method):
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_parameters_that_want_gradients_get_none_and_change_nothing(estimator):
     model = decoder().requires_grad_(True)
-    got, expected = (operator_norms(m, prompt(), 1, [0, 3], "logits", method, columns=2) for m in (model, decoder()))
+    got, expected = (
+        operator_norms(m, prompt(), 1, [0, 3], "logits", estimator, subspace_rank=2) for m in (model, decoder())
+    )
     np.testing.assert_array_equal(got.operator_norm, expected.operator_norm)
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
 
@@ -115,7 +117,7 @@ WRONG = {
     "padding": ({"tokens": [5, 1]}, r"must not be padding; got position 1, .* in row 0"),
     "padding in a mask": ({"tokens": torch.ones(2, 10).bool()}, r"must not be padding; got position 0, .* row 0"),
     "vision tokens of text": ({"tokens": None}, r"not known; pass tokens="),
-    "an unknown method": ({"method": "svd"}, r"method must be one of exact, lanczos, shared; got 'svd'"),
+    "an unknown estimator": ({"estimator": "svd"}, r"estimator must be one of exact, lanczos, shared; got 'svd'"),
 }
 
 
@@ -126,7 +128,7 @@ def test_what_cannot_be_measured_is_refused(case):
         operator_norms(toy("llama"), TEXT.inputs, **ASK | wrong)
 
 
-@pytest.mark.parametrize("name", ["chunk", "columns", "iterations", "probes"])
+@pytest.mark.parametrize("name", ["batch_size", "subspace_rank", "iterations", "probes"])
 def test_an_estimator_counts_from_one(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1; got 0"):
         Estimator(**{name: 0})
@@ -135,7 +137,7 @@ def test_an_estimator_counts_from_one(name):
     assert getattr(Estimator(**{name: 1}), name) == 1
 
 
-@pytest.mark.parametrize("name", ["tol", "confidence"])
+@pytest.mark.parametrize("name", ["tolerance", "confidence"])
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.5, 1.5, float("nan")])
 def test_an_estimators_shares_lie_between_zero_and_one(name, value):
     with pytest.raises(ValueError, match=f"{name} must lie between 0 and 1; got {value}"):

@@ -37,7 +37,7 @@ def test_resuming_from_any_position_reproduces_the_plain_run(family, operator):
     data = batch(family, ROWS[family])
     for stream in streams(toy(family, operator), data.inputs, data.last[:1]):
         for first in range(stream.length):
-            step = stream.resumed(first, torch.arange(first, stream.length)[None])
+            step = stream.resume_from(first, torch.arange(first, stream.length)[None])
             for layer in range(LAYERS):
                 rest = slice(first, None) if layer < LAYERS - 1 else slice(-1, None)
                 got = step(layer, stream.states[layer][None, first:])
@@ -47,9 +47,9 @@ def test_resuming_from_any_position_reproduces_the_plain_run(family, operator):
 def test_rows_of_a_batch_may_resume_with_positions_of_their_own():
     (stream,) = streams(decoder(), prompt(1, 7))
     which = torch.tensor([[3, 4, 6], [3, 5, 6], [2, 4, 6]])
-    together = stream.resumed(2, which)(1, torch.stack([stream.states[1][row] for row in which]))
+    together = stream.resume_from(2, which)(1, torch.stack([stream.states[1][row] for row in which]))
     for row, places in enumerate(which):
-        single = stream.resumed(2, places[None])(1, stream.states[1][places][None])
+        single = stream.resume_from(2, places[None])(1, stream.states[1][places][None])
         torch.testing.assert_close(together[row], single[0])
 
 
@@ -75,7 +75,7 @@ def test_any_mask_gives_the_states_and_resumed_runs_of_whole_sequences(kind, mas
     for got, expected in zip(stream.states, plain.states, strict=True):
         torch.testing.assert_close(got, expected[0])
     first = 2 if stream.causal else 0
-    step = stream.resumed(first, torch.arange(first, 6)[None])
+    step = stream.resume_from(first, torch.arange(first, 6)[None])
     for layer in range(3):
         torch.testing.assert_close(step(layer, stream.states[layer][None, first:])[0], stream.states[layer + 1][first:])
     torch.testing.assert_close(step(3, stream.states[3][None, first:])[0], stream.states[4][-1:])

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
-from analysis.localisation import grid_side, patches_of, truth
-from analysis.mosaic import GRID, sample
+from analysis.scenes.drawing import GRID
+from analysis.scenes.ground_truth import patches_of, token_labels
+from analysis.scenes.mosaic import sample
+from analysis.statistics.grids import grid_side
 from tests.support.labelled_scene import asked
 
 
 def test_truth_by_hand_on_the_models_own_grid():
-    found = truth(asked(), 144)
+    found = token_labels(asked(), 144)
     assert list(found["rank"]) == list(range(144)) and (found["sample"] == 0).all()
     by = {on: tuple(group["rank"]) for on, group in found.groupby("on")}
     assert by["relevant"] == (32, 33, 44, 45) and by["other"] == (120, 121, 132, 133) and len(by["background"]) == 136
@@ -17,9 +19,9 @@ def test_truth_by_hand_on_the_models_own_grid():
 
 def test_truth_by_hand_on_another_grid():
     """A 6 x 6 grid has a token for each place of a digit; in a 24 x 24 grid each patch is cut into four."""
-    coarse = truth(asked(), 36).set_index("rank").on
+    coarse = token_labels(asked(), 36).set_index("rank").on
     assert list(coarse[coarse == "relevant"].index) == [1 * 6 + 4] and list(coarse[coarse == "other"].index) == [30]
-    fine = truth(asked(), 576).set_index("rank").on
+    fine = token_labels(asked(), 576).set_index("rank").on
     cut = [row * 24 + column for row in range(4, 8) for column in range(16, 20)]
     assert list(fine[fine == "relevant"].index) == cut and (fine == "other").sum() == 16
 
@@ -30,12 +32,12 @@ def test_every_patch_is_found_by_the_tokens_in_it():
     assert patches_of(1) == [6 * 12 + 6] and grid_side(576) == 24
     for wrong in (0 + 2, 143, 145):
         with pytest.raises(ValueError, match=f"n_tokens must be a square number, a grid of patches; got {wrong}"):
-            truth(asked(), wrong)
+            token_labels(asked(), wrong)
 
 
 def test_truth_numbers_samples_as_their_questions():
     questions = sample(10)
-    found = truth(questions, 144)
+    found = token_labels(questions, 144)
     for number, (_, question) in enumerate(questions):
         rows = found[found["sample"] == number].set_index("rank").on
         assert set(rows[rows == "relevant"].index) == set(question.relevant)

@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from analysis import mosaic
-from analysis.mosaic import COUNTS, GRID, KINDS, PATCH, glyphs, question, sample, scene
+from analysis.scenes import mosaic
+from analysis.scenes.drawing import GRID, PATCH, glyphs
+from analysis.scenes.mosaic import COUNTS, QUESTION_KINDS, question, sample, scene
 
 
 def rng():
@@ -39,15 +40,15 @@ def test_things_differ_and_do_not_overlap():
 
 
 def test_patches_by_hand():
-    thing = mosaic.Thing(7, "red", (1, 4))
+    thing = mosaic.Digit(7, "red", (1, 4))
     assert thing.patches == (2 * 12 + 8, 2 * 12 + 9, 3 * 12 + 8, 3 * 12 + 9) and thing.quadrant == "top-right"
-    assert mosaic.Thing(7, "red", (3, 2)).quadrant == "bottom-left"
+    assert mosaic.Digit(7, "red", (3, 2)).quadrant == "bottom-left"
 
 
 def test_a_digit_is_drawn_on_its_patches_and_nowhere_else(monkeypatch):
     """Against the same scene without the drawing."""
     full = scene("test", 0, 5)
-    monkeypatch.setattr(mosaic, "_draw", lambda *_: None)
+    monkeypatch.setattr(mosaic, "draw_digit", lambda *_: None)
     changed = (full.image != scene("test", 0, 5).image).any(-1)
     patches = changed.reshape(GRID, PATCH, GRID, PATCH).any((1, 3)).flatten().nonzero()[0]
     drawn = {p for t in full.things for p in t.patches}
@@ -71,7 +72,7 @@ def answered(s, kind, key):
 def test_questions_are_answered_from_the_scene():
     for i in range(60):
         s = scene("test", 3, i)
-        for kind in KINDS:
+        for kind in QUESTION_KINDS:
             q = question(s, kind, np.random.default_rng(i))
             assert q.answer == answered(s, kind, q.text.split()[-1])
             assert set(q.relevant) <= set(q.objects) and bool(q.relevant) == (q.answer != "no")

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from analysis import mosaic, mosaic_train
-from analysis.mosaic_fit import Fit
-from analysis.mosaic_model import build, processor
+from analysis.scenes import mosaic, train
+from analysis.scenes.model import build, processor
+from analysis.scenes.training_loop import Fit
 
 
 def small_fit(folder, steps):
@@ -53,30 +53,30 @@ def test_packed_questions_are_what_the_model_sees_alone():
     """The block mask and the positions: logits of a packed question equal those of its own prompt."""
     torch.manual_seed(0)
     model, words = build().eval().requires_grad_(False), processor()
-    scenes = mosaic_train.scenes_at(0, 1)
+    scenes = train.scenes_at(0, 1)
     ids = words.tokenizer.convert_tokens_to_ids
-    tokens, labels = mosaic_train.packed(scenes, 0, ids)
+    tokens, labels = train.pack_questions(scenes, 0, ids)
     seen = {}
     model.lm_head.register_forward_pre_hook(lambda module, args: seen.update(states=args[0]))
-    mosaic_train.decoder_loss(model, scenes, 0, ids, "cpu")
+    train.decoder_loss(model, scenes, 0, ids, "cpu")
     packed_logits = model.lm_head(seen["states"])[::2]  # answer positions; the end-of-answer ones lie between
-    for slot in (0, 7, len(mosaic_train.ASKED) - 1):
-        row = tokens[0, slot * mosaic_train.SLOT : (slot + 1) * mosaic_train.SLOT]
-        n_words = int((labels[0, slot * mosaic_train.SLOT :][: mosaic_train.SLOT] != -100).nonzero()[0]) + 1
+    for slot in (0, 7, len(train.KINDS_PER_SCENE) - 1):
+        row = tokens[0, slot * train.SLOT : (slot + 1) * train.SLOT]
+        n_words = int((labels[0, slot * train.SLOT :][: train.SLOT] != -100).nonzero()[0]) + 1
         text = "<image> " + " ".join(words.tokenizer.convert_ids_to_tokens(row[:n_words]))
         alone = model(**words(images=scenes[0].image, text=text, return_tensors="pt")).logits[0, -1]
         torch.testing.assert_close(packed_logits[slot], alone, atol=1e-4, rtol=1e-4)
 
 
 def test_pixels_are_what_the_processor_makes_of_a_scene():
-    scenes = mosaic_train.scenes_at(0, 2)
+    scenes = train.scenes_at(0, 2)
     made = processor().image_processor([s.image for s in scenes], return_tensors="pt")["pixel_values"]
-    torch.testing.assert_close(mosaic_train.pixels(scenes), made, atol=1e-6, rtol=0)
+    torch.testing.assert_close(train.pixels(scenes), made, atol=1e-6, rtol=0)
 
 
 def test_labels_name_digit_and_colour_of_every_patch():
-    scenes = mosaic_train.scenes_at(0, 3)
-    digit, colour, present = mosaic_train.patch_labels(scenes)
+    scenes = train.scenes_at(0, 3)
+    digit, colour, present = train.patch_labels(scenes)
     for i, s in enumerate(scenes):
         for thing in s.things:
             assert (digit[i, list(thing.patches)] == thing.digit).all()
@@ -88,9 +88,9 @@ def test_the_command_trains_from_scratch_and_resumes(tmp_path, monkeypatch):
     arguments = ["mosaic_train", "--output", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
     arguments += ["--tower-steps", "2", "--decoder-steps", "2", "--tower-batch", "2", "--decoder-batch", "2"]
     monkeypatch.setattr(sys, "argv", [*arguments, "--device", "cpu"])
-    monkeypatch.setattr(mosaic_train, "HELD_OUT", 4)
-    mosaic_train.main()
+    monkeypatch.setattr(train, "HELD_OUT", 4)
+    train.main()
     first = load_file(tmp_path / "out" / "model.safetensors")
-    mosaic_train.main()  # nothing is left to do: the same model again
+    train.main()  # nothing is left to do: the same model again
     again = load_file(tmp_path / "out" / "model.safetensors")
     assert all(torch.equal(first[name], again[name]) for name in first)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import kendalltau, spearmanr
 
-from analysis.ranking import correlation, n_kept, overlap, places, rank_biased_overlap, rank_biased_weights
+from analysis.statistics.rankings import correlation, n_kept, overlap, rank_biased_overlap, rank_biased_weights, ranks
 from v2drop.candidates import top
 
 # two to four criteria over two to nine tokens, whole numbers, so that there are ties
@@ -36,7 +36,7 @@ def distinct(criteria=2, tokens=12, seed=0):
 
 @given(tied)
 def test_places_are_those_of_a_sorted_list(scores):
-    for row, place in zip(scores, places(scores), strict=True):
+    for row, place in zip(scores, ranks(scores), strict=True):
         assert [order(row).index(token) for token in range(len(row))] == place.tolist()
 
 
@@ -44,7 +44,7 @@ def test_places_are_those_of_a_sorted_list(scores):
 def test_ties_go_to_the_earlier_token_as_in_dropping(scores, kept):
     score = torch.tensor(scores)
     dropped = top(score, torch.ones_like(score, dtype=torch.bool), [kept] * len(scores))
-    assert np.array_equal(places(scores) < kept, dropped.numpy())
+    assert np.array_equal(ranks(scores) < kept, dropped.numpy())
 
 
 @given(tied)
@@ -113,14 +113,14 @@ def test_constant_scores_correlate_with_nothing_and_keep_the_first():
     for method in ("spearman", "kendall"):
         found = correlation(scores, method)
         assert found[0, 1] == found[1, 0] == 0 and found[1, 1] == 1
-    assert places(scores)[0].tolist() == [0, 1, 2, 3]
+    assert ranks(scores)[0].tolist() == [0, 1, 2, 3]
     assert overlap(scores, 2)[0, 1] == 0
 
 
 def test_all_tokens_kept_are_the_same_and_one_token_is_its_own_ranking():
     assert (overlap(distinct(3), 12) == 1).all()
     one = np.array([[1.0], [2.0]])
-    assert places(one).tolist() == [[0], [0]] and (overlap(one, 1) == 1).all()
+    assert ranks(one).tolist() == [[0], [0]] and (overlap(one, 1) == 1).all()
     assert rank_biased_overlap(one) == pytest.approx(np.ones((2, 2)))
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.impact import variation_impact
-from analysis.linearised import Linearised
-from analysis.network import Network, enter
-from analysis.stream import Stream
+from analysis.residual_stream.frozen_decoder import FrozenDecoder, decoder_inputs
+from analysis.residual_stream.stream import Stream
+from analysis.theorem.linearised import Linearised
+from analysis.theorem.variation_impact import variation_impact
 from tests.support.dense_jacobians import Dense
 from tests.support.float64_decoders import MIXED, decoder, prompt
 
@@ -79,7 +79,7 @@ def test_the_update_of_the_top_singular_direction_makes_the_bound_tight():
     _, _, right = torch.linalg.svd(jacobian)
     stream = streams_of(model)[0]
     linear = Linearised(stream, [0])
-    moved = linear.push_each(right[:1], torch.tensor([2])).norm()
+    moved = linear.jvp_each(right[:1], torch.tensor([2])).norm()
     assert float(moved) == pytest.approx(float(torch.linalg.svdvals(jacobian)[0]), rel=1e-10)
 
 
@@ -94,20 +94,20 @@ def test_the_null_of_alignment_is_that_of_a_random_direction():
 
 
 def streams_of(model, kind=Stream):
-    network = Network(model, torch.float64, "hidden")
-    return [kind(network, enter(model, prompt()), 0, torch.arange(7))]
+    network = FrozenDecoder(model, torch.float64, "hidden")
+    return [kind(network, decoder_inputs(model, prompt()), 0, torch.arange(7))]
 
 
 class ReadEarly(Stream):
     """The output is read at position 3."""
 
     def output(self, states):
-        return self.network.read(states[:, 3])
+        return self.decoder.output_at(states[:, 3])
 
 
 def test_a_token_behind_the_read_position_has_no_influence():
     (stream,) = streams_of(decoder("smooth"), ReadEarly)
-    gradients = Linearised(stream, [0, 2]).pull(torch.eye(6).double(), torch.arange(7))
+    gradients = Linearised(stream, [0, 2]).vjp_all(torch.eye(6).double(), torch.arange(7))
     assert (gradients[:, 4:] == 0).all() and (gradients[:, :4].abs().amax((2, 3)) > 0).all()
 
 

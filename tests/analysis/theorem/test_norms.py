@@ -6,25 +6,25 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from analysis.lanczos import bidiagonalise
-from analysis.norms import exact
+from analysis.theorem.lanczos import bidiagonalise
+from analysis.theorem.norms import exact
 from tests.support.known_spectra import EVERY_SPECTRUM, SPECTRA, largest, matrices
 
 
-def counted(jacobians, tol):
+def counted(jacobians, tolerance):
     """The norms of [batch, out, dim], and how many products they took."""
     calls = []
 
-    def push(v):
-        calls.append("push")
+    def jvp(v):
+        calls.append("jvp")
         return (jacobians @ v[..., None])[..., 0]
 
-    def pull(u):
-        calls.append("pull")
+    def vjp(u):
+        calls.append("vjp")
         return (jacobians.mT @ u[..., None])[..., 0]
 
     like = torch.zeros_like(jacobians[:, 0])
-    return bidiagonalise(push, pull, like, jacobians.shape[1], tol, 0), len(calls)
+    return bidiagonalise(jvp, vjp, like, jacobians.shape[1], tolerance, 0), len(calls)
 
 
 EVERY_SHAPE = pytest.mark.parametrize("shape", [(3, 12, 12), (3, 5, 12), (3, 12, 5), (3, 1, 4), (3, 4, 1)], ids=str)
@@ -60,23 +60,23 @@ def test_lanczos_converges_to_the_largest_singular_value(spectrum, shape):
 @hypothesis_settings(max_examples=40)
 @given(
     spectrum=st.sampled_from(list(SPECTRA)),
-    tol=st.sampled_from([1e-1, 1e-2, 1e-4]),
+    tolerance=st.sampled_from([1e-1, 1e-2, 1e-4]),
     seed=st.integers(0, 999),
     n_out=st.integers(1, 30),
 )
-def test_lanczos_stops_at_its_residual_and_never_exceeds_the_norm(spectrum, tol, seed, n_out):
+def test_lanczos_stops_at_its_residual_and_never_exceeds_the_norm(spectrum, tolerance, seed, n_out):
     jacobians = matrices(spectrum, (4, n_out, 20), seed)
-    found, calls = counted(jacobians, tol)
+    found, calls = counted(jacobians, tolerance)
     assert (found.norm <= largest(jacobians) * (1 + 1e-9) + 1e-12).all()
     if calls == 2 * min(n_out, 20):  # exhausted: the whole matrix has been seen
-        torch.testing.assert_close(found.norm, largest(jacobians), rtol=max(1e-6, tol), atol=1e-12)
+        torch.testing.assert_close(found.norm, largest(jacobians), rtol=max(1e-6, tolerance), atol=1e-12)
     else:
-        assert (found.upper - found.lower <= tol * found.norm * (1 + 1e-9)).all()
+        assert (found.upper - found.lower <= tolerance * found.norm * (1 + 1e-9)).all()
 
 
 def test_lanczos_stops_earlier_where_less_is_asked():
     jacobians = torch.randn(3, 60, 60, generator=torch.Generator().manual_seed(0)).double()
-    (loose, few), (middle, some), (tight, many) = (counted(jacobians, tol) for tol in (1e-1, 1e-3, 1e-8))
+    (loose, few), (middle, some), (tight, many) = (counted(jacobians, tolerance) for tolerance in (1e-1, 1e-3, 1e-8))
     assert few < some < many < 120
     errors = [(largest(jacobians) - found.norm).max() for found in (loose, middle, tight)]
     assert errors[0] > errors[1] > errors[2] and errors[2] < 1e-8

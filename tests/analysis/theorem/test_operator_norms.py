@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from analysis.jacobian import METHODS, operator_norms
+from analysis.theorem.operator_norms import ESTIMATORS, operator_norms
 from tests.support.dense_jacobians import Dense, alone
 from tests.support.float64_decoders import KINDS, MIXED, VOCABULARY, decoder, prompt
 from tests.support.toys import FAMILIES, LAYERS, batch, toy
@@ -18,7 +18,7 @@ from tests.support.toys import FAMILIES, LAYERS, batch, toy
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 ROWS = {"llava": ["titt", "tti"], "llama": ["tvvvvtt", "vvtvvvvvvt"], "qwen2": ["tvvvvtt", "vvtvvvvvvt"]}
 CANDIDATES = [5, 40, 9]
-COLUMNS = ["sample", "layer", "token", "operator_norm", "lower", "upper", "method", "dtype", "output"]
+COLUMNS = ["sample", "layer", "token", "operator_norm", "lower", "upper", "norm_estimator", "dtype", "output"]
 DOUBLE = {"dtype": torch.float64}
 
 
@@ -77,7 +77,7 @@ def test_exact_is_the_largest_singular_value_of_the_dense_jacobian(family, outpu
     chosen = {"output": output.split()[0], "candidates": CANDIDATES if "of" in output else None, "dtype": dtype}
     frame = operator_norms(toy(family, operator), data.inputs, range(LAYERS), data.present, **chosen)
     assert set(frame.output) == {output} and set(frame.dtype) == {str(dtype).removeprefix("torch.")}
-    assert set(frame.method) == {"exact"}
+    assert set(frame.norm_estimator) == {"exact"}
     got, expected = keyed(frame).operator_norm, reference(family, side, output)
     assert sorted(got.index) == sorted(expected.index)
     np.testing.assert_allclose(got[expected.index], expected, rtol=1e-5)
@@ -96,8 +96,8 @@ def test_exact_and_lanczos_are_exact_in_pure_float64(kind, seed, dim, length, ou
     plain = Dense(model, inputs)
     jacobians = [plain.jacobians(layer, output).numpy() for layer in range(3)]
     expected = np.concatenate([np.linalg.svd(j, compute_uv=False)[:, 0] for j in jacobians])
-    for method, rtol in (("exact", 1e-10), ("lanczos", 1e-6)):
-        frame = operator_norms(model, inputs, range(3), range(length), output, method, tol=1e-9, **DOUBLE)
+    for estimator, rtol in (("exact", 1e-10), ("lanczos", 1e-6)):
+        frame = operator_norms(model, inputs, range(3), range(length), output, estimator, tolerance=1e-9, **DOUBLE)
         np.testing.assert_allclose(frame.operator_norm, expected, rtol=rtol)
 
 
@@ -105,17 +105,17 @@ def test_exact_and_lanczos_are_exact_in_pure_float64(kind, seed, dim, length, ou
 def test_every_method_agrees_on_real_layers(family):
     data = batch(family, ROWS[family])
     ask = toy(family), data.inputs, [0, 3], data.present & (data.present.cumsum(1) < 3), "logits"
-    exact = operator_norms(*ask, method="exact", **DOUBLE)
-    lanczos = operator_norms(*ask, method="lanczos", chunk=3, **DOUBLE)
-    shared = operator_norms(*ask, method="shared", columns=8, **DOUBLE)
+    exact = operator_norms(*ask, estimator="exact", **DOUBLE)
+    lanczos = operator_norms(*ask, estimator="lanczos", batch_size=3, **DOUBLE)
+    shared = operator_norms(*ask, estimator="shared", subspace_rank=8, **DOUBLE)
     np.testing.assert_allclose(lanczos.operator_norm, exact.operator_norm, rtol=1e-6)
     assert (lanczos.upper - lanczos.lower <= 1e-6 * lanczos.operator_norm).all()
     for frame in (exact, lanczos, shared):
         assert (frame.lower <= exact.operator_norm * (1 + 1e-6)).all()
         assert (frame.upper * (1 + 1e-6) >= exact.operator_norm).all()
     assert (shared.operator_norm == shared.lower).all() and (shared.lower < shared.upper).all()
-    for name, frame in zip(METHODS, (exact, lanczos, shared), strict=True):
-        assert list(frame.columns) == COLUMNS and set(frame.method) == {name}
+    for name, frame in zip(ESTIMATORS, (exact, lanczos, shared), strict=True):
+        assert list(frame.columns) == COLUMNS and set(frame.norm_estimator) == {name}
 
 
 @EVERY_FAMILY
@@ -142,13 +142,13 @@ def test_by_default_images_are_measured_but_for_a_placeholder_that_ends_its_row(
     ]
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_logits_norms_grow_with_the_head_and_hidden_ones_do_not(method):
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_logits_norms_grow_with_the_head_and_hidden_ones_do_not(estimator):
     model, bigger = decoder(), decoder()
     bigger.head.weight.mul_(-3)
     for output, candidates, factor in (("logits", None, 3), ("logits", [9, 2], 3), ("hidden", None, 1)):
-        ask = prompt(), [1, 2], [0, 3, 5], output, method
-        got, plain = (norms(each, *ask, candidates=candidates, columns=2, **DOUBLE) for each in (bigger, model))
+        ask = prompt(), [1, 2], [0, 3, 5], output, estimator
+        got, plain = (norms(each, *ask, candidates=candidates, subspace_rank=2, **DOUBLE) for each in (bigger, model))
         close(got, factor * plain, 1e-6)
 
 
@@ -173,14 +173,14 @@ def test_the_final_norm_divides_by_the_length_of_what_it_reads():
     close(norms(bigger, prompt(), range(4), range(7), **DOUBLE), plain / 4)
 
 
-@pytest.mark.parametrize("method", ["exact", "lanczos"])
+@pytest.mark.parametrize("estimator", ["exact", "lanczos"])
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_a_norm_does_not_depend_on_what_else_is_measured(method, side):
+def test_a_norm_does_not_depend_on_what_else_is_measured(estimator, side):
     data, model = batch("llama", ["ttttt", "ttttttt", "tttttt"], side), decoder()
     data.inputs["input_ids"] %= VOCABULARY
-    accurate = {"method": method, "tol": 1e-9, **DOUBLE}
+    accurate = {"estimator": estimator, "tolerance": 1e-9, **DOUBLE}
     everything = norms(model, data.inputs, range(4), data.present, **accurate)
-    few = norms(model, data.inputs, [0, 2], [4, 3], chunk=2, **accurate)
+    few = norms(model, data.inputs, [0, 2], [4, 3], batch_size=2, **accurate)
     assert len(few) == 12
     close(few, everything[few.index], 1e-8)
     for row in range(3):

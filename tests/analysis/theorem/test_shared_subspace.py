@@ -7,17 +7,17 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from analysis.jacobian import Estimator
-from analysis.norms import inflation, shared
+from analysis.theorem.norms import hutchinson_inflation, shared_subspace
+from analysis.theorem.operator_norms import Estimator
 from tests.support.known_spectra import EVERY_SPECTRUM, Explicit, largest, matrices
 
 
 @pytest.mark.parametrize("probes", [1, 4, 32, 200])
 @pytest.mark.parametrize("miss", [0.3, 0.05, 1e-3, 1e-6])
 def test_the_inflation_covers_the_heaviest_tail_but_not_by_far_more_than_asked(probes, miss):
-    falls_short = chi2(probes).cdf(probes / inflation(probes, miss))
+    falls_short = chi2(probes).cdf(probes / hutchinson_inflation(probes, miss))
     assert miss / 100 < falls_short <= miss
-    other = chi2(6 * probes).cdf(6 * probes / inflation(probes, miss))  # six equal eigenvalues
+    other = chi2(6 * probes).cdf(6 * probes / hutchinson_inflation(probes, miss))  # six equal eigenvalues
     assert other <= falls_short
 
 
@@ -27,7 +27,10 @@ def test_shared_bounds_hold_for_all_tokens_as_often_as_stated(spectrum, columns,
     held, trials = 0, 100
     for seed in range(trials):
         jacobians = matrices(spectrum, (2, 5, 8, 6), seed)
-        found, true = shared(Explicit(jacobians), torch.arange(5), columns, probes, 1, 0.95, seed), largest(jacobians)
+        found, true = (
+            shared_subspace(Explicit(jacobians), torch.arange(5), columns, probes, 1, 0.95, seed),
+            largest(jacobians),
+        )
         assert (found.lower <= true * (1 + 1e-6) + 1e-12).all() and torch.equal(found.norm, found.lower)
         held += bool((found.upper * (1 + 1e-9) + 1e-12 >= true).all())
     assert held >= 0.95 * trials
@@ -37,7 +40,7 @@ def test_less_confidence_and_more_probes_and_columns_give_narrower_intervals():
     linear, tokens = Explicit(matrices("decaying", (3, 20, 24, 30), 0)), torch.arange(20)
 
     def width(columns=4, probes=16, iterations=2, confidence=0.95):
-        found = shared(linear, tokens, columns, probes, iterations, confidence, 0)
+        found = shared_subspace(linear, tokens, columns, probes, iterations, confidence, 0)
         return float((found.upper - found.lower).mean())
 
     assert width(confidence=0.3) < width(confidence=0.95) < width(confidence=0.9999)
@@ -48,7 +51,7 @@ def test_less_confidence_and_more_probes_and_columns_give_narrower_intervals():
 @pytest.mark.parametrize("columns", [7, 40])
 def test_a_subspace_of_all_entries_of_the_output_leaves_no_interval(spectrum, columns):
     jacobians = matrices(spectrum, (2, 4, 7, 9), 3)
-    found = shared(Explicit(jacobians), torch.arange(4), columns, 8, 1, 0.95, 0)
+    found = shared_subspace(Explicit(jacobians), torch.arange(4), columns, 8, 1, 0.95, 0)
     torch.testing.assert_close(found.lower, largest(jacobians), rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(found.upper, found.lower, rtol=1e-9, atol=1e-12)
 
@@ -56,7 +59,7 @@ def test_a_subspace_of_all_entries_of_the_output_leaves_no_interval(spectrum, co
 def test_a_common_subspace_is_found_and_nothing_is_left_outside():
     common = torch.linalg.qr(torch.randn(30, 3, generator=torch.Generator().manual_seed(0)).double())[0]
     jacobians = common @ matrices("decaying", (2, 6, 3, 10), 4)
-    found = shared(Explicit(jacobians), torch.arange(6), 3, 4, 2, 0.95, 0)
+    found = shared_subspace(Explicit(jacobians), torch.arange(6), 3, 4, 2, 0.95, 0)
     torch.testing.assert_close(found.lower, largest(jacobians))
     torch.testing.assert_close(found.upper, largest(jacobians))
 
@@ -68,23 +71,23 @@ class Single(Explicit):
         super().__init__(stream.jacobians[layers])
         self.stream = stream
 
-    def pull_each(self, cotangents, tokens):
+    def vjp_each(self, cotangents, tokens):
         return torch.einsum("tod,to->td", self.jacobians[0, tokens], cotangents)
 
-    def push_each(self, tangents, tokens):
+    def jvp_each(self, tangents, tokens):
         return torch.einsum("tod,td->to", self.jacobians[0, tokens], tangents)
 
 
 def test_wide_intervals_go_to_lanczos_and_the_others_stay(monkeypatch):
-    monkeypatch.setattr("analysis.jacobian.Linearised", Single)
+    monkeypatch.setattr("analysis.theorem.operator_norms.Linearised", Single)
     jacobians = matrices("flat", (2, 6, 9, 9), 5)
     jacobians[0, :4] = matrices("rank one", (1, 1, 9, 9), 5)[0] * torch.arange(4, 8)[:, None, None] * 10
     jacobians[1] *= 1e-3  # wide for its size, not in absolute terms
     linear, tokens = Explicit(jacobians), torch.tensor([0, 2, 3, 5])
     linear.stream = SimpleNamespace(jacobians=jacobians, states=[torch.zeros(6, 9).double()])
-    rough = {"method": "shared", "columns": 1, "probes": 4}
+    rough = {"estimator": "shared", "subspace_rank": 1, "probes": 4}
     plain, untouched = Estimator(**rough).norms(linear, tokens)
-    found, used = Estimator(**rough, width=0.05).norms(linear, tokens)
+    found, used = Estimator(**rough, max_relative_width=0.05).norms(linear, tokens)
     wide = (plain.upper - plain.lower > 0.05 * plain.upper).numpy()
     assert (untouched == "shared").all() and wide[1].any() and not wide.all()
     assert np.array_equal(used == "lanczos", wide) and np.array_equal(used == "shared", ~wide)

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import impact_sweep
-from analysis.impact_groups import by_assumption
-from analysis.impact_sweep import RECORDED, measure, recorded, sweep, with_recorded
-from analysis.loading import EMBEDDED
-from analysis.mosaic import sample
-from analysis.mosaic_evaluate import checksum
-from analysis.scores import scored
+from analysis.criteria.scores import scored
+from analysis.models.loading import EMBEDDED
+from analysis.scenes.evaluate import checksum
+from analysis.scenes.mosaic import sample
+from analysis.theorem import sweep
+from analysis.theorem.assumptions import theorem_by_group
+from analysis.theorem.sweep import RECORDED, add_recorded_impact, load_recorded, one_question, run_sweep
 from tests.support.impact_tables import synthetic
 
 N = 60
@@ -20,12 +20,12 @@ N = 60
 
 @pytest.fixture(scope="module")
 def tables():
-    return recorded()
+    return load_recorded()
 
 
 def test_a_slice_of_the_recorded_tables_is_made_again(tables, embedded):
     number, layers = 7, [5, 8, 11]
-    again = measure(embedded, number, N, layers)
+    again = one_question(embedded, number, N, layers)
     stored = tables[(tables["sample"] == number) & tables.layer.isin(layers)].reset_index(drop=True)
     assert list(stored.columns) == list(again.columns)
     for name in again.columns.drop("taylor_slope"):
@@ -59,23 +59,23 @@ def test_a_sweep_goes_on_where_it_was(embedded, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return pd.DataFrame({"sample": [number], "value": [1 / 3]})
 
-    monkeypatch.setattr(impact_sweep, "measure", fake)
+    monkeypatch.setattr(sweep, "measure", fake)
     with pytest.raises(KeyboardInterrupt):
-        sweep(embedded, tmp_path, 4)
-    assert len(recorded(tmp_path)) == 2
+        run_sweep(embedded, tmp_path, 4)
+    assert len(load_recorded(tmp_path)) == 2
     first = (tmp_path / "question_000.csv.gz").read_bytes()
-    sweep(embedded, tmp_path, 4)
+    run_sweep(embedded, tmp_path, 4)
     assert asked == [0, 1, 2, 2, 3]
     assert (tmp_path / "question_000.csv.gz").read_bytes() == first
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"question_00{i}.csv.gz" for i in range(4)]
     (tmp_path / "question_000.csv.gz").unlink()
-    sweep(embedded, tmp_path, 4)
+    run_sweep(embedded, tmp_path, 4)
     assert (tmp_path / "question_000.csv.gz").read_bytes() == first
 
 
 def test_a_folder_without_tables_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"must hold what analysis.impact_sweep wrote; it holds no question_"):
-        recorded(tmp_path)
+    with pytest.raises(ValueError, match=r"must hold what analysis.theorem.sweep wrote; it holds no question_"):
+        load_recorded(tmp_path)
 
 
 def test_the_tables_are_the_ones_that_were_listed():
@@ -87,7 +87,7 @@ def test_the_tables_are_the_ones_that_were_listed():
 
 def test_the_card_names_the_script_and_the_machine():
     card = (RECORDED / "README.md").read_text()
-    assert "python -m analysis.impact_sweep --output data/variation_impact" in card and "AMD EPYC" in card
+    assert "python -m analysis.theorem.sweep --output data/variation_impact" in card and "AMD EPYC" in card
 
 
 def test_groups_hold_the_tokens_they_are_named_for():
@@ -96,7 +96,7 @@ def test_groups_hold_the_tokens_they_are_named_for():
     table["token_norm"] = np.where(table.token == 3, 100.0, 1.0)
     table["linear"] = np.where(table.token >= 45, 2.0, 1.1)
     table["revert_impact"] = table.first_order_impact * table.linear
-    groups = by_assumption(table).set_index(["group", "statistic"])["mean"]
+    groups = theorem_by_group(table).set_index(["group", "statistic"])["mean"]
     sizes = groups.xs("tokens", level="statistic")
     assert sizes.to_dict() == {
         "all tokens": 150,
@@ -111,14 +111,14 @@ def test_groups_hold_the_tokens_they_are_named_for():
 
 
 def test_a_group_without_tokens_says_so_and_nothing_else():
-    groups = by_assumption(synthetic(samples=3, layers=2).assign(token_norm=1.0))
+    groups = theorem_by_group(synthetic(samples=3, layers=2).assign(token_norm=1.0))
     none = groups[groups.group == "massive activation"]
     assert none.statistic.tolist() == ["tokens"] and none["mean"].tolist() == [0.0]
 
 
 def test_recorded_bounds_join_scores_by_the_tokens_rank_whatever_the_padding(tables, embedded):
-    asked = sample(4, split="test", seed=impact_sweep.SEED)
-    scores = with_recorded(scored(embedded, asked, [5]), embedded)
+    asked = sample(4, split="test", seed=sweep.QUESTION_SEED)
+    scores = add_recorded_impact(scored(embedded, asked, [5]), embedded)
     stored = tables[(tables["sample"] < 4) & (tables.layer == 5)]
     assert scores.predicted_impact.tolist() == stored.predicted_impact.tolist()
     np.testing.assert_allclose(scores.variation_l2, stored.variation_l2, rtol=1e-3)
@@ -126,18 +126,18 @@ def test_recorded_bounds_join_scores_by_the_tokens_rank_whatever_the_padding(tab
 
 def test_another_model_has_no_recorded_bounds(embedded):
     other = replace(embedded, name="elsewhere")
-    assert with_recorded(pd.DataFrame({"sample": [0]}), other).predicted_impact.isna().all()
+    assert add_recorded_impact(pd.DataFrame({"sample": [0]}), other).predicted_impact.isna().all()
 
 
 def test_bounds_of_other_questions_are_not_attached(embedded):
     others = scored(embedded, sample(2, split="test", seed=1), [5])
     with pytest.raises(ValueError, match="must be those of the recorded questions"):
-        with_recorded(others, embedded)
+        add_recorded_impact(others, embedded)
     with pytest.raises(ValueError, match="must be those of the recorded questions"):
-        with_recorded(others.assign(sample=others["sample"] + 99), embedded)
+        add_recorded_impact(others.assign(sample=others["sample"] + 99), embedded)
 
 
 def test_the_embedded_model_is_known_by_any_name(embedded, monkeypatch):
     monkeypatch.chdir(EMBEDDED.parent)
-    table = scored(embedded, sample(1, split="test", seed=impact_sweep.SEED), [5])
-    assert with_recorded(table, replace(embedded, name=EMBEDDED.name)).predicted_impact.notna().all()
+    table = scored(embedded, sample(1, split="test", seed=sweep.QUESTION_SEED), [5])
+    assert add_recorded_impact(table, replace(embedded, name=EMBEDDED.name)).predicted_impact.notna().all()

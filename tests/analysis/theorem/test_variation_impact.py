@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.impact import summarise, variation_impact
-from analysis.prompts import check_layers
+from analysis.residual_stream.token_choice import check_layers
+from analysis.theorem.summary import summarise_impact
+from analysis.theorem.variation_impact import variation_impact
 from tests.support.toys import FAMILIES, batch, toy
 from v2drop import Method, Schedule
 
@@ -46,14 +47,16 @@ def test_one_row_per_sample_layer_and_token(tables, family):
     data, _ = prompt(family, ("ttitt", "titttt"))
     keys = [(s, layer, t) for s, row in enumerate(data.vision) for layer in range(5) for t in row.nonzero().flatten()]
     assert [tuple(key) for key in table[["sample", "layer", "token"]].to_numpy()] == [tuple(map(int, k)) for k in keys]
-    assert set(table.method) == {"exact"} and set(table.dtype) == {"float64"} and set(table.output) == {"hidden"}
+    assert (
+        set(table.norm_estimator) == {"exact"} and set(table.dtype) == {"float64"} and set(table.output) == {"hidden"}
+    )
 
 
 @EACH
-@pytest.mark.parametrize("method", ["exact", "lanczos", "shared"])
-def test_the_first_order_never_exceeds_the_bound_whatever_the_estimator(family, method):
-    options = {"columns": 1, "probes": 1} if method == "shared" else {}
-    table = impact(family, [0, 2, 4], method=method, taylor_tokens=0, **options)
+@pytest.mark.parametrize("estimator", ["exact", "lanczos", "shared"])
+def test_the_first_order_never_exceeds_the_bound_whatever_the_estimator(family, estimator):
+    options = {"subspace_rank": 1, "probes": 1} if estimator == "shared" else {}
+    table = impact(family, [0, 2, 4], estimator=estimator, taylor_tokens=0, **options)
     assert (table.first_order_impact <= table.predicted_impact).all()
     assert table.alignment.dropna().between(0, 1).all()
     assert (table.operator_norm_lower <= table.operator_norm).all()
@@ -165,20 +168,20 @@ def test_tokens_may_be_named_in_every_form():
 
 
 def test_inference_mode_and_autocast_around_it_change_nothing():
-    expected = impact("llama", [1], method="lanczos", taylor_tokens=0)
+    expected = impact("llama", [1], estimator="lanczos", taylor_tokens=0)
     with torch.inference_mode(), torch.autocast("cpu"):
-        found = impact("llama", [1], method="lanczos", taylor_tokens=0)
+        found = impact("llama", [1], estimator="lanczos", taylor_tokens=0)
     assert found.equals(expected)
 
 
 def test_the_frame_names_the_method_behind_each_norm():
-    table = impact("llama", [1], method="shared", columns=1, width=1e-9, taylor_tokens=0)
-    assert set(table.method) == {"lanczos"}
+    table = impact("llama", [1], estimator="shared", subspace_rank=1, max_relative_width=1e-9, taylor_tokens=0)
+    assert set(table.norm_estimator) == {"lanczos"}
 
 
 def test_behind_the_last_layer_nothing_is_summarised_for_logits_either():
     table = impact("llava", output="logits", rows=("ttitt", "titttt"), dtype=torch.float64, taylor_tokens=0)
-    assert set(summarise(table).layer) == {0, 1, 2, 3, "all"}
+    assert set(summarise_impact(table).layer) == {0, 1, 2, 3, "all"}
 
 
 def test_wrong_arguments_are_told_what_is_allowed():

@@ -1,0 +1,150 @@
+"""Answers right, and how probable the right one is, per method and budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from analysis.models.loading import Loaded
+from analysis.scenes.answers import is_right
+from analysis.scenes.mosaic import Question, Questions
+from analysis.statistics.intervals import mean_by_group
+from v2drop import Method, Schedule
+
+MethodForBatch = Callable[[Sequence[int]], Method]
+ANSWER_COLUMNS = ["method", "question", "kind", "answer", "reply", "right", "log_probability", "average_tokens"]
+
+
+def paper_layers(n_layers: int) -> tuple[int, ...]:
+    """The paper's shallow, middle and deep layer (3, 17 and 22 of 32), at the same depths of another model.
+
+    >>> paper_layers(32), paper_layers(12)
+    ((3, 17, 22), (1, 6, 8))
+    """
+    return tuple(round(layer / 32 * n_layers) for layer in (3, 17, 22))
+
+
+@torch.no_grad()
+def accuracy(
+    loaded: Loaded,
+    asked: Questions,
+    methods: Mapping[Hashable, Method | MethodForBatch | None],
+    batch_size: int = 25,
+    max_new_tokens: int = 8,
+) -> pd.DataFrame:
+    """Ask every question under every method.
+
+    Args:
+        loaded: model and processor.
+        asked: scenes with a question each.
+        methods: by the name they get in the frame; None is the model itself. One with a seed is given a new one for
+            every batch, so that a baseline is not one draw asked again and again. A function gives the method for a
+            batch from its questions' numbers (`analysis.method_from_column`).
+        batch_size: questions at a time.
+        max_new_tokens: longest reply, in tokens.
+
+    Returns:
+        One row per (method, question): method, question (its index), kind, answer, reply, right (bool),
+        log_probability (of the right answer's tokens behind the prompt, nats), average_tokens (vision tokens, true
+        layer average).
+    """
+    batches = [range(i, min(i + batch_size, len(asked))) for i in range(0, len(asked), batch_size)]
+    rows = []
+    with tqdm(total=len(asked) * len(methods), desc="questions", unit="q") as progress:
+        for number, batch in enumerate(batches):
+            inputs = loaded.inputs([asked[i][0].image for i in batch], [asked[i][1].text for i in batch])
+            whole = float(np.mean([len(row) for row in loaded.vision_positions(inputs)]))
+            for name, method in methods.items():
+                with _for_batch(method, number, batch)(loaded.model) if method else nullcontext() as trace:
+                    found = _replies(loaded, inputs, [asked[i][1] for i in batch], max_new_tokens)
+                average = trace.average_tokens if trace else whole
+                for i, (reply, log_p) in zip(batch, found, strict=True):
+                    question, right = asked[i][1], is_right(reply, asked[i][1].answer)
+                    rows.append((name, i, question.kind, question.answer, reply, right, log_p, average))
+                progress.update(len(batch))
+    return pd.DataFrame(rows, columns=ANSWER_COLUMNS)
+
+
+def accuracy_over_budgets(
+    loaded: Loaded,
+    asked: Questions,
+    makers: Mapping[str, Callable[[Schedule], Method]],
+    budgets: Sequence[float],
+    layers: tuple[int, ...] | None = None,
+    **options: int,
+) -> pd.DataFrame:
+    """`accuracy` of every method at every budget, and of the model itself under the name "nothing dropped".
+
+    Args:
+        loaded: model and processor.
+        asked: scenes with a question each; their prompts must have the same number of vision tokens.
+        makers: from a schedule to a method, by the name it gets in the frame.
+        budgets: true layer averages of vision tokens.
+        layers: where all methods drop; `paper_layers` by default.
+        **options: of `accuracy`.
+
+    Raises:
+        ValueError: a budget cannot be reached with these layers.
+    """
+    first = loaded.vision_positions(loaded.inputs([asked[0][0].image], [asked[0][1].text]))[0]
+    layers = layers or paper_layers(loaded.n_layers)
+    methods: dict[tuple[str, float], Method | None] = {("nothing dropped", len(first)): None}
+    for budget in budgets:
+        schedule = Schedule.for_average(budget, layers, len(first), loaded.n_layers)
+        methods |= {(name, budget): make(schedule) for name, make in makers.items()}
+    frame = accuracy(loaded, asked, methods, **options)
+    frame.insert(1, "budget", [budget for _, budget in frame.method])
+    return frame.assign(method=[name for name, _ in frame.method])
+
+
+def summarise_accuracy(answers: pd.DataFrame, by: Sequence[str] = ("method",), value: str = "right") -> pd.DataFrame:
+    """Mean over questions in each group, with a 95 % bootstrap interval.
+
+    Args:
+        answers: the frame of `accuracy`, one row per question in each group.
+        by: columns that tell the groups apart.
+        value: the column to average: "right", "log_probability", or one that was added (too_many of `miscount`).
+
+    Returns:
+        One row per group: `by`, mean, low, high, n (questions).
+    """
+    return mean_by_group(answers, by, value)
+
+
+def _for_batch(method: Method | MethodForBatch, number: int, questions: Sequence[int]) -> Method:
+    if not isinstance(method, Method):
+        return method(questions)
+    return replace(method, seed=method.seed + number) if hasattr(method, "seed") else method
+
+
+def _replies(
+    loaded: Loaded, inputs: Mapping, questions: Sequence[Question], max_new_tokens: int
+) -> list[tuple[str, float]]:
+    """The greedy reply to every question of a batch, and the log probability of the right answer."""
+    wanted = [loaded.answer_ids(question.text, question.answer) for question in questions]
+    out = _generate(loaded, inputs, max_new_tokens)
+    replies = loaded.processor.batch_decode(out.sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    if max(map(len, wanted)) > 1:  # behind its first token a wrong reply's logits say nothing about the right answer
+        out = _generate(loaded, inputs, max(map(len, wanted)), prefix_allowed_tokens_fn=_force_answers(wanted, inputs))
+    logs = [logits.double().log_softmax(-1) for logits in out.logits[: max(map(len, wanted))]]
+    log_p = [sum(float(logs[i][row, token]) for i, token in enumerate(ids)) for row, ids in enumerate(wanted)]
+    return list(zip(replies, log_p, strict=True))
+
+
+def _generate(loaded: Loaded, inputs: Mapping, max_new_tokens: int, **settings: Any) -> Any:
+    settings |= {"do_sample": False, "return_dict_in_generate": True, "output_logits": True}
+    return loaded.model.generate(**inputs, max_new_tokens=max_new_tokens, **settings)
+
+
+def _force_answers(wanted: Sequence[Sequence[int]], inputs: Mapping) -> Callable[[int, Tensor], list[int]]:
+    """What generation may say next if each row has to give its answer (and then goes on with its last token)."""
+    start = inputs["input_ids"].shape[1]
+    return lambda row, ids: [wanted[row][min(len(ids) - start, len(wanted[row]) - 1)]]

@@ -1,0 +1,4 @@
+"""Checkpoints: loading a model with its processor, and pictures, videos and questions as its inputs.
+
+Imports no other room of `analysis`.
+"""

@@ -1,0 +1,89 @@
+"""What `analysis.load` may be asked for on this machine: dtypes, places of layers, attention operators.
+
+Imports classes of transformers: to be imported after `analysis.models.torchvision_ops.usable()`.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils import (
+    is_flash_attn_2_available,
+    is_flash_attn_3_available,
+    is_flash_attn_4_available,
+)
+
+DTYPES_BY_NAME = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
+SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")  # accelerate's ways to place layers by itself
+NEEDS = {  # each of transformers' own tests looks for the package and for a GPU that it runs on
+    "flash_attention_2": is_flash_attn_2_available,
+    "flash_attention_3": is_flash_attn_3_available,
+    "flash_attention_4": is_flash_attn_4_available,
+}
+
+
+def from_pretrained_options(dtype: Any, device_map: Any, operator: Any) -> dict[str, Any]:
+    """Options of `from_pretrained`.
+
+    Args:
+        dtype: of the weights; None for float32 on a CPU, the checkpoint's own on a GPU.
+        device_map: as transformers takes it; None for one device.
+        operator: of attention, or a dict of them by parts of the configuration; None for transformers' choice.
+
+    Raises:
+        ValueError: one of them does not exist here.
+    """
+    options: dict[str, Any] = {"dtype": _dtype(dtype)}
+    if device_map is not None:
+        options["device_map"] = _device_map(device_map)
+    if operator is not None:
+        for name in operator.values() if isinstance(operator, dict) else [operator]:
+            _check_operator(name)
+        options["attn_implementation"] = operator
+    return options
+
+
+def operators() -> list[str]:
+    """Names that `attn_implementation` may have here: built in, installed, or registered with transformers."""
+    names = ALL_ATTENTION_FUNCTIONS.valid_keys()  # no paged and no flex ones, under which no tokens can be dropped
+    known = ["eager", *sorted(name for name in names if "|" not in name and "flex" not in name)]
+    return [name for name in known if name not in NEEDS or NEEDS[name]()]
+
+
+def _dtype(dtype: Any) -> torch.dtype | str:
+    if dtype is None:
+        return "auto" if torch.cuda.is_available() else torch.float32
+    if dtype == "auto" or dtype in DTYPES_BY_NAME.values():
+        return dtype
+    if isinstance(dtype, str) and dtype.removeprefix("torch.") in DTYPES_BY_NAME:
+        return DTYPES_BY_NAME[dtype.removeprefix("torch.")]
+    raise ValueError(
+        f"dtype must be 'auto', {', '.join(map(repr, DTYPES_BY_NAME))} or such a torch dtype; got {dtype!r}."
+    )
+
+
+def _device_map(device_map: Any) -> Any:
+    if find_spec("accelerate") is None:
+        raise ValueError(f"device_map={device_map!r} needs accelerate, which is not installed: pip install '.[big]'.")
+    for device in device_map.values() if isinstance(device_map, dict) else [device_map]:
+        if device not in (*SPREADS, "disk"):
+            _check_device(device, device_map)
+    return device_map
+
+
+def _check_device(device: Any, device_map: Any) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        allowed = f"{', '.join(map(repr, SPREADS))}, a device of this machine, or a dict from names of modules to those"
+        raise ValueError(f"device_map must be {allowed} or 'disk'; got {device_map!r}.") from error
+
+
+def _check_operator(name: Any) -> None:
+    if name in operators():
+        return
+    why = "not installed here, or there is no GPU for it" if name in NEEDS else "no operator of this name is known"
+    raise ValueError(f"attn_implementation must be one of {', '.join(operators())}; got {name!r}: {why}.")

@@ -1,0 +1,178 @@
+"""Does a criterion favour positions: retention curves, score-position correlation, distances from uniform."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control, rankdata, wilcoxon
+
+from analysis.criteria.scores import CRITERIA
+from analysis.position.uniformity import BINS, bin_index
+from analysis.statistics.grids import grid_side
+from analysis.statistics.intervals import mean_by_group
+from analysis.statistics.rankings import n_kept, ranks
+from analysis.statistics.token_tables import check_table, score_matrices, tokens_per_sample
+
+AXES = ("position", "row", "column", "frame", "token")
+
+
+def kept_tokens_by(table: pd.DataFrame, ratio: float, criteria: Sequence[str] = CRITERIA) -> pd.DataFrame:
+    """Which tokens each criterion keeps in one drop of every sample and layer.
+
+    Args:
+        table: of `analysis.score_tokens`.
+        ratio: of tokens kept, in (0, 1]; at least one.
+        criteria: columns of it.
+
+    Returns:
+        One row per (sample, layer, criterion, rank): these and kept (bool).
+
+    Raises:
+        ValueError: the ratio is out of range, a column is missing or partly NaN, or tokens of a sample are missing.
+    """
+    if not 0 < ratio <= 1:
+        raise ValueError(f"ratio must lie in (0, 1]; got {ratio}.")
+    check_table(table, ["rank", *criteria])
+    tokens_per_sample(table, ["sample", "layer"])
+    frames = []
+    for (sample, layer), names, scores in score_matrices(table, criteria):
+        n = scores.shape[1]
+        kept = ranks(scores) < n_kept(ratio, n)
+        keys = {"criterion": np.repeat(names, n), "rank": np.tile(np.arange(n), len(names))}
+        frames.append(pd.DataFrame({"sample": sample, "layer": layer, **keys, "kept": kept.flatten()}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def with_grid_place(kept: pd.DataFrame, frames: int = 1, width: int | None = None) -> pd.DataFrame:
+    """Add where each token lies: position (0 first, 1 last of its sample), frame, row, column.
+
+    Args:
+        kept: with the columns sample and rank; all tokens of a sample, kept or not.
+        frames: of a video; every one a grid of tokens, row by row, one after the other.
+        width: tokens in a row, for all samples; None: the grids are square.
+
+    Raises:
+        ValueError: the tokens of a sample are not so many such grids.
+    """
+    n = kept.groupby("sample")["rank"].transform("max") + 1
+    widths = {int(count): _width(int(count), frames, width) for count in n.unique()}
+    wide, per_frame = n.map(widths), n // frames
+    place = kept["rank"] % per_frame
+    position = kept["rank"] / (n - 1).clip(lower=1)
+    where = {"frame": kept["rank"] // per_frame, "row": place // wide, "column": place % wide}
+    return kept.assign(position=position, **where, token=kept["rank"])
+
+
+def _width(n_tokens: int, frames: int, width: int | None) -> int:
+    if frames < 1 or n_tokens % frames:
+        raise ValueError(f"tokens must be 1 or more frames of equal size; got {n_tokens} tokens in {frames} frames.")
+    per_frame = n_tokens // frames
+    wide = grid_side(per_frame) if width is None else width
+    if wide < 1 or per_frame % wide:
+        raise ValueError(f"width must divide the tokens of a frame, {per_frame}; got {wide}.")
+    return wide
+
+
+def retention(
+    kept: pd.DataFrame, by: Sequence[str] = ("criterion",), axis: str = "position", bins: int = BINS
+) -> pd.DataFrame:
+    """Share of tokens kept along an axis, averaged over samples.
+
+    Args:
+        kept: of `kept_tokens_by` or `analysis.kept_at_layer`, through `with_grid_place` for axes other than the position.
+        by: columns that tell curves apart.
+        axis: "position" (in `bins` equal parts of the sequence), "row", "column", "frame", or "token" (each alone).
+        bins: parts of the sequence.
+
+    Returns:
+        One row per curve and bin: `by`, bin (from 0), mean, low, high (95 % bootstrap interval over samples), n.
+
+    Raises:
+        ValueError: the axis is unknown or not in the frame, there are more bins than tokens, or tokens are missing.
+    """
+    binned = kept.assign(bin=_bins(kept, axis, bins), kept=kept.kept.astype(float))
+    share = binned.groupby([*by, "bin", "sample"], sort=False).kept.mean().reset_index()
+    return mean_by_group(share.sort_values([*by, "bin"], kind="stable"), [*by, "bin"], "kept")
+
+
+def end_to_start_ratio(
+    kept: pd.DataFrame, by: Sequence[str] = ("criterion",), bins: int = BINS, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Retention in the last bin by that in the first, a ratio of means over samples.
+
+    It is infinite where none is kept first, and 1 if none is kept last either.
+
+    Args:
+        kept: as for `retention`.
+        by: columns that tell curves apart.
+        bins: parts of the sequence.
+        resamples: of the bootstrap over samples, whose 95 % percentile interval is given.
+        seed: of it.
+
+    Returns:
+        One row per curve: `by`, start, end (shares kept), ratio, low, high, n (samples).
+
+    Raises:
+        ValueError: there are more bins than tokens, or a sample's tokens are not all there.
+    """
+    binned = kept.assign(bin=_bins(kept, "position", bins), kept=kept.kept.astype(float))
+    ends = binned[binned.bin.isin([0, bins - 1])]
+    share = ends.pivot_table(index=[*by, "sample"], columns="bin", values="kept", sort=False)
+    rows, rng = [], np.random.default_rng(seed)
+    for key, group in share.groupby(list(by), sort=False):
+        values = group[[0, bins - 1]].to_numpy()
+        drawn = values[rng.integers(len(values), size=(resamples, len(values)))].mean(1)
+        (start, end), ratios = values.mean(0), _ratio(drawn[:, 1], drawn[:, 0])
+        low, high = np.quantile(ratios, [0.025, 0.975], method="inverted_cdf")  # no mean of a number and infinity
+        rows.append((*key, start, end, float(_ratio(end, start)), low, high, len(values)))
+    return pd.DataFrame(rows, columns=[*by, "start", "end", "ratio", "low", "high", "n"])
+
+
+def score_position(table: pd.DataFrame, criteria: Sequence[str] = CRITERIA) -> pd.DataFrame:
+    """Spearman correlation of score and rank in the sequence within each sample, and whether its median is zero.
+
+    Args:
+        table: of `analysis.score_tokens`.
+        criteria: columns of it.
+
+    Returns:
+        One row per (layer, criterion): these, mean, low, high (95 % bootstrap interval over samples), n, p (Wilcoxon's
+        signed-rank test over samples: tokens of one picture are not independent, samples are), and q (p corrected for
+        all rows, Benjamini and Hochberg).
+
+    Raises:
+        ValueError: a column is missing or partly NaN, or a sample has a single token.
+    """
+    rows = []
+    for (sample, layer), names, scores in score_matrices(table, criteria, at_least=2):
+        for name, score in zip(names, scores, strict=True):
+            value = np.corrcoef(rankdata(score), np.arange(len(score)))[0, 1] if np.ptp(score) > 0 else 0.0
+            rows.append((sample, layer, name, value))
+    values = pd.DataFrame(rows, columns=["sample", "layer", "criterion", "value"])
+    found = mean_by_group(values, ["layer", "criterion"], "value")
+    found["p"] = [_no_shift(group) for _, group in values.groupby(["layer", "criterion"], sort=False).value]
+    return found.assign(q=false_discovery_control(found.p))
+
+
+def _no_shift(values: pd.Series) -> float:
+    return float(wilcoxon(values).pvalue) if values.any() else 1.0
+
+
+def _bins(kept: pd.DataFrame, axis: str, bins: int) -> pd.Series:
+    if axis not in AXES:
+        raise ValueError(f"axis must be one of {', '.join(AXES)}; got {axis!r}.")
+    tokens_per_sample(kept, [name for name in ("layer", "criterion", "sample") if name in kept])
+    if axis == "position":
+        return bin_index(kept["rank"], kept.groupby("sample")["rank"].transform("max") + 1, bins)
+    if axis not in kept:
+        raise ValueError(
+            f"the frame must say where its tokens lie; pass it through `with_grid_place` for axis {axis!r}."
+        )
+    return kept[axis]
+
+
+def _ratio(above: np.ndarray | np.floating, below: np.ndarray | np.floating) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((above == 0) & (below == 0), 1.0, np.divide(above, below))

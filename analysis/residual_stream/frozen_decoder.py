@@ -1,0 +1,167 @@
+"""A model's decoder as functions of hidden states: frozen parameters, one dtype, attention that has derivatives."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from v2drop.models import Parts, locate
+
+OUTPUTS = ("hidden", "logits")
+DERIVATIVE_DTYPES = (torch.float32, torch.float64)
+
+
+@contextmanager
+def differentiable_attention(model: nn.Module) -> Iterator[None]:
+    """Run the decoder on an attention operator that has derivatives; restore the model's own on exit.
+
+    SDPA takes any mask in any dtype, and its mathematical back end is differentiable twice and in forward mode; flash
+    kernels are not (pytorch#128971). A decoder on eager attention stays on it: it has these derivatives as well, but
+    computes its softmax in float32.
+    """
+    config = locate(model).decoder.config
+    operator = config._attn_implementation
+    config._attn_implementation = operator if operator == "eager" else "sdpa"
+    device = next(model.parameters()).device.type
+    try:  # inference mode forbids derivatives, autocast rounds
+        with torch.inference_mode(False), torch.autocast(device, enabled=False):
+            yield
+    finally:
+        config._attn_implementation = operator
+
+
+@dataclass(frozen=True)
+class DecoderInputs:
+    """The arguments with which a forward pass calls its first decoder layer.
+
+    Attributes:
+        states: Hidden states, [batch, length, dim].
+        mask: Attention mask, [batch or 1, 1, length, length], boolean or additive; None means causal.
+        angles: Rotary position embeddings, each [batch or 1, length, any]; empty for layers that take none.
+    """
+
+    states: Tensor
+    mask: Tensor | None
+    angles: tuple[Tensor, ...]
+
+
+@torch.no_grad()
+def decoder_inputs(model: nn.Module, inputs: Mapping[str, Any]) -> DecoderInputs:
+    """Run the model once and record the arguments of its first decoder layer.
+
+    Args:
+        model: A model of a supported family, in evaluation mode.
+        inputs: The keyword arguments that the model is called with.
+
+    Raises:
+        ValueError: The model is in training mode, its attention is not causal, or its layers run at different lengths.
+    """
+    if model.training:
+        raise ValueError(
+            "the model must be in evaluation mode, for dropout makes every pass another; call model.eval()."
+        )
+    layers, calls = locate(model).layers, []
+
+    def record(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        states = args[0] if args else kwargs["hidden_states"]
+        angles = tuple(kwargs.get("position_embeddings") or ())
+        calls.append(DecoderInputs(states, kwargs.get("attention_mask"), angles))
+
+    # The copies in `FrozenDecoder` run the first layer's hooks again, so its states are recorded before those. At the
+    # last layer the hook comes after all others, to see whether one of them has shortened the sequence.
+    handles = [layers[0].register_forward_pre_hook(record, with_kwargs=True, prepend=True)]
+    handles.append(layers[-1].register_forward_pre_hook(record, with_kwargs=True))
+    try:
+        model(**{**inputs, "use_cache": False})
+    finally:
+        for handle in handles:
+            handle.remove()
+    given = next(inputs[name] for name in ("input_ids", "inputs_embeds") if inputs.get(name) is not None)
+    if any(call.states.shape[:2] != given.shape[:2] for call in calls):
+        raise ValueError("the model must run all its tokens through all layers; leave the dropping `with` first.")
+    mask = calls[0].mask
+    if mask is not None and (mask if mask.dtype == torch.bool else mask == 0).triu(1).any():
+        raise ValueError(
+            "the layers must be causal: a token's impact is measured on what comes after it. In this model tokens see "
+            "later ones (PaliGemma's prompts, Gemma 3's pictures); dropping works there, this analysis does not."
+        )
+    return calls[0]
+
+
+class FrozenDecoder:
+    """Decoder layers, final norm and language-model head as functions; the model's own weights stay untouched.
+
+    Args:
+        model: A model of a supported family.
+        dtype: torch.float32 or torch.float64. Parameters of another dtype are copied once.
+        output: "hidden" for the hidden state after the final norm, "logits" for the logits.
+        candidates: Token ids whose logits are kept; None for all.
+
+    Raises:
+        ValueError: An argument is none of these, the model has no head for logits, or its layers are not functions of
+            hidden states alone.
+    """
+
+    def __init__(
+        self, model: nn.Module, dtype: torch.dtype, output: str, candidates: Sequence[int] | None = None
+    ) -> None:
+        """Copy and freeze the modules."""
+        self.parts: Parts = locate(model)
+        _check_arguments(self.parts, dtype, output, candidates)
+        self.dtype, self.output = dtype, output
+        self.candidates = None if candidates is None else list(candidates)
+        config = self.parts.decoder.config
+        self.layers = [_frozen(layer, dtype, config) for layer in self.parts.layers]
+        self.norm = _frozen(self.parts.decoder.norm, dtype, config)
+        self.lm_head = None if self.parts.head is None else _frozen(self.parts.head, dtype, config)
+
+    @property
+    def label(self) -> str:
+        """The name of the output in frames."""
+        return self.output if self.candidates is None else f"logits of {len(self.candidates)}"
+
+    def output_at(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch out"]:
+        """The output y at some positions, from what the last layer writes there."""
+        return self.norm(states) if self.output == "hidden" else self.logits(states, self.candidates)
+
+    def logits(
+        self, states: Float[Tensor, "batch dim"], candidates: list[int] | None = None
+    ) -> Float[Tensor, "batch out"]:
+        """Logits of all token ids, or of `candidates`, at some positions, from what the last layer writes there."""
+        logits = self.lm_head(self.norm(states))
+        return logits if candidates is None else logits[:, candidates]
+
+
+def _frozen(module: nn.Module, dtype: torch.dtype, config: Any) -> nn.Module:
+    """A copy with parameters in one dtype and without gradients; memory is shared with those that have the dtype."""
+    shared = {id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in module.parameters()}
+    return copy.deepcopy(module, shared | {id(config): config})  # whose attention operator is switched outside
+
+
+def _check_arguments(parts: Parts, dtype: torch.dtype, output: str, candidates: Sequence[int] | None) -> None:
+    if any(parts.windows) or parts.deepstack:
+        raise ValueError(
+            "all layers must see the same tokens, and nothing may be added between them; got "
+            f"{'sliding windows' if any(parts.windows) else 'deepstack features'} in a decoder of type "
+            f"{parts.decoder.config.model_type!r}. Dropping works there, this analysis does not."
+        )
+    if dtype not in DERIVATIVE_DTYPES:
+        raise ValueError(f"dtype must be torch.float32 or torch.float64, for derivatives need the digits; got {dtype}.")
+    if output not in OUTPUTS:
+        raise ValueError(f"output must be one of {', '.join(OUTPUTS)}; got {output!r}.")
+    if output == "hidden" and candidates is not None:
+        raise ValueError('candidates are token ids to read logits of; pass them with output="logits".')
+    if parts.head is None and output == "logits":
+        raise ValueError("the model has no language-model head to give logits; allowed: output='hidden'.")
+    vocabulary = 0 if parts.head is None else parts.head.weight.shape[0]
+    if candidates is not None and (not len(candidates) or not all(0 <= c < vocabulary for c in candidates)):
+        raise ValueError(
+            f"candidates must be token ids in [0, {vocabulary - 1}], at least one; got {list(candidates)}."
+        )

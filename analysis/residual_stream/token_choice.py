@@ -1,0 +1,132 @@
+"""Which prompts, layers and tokens of a batch are measured, and the columns that name them in a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from analysis.residual_stream.frozen_decoder import FrozenDecoder, decoder_inputs
+from analysis.residual_stream.stream import Stream
+from v2drop.models import Parts, is_vision, locate
+
+Tokens = Any  # None, positions for all rows, positions for each row, or a boolean mask; lists, arrays or tensors
+
+
+def check_layers(model: nn.Module, layers: Any) -> list[int]:
+    """The layer numbers, ascending and without repetition.
+
+    Args:
+        model: A model of a supported family.
+        layers: A layer number or several.
+
+    Raises:
+        ValueError: No layer is given, or one that the model does not have.
+    """
+    n_layers = len(locate(model).layers)
+    numbers = sorted({int(layer) for layer in ([layers] if isinstance(layers, Integral) else layers)})
+    if not numbers or numbers[0] < 0 or numbers[-1] >= n_layers:
+        raise ValueError(f"layers must lie in [0, {n_layers - 1}], at least one of them; got {numbers}.")
+    return numbers
+
+
+def measured_prompts(
+    decoder: FrozenDecoder, model: nn.Module, inputs: Mapping[str, Any], tokens: Tokens
+) -> Iterator[tuple[int, Stream, Tensor]]:
+    """The prompts of a batch that have tokens to measure, without their padding.
+
+    Args:
+        decoder: The model's decoder.
+        model: The model.
+        inputs: The keyword arguments that the model is called with; rows may be padded.
+        tokens: Positions in the batch, the same in every row or a list for each, or a BoolTensor [batch, sequence];
+            None for the vision tokens that dropping chooses from: all image placeholders but one that ends a row.
+
+    Yields:
+        Three values: the prompt's row in the batch, its stream, and the positions within the prompt of the tokens.
+
+    Raises:
+        ValueError: No token is given or found, one is padding, or the attention mask is not [batch, sequence].
+    """
+    first, present = decoder_inputs(model, inputs), inputs.get("attention_mask")
+    shape, device = first.states.shape[:2], first.states.device
+    if present is not None and present.ndim != 2:
+        raise ValueError(
+            f"attention_mask must be [batch, sequence], 1 where there is a token; got {list(present.shape)}."
+        )
+    present = torch.ones(shape, device=device).bool() if present is None else present.bool().to(device)
+    measured = _token_mask(decoder.parts, inputs, tokens, present)
+    rows = measured.any(1).nonzero().flatten().tolist()
+    for row in tqdm(rows, desc="prompts", unit="prompt") if len(rows) > 1 else rows:
+        columns = present[row].nonzero().flatten()
+        yield row, Stream(decoder, first, row, columns), measured[row, columns].nonzero().flatten()
+
+
+def _token_mask(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
+    """The tokens to measure, bool [batch, sequence]; checked."""
+    mask = _requested_tokens(parts, inputs, tokens, present).to(present.device)
+    if not mask.any():
+        raise ValueError(
+            "there must be at least one token to measure; tokens= named none, or no row has a vision token to drop."
+        )
+    if (mask & ~present).any():
+        row, column = (mask & ~present).nonzero()[0].tolist()
+        raise ValueError(f"tokens must not be padding; got position {column}, which is padding in row {row}.")
+    return mask
+
+
+def _requested_tokens(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
+    if tokens is not None:
+        return _mask_of_positions(tokens, present)
+    if parts.receiver is None or inputs.get("input_ids") is None:
+        raise ValueError("the vision tokens of this model or these inputs are not known; pass tokens=.")
+    last = present.shape[1] - 1 - present.int().flip(1).argmax(1)
+    placeholders = is_vision(inputs["input_ids"].to(present.device), parts.vision_ids)
+    return placeholders.scatter(1, last[:, None], False)
+
+
+def _mask_of_positions(tokens: Tokens, present: Tensor) -> Tensor:
+    """The positions or mask that a caller gave, as bool [batch, sequence]."""
+    if getattr(tokens, "dtype", None) in (torch.bool, bool):
+        if tuple(tokens.shape) != tuple(present.shape):
+            raise ValueError(f"tokens must be a BoolTensor {list(present.shape)}; got {list(tokens.shape)}.")
+        return torch.as_tensor(tokens)
+    batch, length = present.shape
+    listed = tokens.tolist() if hasattr(tokens, "tolist") else tokens
+    listed = [listed] if isinstance(listed, int) else [x.tolist() if hasattr(x, "tolist") else x for x in listed]
+    rows = listed if any(isinstance(x, Sequence) for x in listed) else [listed] * batch
+    if len(rows) != batch:
+        raise ValueError(f"tokens must be positions for each of {batch} rows; got {len(rows)} lists of them.")
+    mask = torch.zeros_like(present)
+    for row, positions in enumerate(rows):
+        if any(type(p) is not int or not 0 <= p < length for p in positions):
+            raise ValueError(
+                f"tokens must be positions in [0, {length - 1}], the same in every row or a list for each, or a "
+                f"boolean mask {[batch, length]}; got {positions}."
+            )
+        mask[row, positions] = True
+    return mask
+
+
+def token_keys(sample: int, layers: Sequence[int], stream: Stream, tokens: Tensor) -> pd.DataFrame:
+    """The key columns of a frame with one row per (sample, layer, token).
+
+    Args:
+        sample: The prompt's row in the batch.
+        layers: Layer numbers.
+        stream: The prompt.
+        tokens: Positions within the prompt.
+
+    Returns:
+        sample, layer, and token: the token's position in the batch.
+    """
+    columns = stream.columns[tokens].tolist()
+    return pd.DataFrame(
+        {"sample": sample, "layer": np.repeat(list(layers), len(columns)), "token": np.tile(columns, len(layers))}
+    )

@@ -1,0 +1,46 @@
+"""Marking replies: whether a reply gives the answer, and by how much a count is wrong."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+NUMBERS = "zero one two three four five six seven eight nine".split()
+
+
+def is_right(reply: str, answer: str) -> bool:
+    """Whether the answer's words stand together in the reply, whatever the case, punctuation and way to write numbers.
+
+    >>> is_right("It is in the Top Left.", "top-left"), is_right("17", "7"), is_right("There are 4.", "four")
+    (True, False, True)
+    """
+    said, wanted = (f" {' '.join(_words(text))} " for text in (reply, answer))
+    return wanted in said
+
+
+def _words(text: str) -> list[str]:
+    found = re.findall("[a-z0-9]+", text.lower())
+    return [str(NUMBERS.index(word)) if word in NUMBERS else word for word in found]
+
+
+def _number(text: str) -> float:
+    return next((float(word) for word in _words(text) if word.isdigit()), float("nan"))
+
+
+def miscount(answers: pd.DataFrame) -> pd.DataFrame:
+    """By how much replies to "how many" are too high, in digits; replies that name no number are left out.
+
+    Args:
+        answers: of `accuracy`.
+
+    Returns:
+        The rows of counting questions, with a column too_many.
+
+    >>> replies = {"kind": "how-many", "reply": ["There are Six.", "3", "many"], "answer": "four"}
+    >>> miscount(pd.DataFrame(replies)).too_many.tolist()
+    [2.0, -1.0]
+    """
+    counted = answers[answers.kind == "how-many"]
+    said, right = (counted[name].map(_number).astype(float) for name in ("reply", "answer"))
+    return counted.assign(too_many=said - right).dropna(subset="too_many")

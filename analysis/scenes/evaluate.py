@@ -1,0 +1,82 @@
+"""What the embedded model can do, written beside it: `python -m analysis.scenes.evaluate data/mosaic_llava`.
+
+Writes `accuracy.csv` (right answers by kind of question, with the picture, without it, and by always giving the most
+frequent answer) and `SHA256SUMS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from analysis.models.loading import Loaded, load
+from analysis.scenes.answers import is_right
+from analysis.scenes.mosaic import sample
+
+HELD_OUT_SEED = 2026  # of the held-out questions; training looked at test scenes of another seed, to log its progress
+
+
+@torch.no_grad()
+def first_words(loaded: Loaded, asked: list, masked: bool = False) -> list[str]:
+    """The likeliest next token of every question; `masked`: with no later position attending to the image tokens."""
+    replies = []
+    for start in tqdm(range(0, len(asked), 50), desc="blind" if masked else "seeing"):
+        some = asked[start : start + 50]
+        inputs = loaded.inputs([s.image for s, _ in some], [q.text for _, q in some])
+        present = inputs["attention_mask"]
+        positions = (present.cumsum(1) - 1).clamp(min=0)  # the question stays where it was
+        if masked:
+            image = inputs["input_ids"] == loaded.model.config.image_token_id
+            inputs["attention_mask"] = present.masked_fill(image, 0)
+        logits = loaded.model(**inputs, position_ids=positions, logits_to_keep=1).logits[:, -1]
+        replies += loaded.processor.batch_decode(logits.argmax(-1, keepdim=True))
+    return replies
+
+
+def evaluate(loaded: Loaded, n: int, seed: int = HELD_OUT_SEED) -> pd.DataFrame:
+    """Right answers of `n` held-out questions: columns kind, n, accuracy, blind, prior; the last row is all kinds."""
+    asked = sample(n, "test", seed)
+    frame = pd.DataFrame([(q.kind, q.answer) for _, q in asked], columns=["kind", "answer"])
+    for name, masked in (("accuracy", False), ("blind", True)):
+        replies = first_words(loaded, asked, masked)
+        frame[name] = [is_right(reply, answer) for reply, answer in zip(replies, frame.answer, strict=True)]
+    groups = frame.groupby("kind", sort=False)
+    table = groups[["accuracy", "blind"]].mean()
+    table.insert(0, "n", groups.size())
+    table["prior"] = groups.answer.agg(lambda answers: answers.value_counts(normalize=True).iloc[0])
+    total = (table.drop(columns="n").mul(table.n, axis=0).sum() / len(frame)).rename("all")
+    return pd.concat([table, total.to_frame().T.assign(n=len(frame))]).rename_axis("kind").reset_index()
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def main() -> None:
+    """Evaluate and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("-n", type=int, default=2000, help="held-out questions")
+    args = parser.parse_args()
+    table = evaluate(load(args.folder), args.n)
+    print(table.round(3).to_string(index=False))
+    _write(args.folder / "accuracy.csv", table.round(4).to_csv(index=False))
+    files = sorted(p for p in args.folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja"))
+    _write(args.folder / "SHA256SUMS", "".join(f"{checksum(p)}  {p.name}\n" for p in files))
+
+
+if __name__ == "__main__":
+    main()

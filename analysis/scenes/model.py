@@ -1,0 +1,99 @@
+"""The embedded model, untrained: a LLaVA of the real classes, small enough for a laptop, and its processor."""
+
+from __future__ import annotations
+
+import transformers  # whose classes are imported when they are called for, which is after usable()
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+
+from analysis.models.torchvision_ops import usable
+from analysis.scenes.drawing import PATCH, SIZE
+from analysis.scenes.mosaic import words
+
+PAD, BOS, EOS, UNK, IMAGE = SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
+WIDTH, VISION_LAYERS, DECODER_LAYERS = 128, 4, 12
+# One user turn is the image and the question: the word that matters comes last, right before the answer.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{% for item in message['content'] %}"
+    "{{ '<image>' if item['type'] == 'image' else ' ' + item['text'] }}"
+    "{% endfor %}{% endfor %}"
+)
+
+
+def tokenizer() -> transformers.PreTrainedTokenizerFast:
+    """One token a word; `<s>` is put in front, padding goes to the left as generation wants it."""
+    vocabulary = {word: i for i, word in enumerate([*SPECIAL, *words()])}
+    model = Tokenizer(WordLevel(vocabulary, unk_token=UNK))
+    model.pre_tokenizer = Sequence([Split(IMAGE, "isolated"), WhitespaceSplit()])
+    model.post_processor = TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, vocabulary[BOS])]
+    )
+    names = {"pad_token": PAD, "bos_token": BOS, "eos_token": EOS, "unk_token": UNK}
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=model,
+        padding_side="left",
+        extra_special_tokens={"image_token": IMAGE},
+        model_max_length=512,
+        **names,
+    )
+
+
+def processor() -> transformers.LlavaProcessor:
+    """Pictures of any size are scaled to 96 x 96; mosaics already have that size and stay as they are."""
+    usable()
+    images = transformers.CLIPImageProcessor(
+        size={"shortest_edge": SIZE},
+        crop_size={"height": SIZE, "width": SIZE},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    return transformers.LlavaProcessor(
+        image_processor=images,
+        tokenizer=tokenizer(),
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,  # CLIP's class token, which "default" leaves out again
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def config() -> transformers.LlavaConfig:
+    """144 vision tokens, twelve decoder layers, 2.6 M parameters."""
+    usable()
+    ids = tokenizer().convert_tokens_to_ids
+    vision = transformers.CLIPVisionConfig(
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=VISION_LAYERS,
+        num_attention_heads=4,
+        image_size=SIZE,
+        patch_size=PATCH,
+    )
+    text = transformers.LlamaConfig(
+        vocab_size=len(tokenizer()),
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=DECODER_LAYERS,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=512,
+        initializer_range=0.06,  # 0.02 stalls at this width
+        bos_token_id=ids(BOS),
+        eos_token_id=ids(EOS),
+        pad_token_id=ids(PAD),
+    )
+    return transformers.LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=ids(IMAGE),
+        image_seq_length=(SIZE // PATCH) ** 2,
+        vision_feature_layer=-1,  # the tower is trained for this very output; CLIP's is not
+        vision_feature_select_strategy="default",
+    )
+
+
+def build() -> transformers.LlavaForConditionalGeneration:
+    """The model with random weights (from torch's global generator)."""
+    return transformers.LlavaForConditionalGeneration(config())

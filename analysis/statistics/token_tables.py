@@ -1,0 +1,92 @@
+"""Tables of one row per (sample, layer, token): checked, and taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+
+def check_table(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse a table that would be counted wrongly.
+
+    Raises:
+        ValueError: it is empty, a column is missing, or a token of a sample and layer is there twice.
+    """
+    missing = [name for name in ("sample", "layer", "token", *columns) if name not in table]
+    if missing or table.empty:
+        raise ValueError(
+            f"the table must have rows and the columns sample, layer, token and those asked for; got {len(table)} rows "
+            f"without {missing}."
+        )
+    twice = int(table.duplicated(["sample", "layer", "token"]).sum())
+    if twice:
+        raise ValueError(
+            f"every token of a sample and layer must be there once; got {twice} again. Number the samples: "
+            "pd.concat(table.assign(sample=i) for i, table in enumerate(tables))."
+        )
+
+
+def tokens_per_sample(frame: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+    """Tokens of every group, which must be all of a sample's: ranks 0 to n - 1, once each.
+
+    Raises:
+        ValueError: some are missing or there twice.
+    """
+    found = frame.groupby(list(by), sort=False)["rank"].agg(["size", "nunique", "max"])
+    bad = found[(found["size"] != found["nunique"]) | (found["size"] != found["max"] + 1)]
+    if len(bad):
+        size, different, last = bad.iloc[0]
+        raise ValueError(
+            f"all tokens of a sample must be there, once each, ranks 0 to n - 1; got {size} of them, "
+            f"{different} different, up to rank {last}, at {list(by)} = {bad.index[0]}. Are layers mixed, or dropped "
+            "tokens left out?"
+        )
+    return found["size"]
+
+
+def score_matrices(
+    table: pd.DataFrame, criteria: Sequence[str], at_least: int = 1
+) -> Iterator[tuple[tuple[int, int], list[str], Float[np.ndarray, "criteria tokens"]]]:
+    """Scores of every sample and layer, tokens in prompt order.
+
+    Args:
+        table: one row per (sample, layer, token).
+        criteria: columns of it.
+        at_least: tokens that a sample must have.
+
+    Yields:
+        (sample, layer), the criteria that have scores there, and these.
+
+    Raises:
+        ValueError: as `check_table`; a criterion is NaN for some tokens of a layer but not for all, or infinite; none has
+            scores anywhere; or a sample has fewer tokens.
+    """
+    check_table(table, criteria)
+    if table[list(criteria)].isna().all(axis=None):
+        raise ValueError(f"at least one criterion must have scores; got none for {', '.join(criteria)}.")
+    _all_or_none(table, criteria)
+    ordered = table.sort_values("token", kind="stable")
+    values = ordered[list(criteria)].to_numpy(dtype=float)
+    for key, rows in sorted(ordered.groupby(["sample", "layer"]).indices.items()):
+        scores = values[rows].T
+        if scores.shape[1] < at_least:
+            raise ValueError(f"a ranking takes {at_least} tokens or more; got {scores.shape[1]} at {key}.")
+        if np.isinf(scores).any():
+            raise ValueError(f"scores must be finite; got {np.isinf(scores).sum()} infinite ones at {key}.")
+        there = ~np.isnan(scores[:, 0])
+        yield key, [name for name, has in zip(criteria, there, strict=True) if has], scores[there]
+
+
+def _all_or_none(table: pd.DataFrame, criteria: Sequence[str]) -> None:
+    missing = table[list(criteria)].isna().groupby(table.layer).agg(["sum", "size"])
+    for name in criteria:
+        some = missing[name][(missing[name]["sum"] > 0) & (missing[name]["sum"] < missing[name]["size"])]
+        if len(some):
+            n, of = some.iloc[0]
+            raise ValueError(
+                f"{name} must be a number for every token of a layer or for none; got {n} NaN of {of} at layer "
+                f"{some.index[0]}."
+            )

@@ -1,0 +1,105 @@
+"""Interventions on one token, measured rather than predicted: its update is taken back, or the token is removed.
+
+An intervention runs only the layers behind it, on the positions from its token on: under causal attention no earlier
+position can change, so their keys and values are the recorded ones. Many tokens run in one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from analysis.residual_stream.stream import Stream
+
+Batch = tuple[Tensor, Tensor]  # states [token, n, dim] and their positions [token, n]
+
+
+def revert_update(
+    stream: Stream, layers: Sequence[int], tokens: Int[Tensor, " token"], share: float = 1.0, batch_size: int = 16
+) -> Float[Tensor, "layer token dim"]:
+    """Last-layer states of the read position when x_j^(l+1) is set back to x_j^(l), one token at a time.
+
+    Args:
+        stream: The residual stream of one prompt.
+        layers: Layers l, each by itself.
+        tokens: Positions j within the prompt, each by itself.
+        share: The share of the update that is taken back; 1 sets x_j^(l+1) to x_j^(l).
+        batch_size: The number of tokens that run at once.
+    """
+
+    def prepare(layer: int, part: Tensor, first: int) -> Batch:
+        before, after = stream.states[layer], stream.states[layer + 1]
+        which = torch.arange(first, stream.length, device=part.device)[None]
+        states = after[first:].repeat(len(part), 1, 1)
+        states[range(len(part)), part - first] -= share * (after - before)[part]
+        return states, which
+
+    return _run(stream, layers, tokens, prepare, batch_size)
+
+
+def remove_token(
+    stream: Stream, layers: Sequence[int], tokens: Int[Tensor, " token"], batch_size: int = 16
+) -> Float[Tensor, "layer token dim"]:
+    """Last-layer states of the read position when token j is removed from layer l + 1 on, one token at a time.
+
+    Args:
+        stream: The residual stream of one prompt.
+        layers: Layers l, each by itself.
+        tokens: Positions j within the prompt, each by itself; not the last one, where the output is read.
+        batch_size: The number of tokens that run at once.
+
+    Raises:
+        ValueError: `tokens` holds the last position.
+    """
+    if (tokens == stream.length - 1).any():
+        raise ValueError("the last token of a prompt cannot be dropped: the output is read there; leave it out.")
+
+    def prepare(layer: int, part: Tensor, first: int) -> Batch:
+        rest = torch.arange(first, stream.length - 1, device=part.device).expand(len(part), -1)
+        which = rest + (rest >= part[:, None])
+        return stream.states[layer + 1][which], which
+
+    return _run(stream, layers, tokens, prepare, batch_size)
+
+
+def _run(
+    stream: Stream,
+    layers: Sequence[int],
+    tokens: Tensor,
+    prepare: Callable[[int, Tensor, int], Batch],
+    batch_size: int,
+) -> Tensor:
+    out = stream.states[-1].new_empty(len(layers), len(tokens), stream.states[-1].shape[-1])
+
+    @torch.no_grad()
+    def batch(job: tuple[int, int]) -> None:
+        row, start = job
+        part = tokens[start : start + batch_size]
+        first = int(part.min()) if stream.causal else 0
+        states, which = prepare(layers[row], part, first)
+        step = stream.resume_from(first, which)
+        for later in range(layers[row] + 1, stream.n_layers):
+            states = step(later, states)
+        out[row, start : start + batch_size] = states[:, -1]
+
+    jobs = [(row, start) for row in range(len(layers)) for start in range(0, len(tokens), batch_size)]
+    with _one_thread_each(out.device) as pool:
+        list(pool.map(batch, jobs))
+    return out
+
+
+@contextmanager
+def _one_thread_each(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """As many workers as torch has threads, one thread each: a second one does not speed small operators up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads if device.type == "cpu" else 1) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,127 @@
+"""Operator norms of the Jacobians J_j of one stream with their intervals: exact, or by one shared subspace."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.linalg import LinAlgError, eigh
+from scipy.special import lambertw
+from torch import Tensor
+
+from analysis.theorem.linearised import Linearised
+
+
+@dataclass(frozen=True)
+class Norms:
+    """Spectral norms with lower and upper bounds, each a float64 tensor on the CPU, [layer, token] or [token]."""
+
+    norm: Tensor
+    lower: Tensor
+    upper: Tensor
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> Norms:
+        """NaN everywhere, to be written by `fill`."""
+        return cls(*torch.full((3, *shape), torch.nan, dtype=torch.float64))
+
+    def fill(self, row: int, tokens: Tensor, norms: Norms) -> None:
+        """Write the norms of some tokens of one layer."""
+        self.norm[row, tokens], self.lower[row, tokens], self.upper[row, tokens] = norms.norm, norms.lower, norms.upper
+
+    def frame_columns(self) -> dict[str, np.ndarray]:
+        """The columns of a frame: operator_norm, lower, upper."""
+        bounds = {"operator_norm": self.norm, "lower": self.lower, "upper": self.upper}
+        return {name: bound.flatten().numpy() for name, bound in bounds.items()}
+
+
+def jacobians(linear: Linearised, tokens: Int[Tensor, " token"]) -> Float[Tensor, "layer token out dim"]:
+    """All J_j as dense matrices: one backward pass for each entry of y, whatever the number of layers and tokens."""
+    unit = torch.eye(len(linear.output), dtype=linear.output.dtype, device=linear.output.device)
+    return linear.vjp_all(unit, tokens)
+
+
+def exact(jacobian: Float[Tensor, "*batch out dim"]) -> Norms:
+    """The spectral norm of dense matrices: the root of the largest eigenvalue of the smaller Gram matrix.
+
+    scipy's `eigh` computes that eigenvalue alone, which for these sizes is several times faster than all singular
+    values in a batch (torch.linalg).
+    """
+    wide = jacobian.shape[-2] <= jacobian.shape[-1]
+    gram = (jacobian @ jacobian.mT if wide else jacobian.mT @ jacobian).cpu().flatten(0, -3).numpy()
+    largest = np.array([_largest_eigenvalue(g) for g in gram], dtype=np.float64)
+    norm = torch.from_numpy(np.sqrt(np.maximum(largest, 0))).reshape(jacobian.shape[:-2])
+    return Norms(norm, norm.clone(), norm.clone())
+
+
+def _largest_eigenvalue(gram: np.ndarray) -> np.floating:
+    last = len(gram) - 1
+    try:
+        return eigh(gram, eigvals_only=True, subset_by_index=[last, last], driver="evx", check_finite=False)[0]
+    except LinAlgError:  # LAPACK's bisection fails on clustered eigenvalues, as of a Jacobian close to a projection
+        return np.linalg.eigvalsh(gram)[-1]
+
+
+def shared_subspace(
+    linear: Linearised,
+    tokens: Int[Tensor, " token"],
+    rank: int,
+    probes: int,
+    iterations: int,
+    confidence: float,
+    seed: int,
+) -> Norms:
+    r"""Bounds of the norms of all layers and tokens, at a number of passes that depends on neither.
+
+    Stacked side by side, the J_j share a good part of their left singular subspace. A block power iteration on
+    :math:`\sum_j J_j J_j^\top` finds Q, out x rank; then, with :math:`B_j = Q^\top J_j` and
+    :math:`R_j = (I - Q Q^\top) J_j`,
+
+    .. math:: \|B_j\|_2 \le \|J_j\|_2 \le \sqrt{\|B_j\|_2^2 + \|R_j\|_F^2}.
+
+    The left side is certain. The Frobenius norm is estimated with Gaussian probes (Hutchinson), and enlarged by
+    `hutchinson_inflation` so that all right sides hold together with the stated confidence. `norm` is the left side.
+
+    Args:
+        linear: The linearised stream of one prompt.
+        tokens: Positions within the prompt.
+        rank: The rank of the subspace Q; at most out of it is used.
+        probes: The number of Gaussian cotangents.
+        iterations: The number of block power iterations.
+        confidence: The probability with which all upper bounds hold together.
+        seed: The seed of Q's start and of the probes.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    gaussian = torch.randn(rank + probes, len(linear.output), generator=generator, dtype=linear.output.dtype)
+    start, z = gaussian.to(linear.output.device).split([rank, probes])
+    q = _orthonormal(start)
+    for _ in range(iterations):
+        q = _orthonormal(linear.jvp_sum(linear.vjp_all(q, tokens), tokens))
+    lower = exact(linear.vjp_all(q, tokens)).norm
+    rest = linear.vjp_all(z - (z @ q.mT) @ q, tokens).double().square().sum((-2, -1)).cpu() / probes
+    upper = (lower.square() + rest * hutchinson_inflation(probes, (1 - confidence) / rest.numel())).sqrt()
+    return Norms(lower.clone(), lower, upper)
+
+
+def _orthonormal(rows: Float[Tensor, "k out"]) -> Float[Tensor, "rank out"]:
+    return torch.linalg.qr(rows.mT)[0].mT
+
+
+def hutchinson_inflation(probes: int, miss: float) -> float:
+    """The factor by which a mean of Gaussian quadratic forms is enlarged, to exceed the trace but for a small risk.
+
+    Chernoff's bound on the lower tail of z^T A z, A positive semi-definite: among all A of one trace, that of rank one
+    has the heaviest tail, because prod(1 + 2 s a_i) >= 1 + 2 s sum(a_i). For it, the mean of p forms falls below c
+    times the trace with probability at most (c exp(1 - c))^(p / 2). This is solved for c.
+
+    Args:
+        probes: The number p of forms in the mean.
+        miss: The risk, a probability in (0, 1), that the enlarged mean is below the trace.
+
+    >>> round(hutchinson_inflation(32, 0.05), 3), round(hutchinson_inflation(32, 0.05 / 144), 3)
+    (1.976, 3.304)
+    """
+    return float(-1 / lambertw(-math.exp(2 / probes * math.log(miss) - 1)).real)
