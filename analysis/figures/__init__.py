@@ -9,6 +9,7 @@ from analysis.figures.criteria import criterion_scatter, over_positions, retenti
 from analysis.figures.curves import accuracy_curve, level, lines, lines_with_error_bars, overlay
 from analysis.figures.display import legend_below, show
 from analysis.figures.labels import label, look
+from analysis.figures.overview import overview
 from analysis.figures.tables import interval_table
 from analysis.figures.theorem import both_sides, by_layer, criterion_bars, token_maps, variance_shares
 
@@ -28,6 +29,7 @@ __all__ = [
     "look",
     "over_positions",
     "overlay",
+    "overview",
     "pair_matrix",
     "retention_maps",
     "show",

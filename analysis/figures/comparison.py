@@ -18,27 +18,29 @@ def interval_dots(
     """One row a method, one dot with its interval a budget; the legend stands above.
 
     Args:
-        summary: method, budget, mean, low, high.
+        summary: method, mean, low, high, and budget if there are several.
         order: methods from top to bottom.
         ax: to draw on.
         full_model_accuracy: of the model itself, dashed.
         xlabel: what is shown with its unit.
     """
-    budgets = sorted(summary.budget.unique())
-    colours = sns.color_palette("viridis_r", len(budgets) + 1)[1:]
-    for i, (budget, colour) in enumerate(zip(budgets, colours, strict=True)):
-        rows = summary[summary.budget == budget].set_index("method").loc[order]
-        y = np.arange(len(order)) + 0.24 * (i - (len(budgets) - 1) / 2)
+    groups = [(None, summary)]
+    if "budget" in summary:
+        groups = [(f"{budget:g} tokens a layer", rows) for budget, rows in summary.groupby("budget")]
+    colours = sns.color_palette("viridis_r", len(groups) + 1)[1:]
+    for i, ((name, rows), colour) in enumerate(zip(groups, colours, strict=True)):
+        rows = rows.set_index("method").loc[order]
+        y = np.arange(len(order)) + 0.24 * (i - (len(groups) - 1) / 2)
         spread = np.abs(rows[["low", "high"]].to_numpy().T - rows["mean"].to_numpy())
-        dot = {"fmt": "osD^v"[i % 5], "ms": 4, "lw": 1.2, "color": colour, "label": f"{budget:g} tokens a layer"}
-        ax.errorbar(rows["mean"], y, xerr=spread, **dot)
+        ax.errorbar(rows["mean"], y, xerr=spread, fmt="osD^v"[i % 5], ms=4, lw=1.2, color=colour, label=name)
     if full_model_accuracy is not None:
         level(ax, full_model_accuracy, "nothing dropped", axis="x")
     ax.set_yticks(range(len(order)), map(label, order))
     ax.set_ylim(len(order) - 0.4, -0.6)
     ax.set_xlabel(xlabel or "mean with its 95 % interval")
     ax.grid(axis="x", alpha=0.25)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=9)
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=9)
     sns.despine(ax=ax)
     return ax
 

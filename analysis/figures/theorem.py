@@ -65,7 +65,7 @@ def both_sides(table: pd.DataFrame, x: str, ax: Axes) -> Axes:
     drawn = ax.hexbin(
         shown[x], shown.revert_impact, xscale="log", yscale="log", bins="log", gridsize=45, cmap="viridis", lw=0.1
     )
-    ax.figure.colorbar(drawn, ax=ax, label="tokens in a hexagon", pad=0.02)
+    ax.get_figure(root=False).colorbar(drawn, ax=ax, label="tokens in a hexagon", pad=0.02)
     ends = shown[[x, "revert_impact"]].min().min(), shown[[x, "revert_impact"]].max().max()
     ax.plot(ends, ends, color="black", lw=1.2, ls="--", label="prediction = measurement")
     ax.set(xlabel=label(x), ylabel=label("revert_impact"))
