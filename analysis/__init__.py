@@ -1,5 +1,55 @@
-"""Questions asked of a model and a method; the answers are tidy DataFrames."""
+"""Questions asked of a model and a method; the answers are tidy DataFrames.
 
-from analysis.models.loading import Loaded, load
+All public names are importable from here and are loaded at their first use: `import analysis` itself loads nothing.
+Rooms, from the ground up: statistics, models, scenes, residual_stream, theorem, criteria, position, comparison,
+efficiency, figures, report. A room imports only rooms before it.
+"""
 
-__all__ = ["Loaded", "load"]
+from importlib import import_module
+
+_NAMES = {  # module -> its public names
+    "statistics.grids": "grid_side",
+    "statistics.intervals": "bootstrap_interval mean_by_group summarise_layers criterion_minus_baseline",
+    "models.loading": "EMBEDDED Loaded load",
+    "models.torchvision_ops": "usable",
+    "scenes.mosaic": "QUESTION_KINDS Digit Question Questions Scene questions_each sample",
+    "scenes.answers": "is_right miscount",
+    "scenes.ground_truth": "object_third token_labels",
+    "theorem.operator_norms": "ESTIMATORS operator_norms",
+    "theorem.variation_impact": "variation_impact",
+    "theorem.summary": "PREDICTORS per_sample summarise_impact",
+    "theorem.assumptions": "theorem_by_group",
+    "theorem.sweep": "add_recorded_impact load_recorded",
+    "criteria.scores": "ATTENTIONS CRITERIA VARIATIONS score_tokens scored",
+    "criteria.agreement": "agreement agreement_matrix criterion_groups",
+    "criteria.localisation": "CONTRASTS localisation",
+    "criteria.question_dependence": "question_dependence",
+    "criteria.dropping_by_table": "ScoresFromTable method_from_column",
+    "position.retention": "end_to_start_ratio kept_tokens_by retention score_position with_grid_place",
+    "position.uniformity": "distance_from_uniform",
+    "position.shifts": "content_position_shares content_position_table rankings_under_shifts",
+    "position.planted": "detection_power planted_kept",
+    "position.bias_cost": "bias_accuracy_correlation with_planted_bias",
+    "comparison.accuracy": "NOTHING_DROPPED accuracy accuracy_over_budgets paper_layers summarise_accuracy",
+    "comparison.at_one_average": "accuracy_at_averages accuracy_by_difficulty methods_at_average repacking",
+    "comparison.pairs": "paired_difference pairwise_differences significant_pairs win_counts",
+    "comparison.kept_tokens": "kept_at_end kept_at_layer kept_on_objects kept_overlap",
+    "efficiency.footprint": "footprint qwen_72b",
+    "efficiency.latency": "relative_time",
+}
+_HOMES = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names.split()}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """Import the module of a public name at the first use of the name."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(_HOMES[name]), name)  # later uses do not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names too, for completion."""
+    return sorted({*globals(), *_HOMES})

@@ -1,4 +1,4 @@
-"""Answers right, and how probable the right one is, per method and budget."""
+"""Accuracy under methods and budgets: right answers, and the log probability of the right one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from analysis.scenes.mosaic import Question, Questions
 from analysis.statistics.intervals import mean_by_group
 from v2drop import Method, Schedule
 
-MethodForBatch = Callable[[Sequence[int]], Method]
+MethodForBatch = Callable[[Sequence[int]], Method]  # from the numbers of a batch's questions
+NOTHING_DROPPED = "nothing dropped"  # the name of the model itself in frames
 ANSWER_COLUMNS = ["method", "question", "kind", "answer", "reply", "right", "log_probability", "average_tokens"]
 
 
 def paper_layers(n_layers: int) -> tuple[int, ...]:
-    """The paper's shallow, middle and deep layer (3, 17 and 22 of 32), at the same depths of another model.
+    """The paper's shallow, middle and deep layer (3, 17 and 22 of 32), at the same relative depths of another model.
 
     >>> paper_layers(32), paper_layers(12)
     ((3, 17, 22), (1, 6, 8))
@@ -35,39 +36,40 @@ def paper_layers(n_layers: int) -> tuple[int, ...]:
 @torch.no_grad()
 def accuracy(
     loaded: Loaded,
-    asked: Questions,
+    questions: Questions,
     methods: Mapping[Hashable, Method | MethodForBatch | None],
     batch_size: int = 25,
     max_new_tokens: int = 8,
 ) -> pd.DataFrame:
-    """Ask every question under every method.
+    """The model's answers to every question under every method.
 
     Args:
-        loaded: model and processor.
-        asked: scenes with a question each.
-        methods: by the name they get in the frame; None is the model itself. One with a seed is given a new one for
-            every batch, so that a baseline is not one draw asked again and again. A function gives the method for a
-            batch from its questions' numbers (`analysis.method_from_column`).
-        batch_size: questions at a time.
-        max_new_tokens: longest reply, in tokens.
+        loaded: Model and processor.
+        questions: Pairs (scene, question). Any objects do, with `scene.image` as `Loaded.inputs` takes it, and strings
+            `question.text`, `question.answer`, `question.kind`.
+        methods: Methods by the name they get in the frame. None stands for the model itself. A method with a seed gets
+            another seed in every batch, so that a baseline is more than one draw. A function is called with the numbers
+            of a batch's questions and returns the method for that batch (`analysis.method_from_column` makes one).
+        batch_size: The number of questions in a batch.
+        max_new_tokens: The length of the longest reply, in tokens.
 
     Returns:
         One row per (method, question): method, question (its index), kind, answer, reply, right (bool),
-        log_probability (of the right answer's tokens behind the prompt, nats), average_tokens (vision tokens, true
+        log_probability (of the right answer's tokens after the prompt, in nats), average_tokens (vision tokens, true
         layer average).
     """
-    batches = [range(i, min(i + batch_size, len(asked))) for i in range(0, len(asked), batch_size)]
+    batches = [range(i, min(i + batch_size, len(questions))) for i in range(0, len(questions), batch_size)]
     rows = []
-    with tqdm(total=len(asked) * len(methods), desc="questions", unit="q") as progress:
+    with tqdm(total=len(questions) * len(methods), desc="questions", unit="q") as progress:
         for number, batch in enumerate(batches):
-            inputs = loaded.inputs([asked[i][0].image for i in batch], [asked[i][1].text for i in batch])
-            whole = float(np.mean([len(row) for row in loaded.vision_positions(inputs)]))
+            inputs = loaded.inputs([questions[i][0].image for i in batch], [questions[i][1].text for i in batch])
+            n_tokens = float(np.mean([len(row) for row in loaded.vision_positions(inputs)]))
             for name, method in methods.items():
                 with _for_batch(method, number, batch)(loaded.model) if method else nullcontext() as trace:
-                    found = _replies(loaded, inputs, [asked[i][1] for i in batch], max_new_tokens)
-                average = trace.average_tokens if trace else whole
-                for i, (reply, log_p) in zip(batch, found, strict=True):
-                    question, right = asked[i][1], is_right(reply, asked[i][1].answer)
+                    replies = _replies(loaded, inputs, [questions[i][1] for i in batch], max_new_tokens)
+                average = trace.average_tokens if trace else n_tokens
+                for i, (reply, log_p) in zip(batch, replies, strict=True):
+                    question, right = questions[i][1], is_right(reply, questions[i][1].answer)
                     rows.append((name, i, question.kind, question.answer, reply, right, log_p, average))
                 progress.update(len(batch))
     return pd.DataFrame(rows, columns=ANSWER_COLUMNS)
@@ -75,32 +77,35 @@ def accuracy(
 
 def accuracy_over_budgets(
     loaded: Loaded,
-    asked: Questions,
+    questions: Questions,
     makers: Mapping[str, Callable[[Schedule], Method]],
     budgets: Sequence[float],
     layers: tuple[int, ...] | None = None,
     **options: int,
 ) -> pd.DataFrame:
-    """`accuracy` of every method at every budget, and of the model itself under the name "nothing dropped".
+    """The frame of `accuracy` for every method at every budget, and for the model itself as "nothing dropped".
 
     Args:
-        loaded: model and processor.
-        asked: scenes with a question each; their prompts must have the same number of vision tokens.
-        makers: from a schedule to a method, by the name it gets in the frame.
-        budgets: true layer averages of vision tokens.
-        layers: where all methods drop; `paper_layers` by default.
-        **options: of `accuracy`.
+        loaded: Model and processor.
+        questions: Pairs as for `accuracy`, whose prompts have the same number of vision tokens.
+        makers: Functions from a schedule to a method (a method's class, say), by the name it gets in the frame.
+        budgets: True layer averages of vision tokens.
+        layers: The layers at which all methods drop; None for `paper_layers`.
+        **options: Further arguments of `accuracy`.
+
+    Returns:
+        The columns of `accuracy`, and budget.
 
     Raises:
-        ValueError: a budget cannot be reached with these layers.
+        ValueError: A budget cannot be reached with these layers.
     """
-    first = loaded.vision_positions(loaded.inputs([asked[0][0].image], [asked[0][1].text]))[0]
+    first = loaded.vision_positions(loaded.inputs([questions[0][0].image], [questions[0][1].text]))[0]
     layers = layers or paper_layers(loaded.n_layers)
-    methods: dict[tuple[str, float], Method | None] = {("nothing dropped", len(first)): None}
+    methods: dict[tuple[str, float], Method | None] = {(NOTHING_DROPPED, len(first)): None}
     for budget in budgets:
         schedule = Schedule.for_average(budget, layers, len(first), loaded.n_layers)
         methods |= {(name, budget): make(schedule) for name, make in makers.items()}
-    frame = accuracy(loaded, asked, methods, **options)
+    frame = accuracy(loaded, questions, methods, **options)
     frame.insert(1, "budget", [budget for _, budget in frame.method])
     return frame.assign(method=[name for name, _ in frame.method])
 
@@ -109,9 +114,9 @@ def summarise_accuracy(answers: pd.DataFrame, by: Sequence[str] = ("method",), v
     """Mean over questions in each group, with a 95 % bootstrap interval.
 
     Args:
-        answers: the frame of `accuracy`, one row per question in each group.
-        by: columns that tell the groups apart.
-        value: the column to average: "right", "log_probability", or one that was added (too_many of `miscount`).
+        answers: The frame of `accuracy`, with one row per question in each group.
+        by: The columns that tell groups apart.
+        value: The column that is averaged: "right", "log_probability", or another (too_many of `analysis.miscount`).
 
     Returns:
         One row per group: `by`, mean, low, high, n (questions).
@@ -132,7 +137,7 @@ def _replies(
     wanted = [loaded.answer_ids(question.text, question.answer) for question in questions]
     out = _generate(loaded, inputs, max_new_tokens)
     replies = loaded.processor.batch_decode(out.sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    if max(map(len, wanted)) > 1:  # behind its first token a wrong reply's logits say nothing about the right answer
+    if max(map(len, wanted)) > 1:  # after a wrong first token, logits say nothing about the rest of the right answer
         out = _generate(loaded, inputs, max(map(len, wanted)), prefix_allowed_tokens_fn=_force_answers(wanted, inputs))
     logs = [logits.double().log_softmax(-1) for logits in out.logits[: max(map(len, wanted))]]
     log_p = [sum(float(logs[i][row, token]) for i, token in enumerate(ids)) for row, ids in enumerate(wanted)]
@@ -145,6 +150,6 @@ def _generate(loaded: Loaded, inputs: Mapping, max_new_tokens: int, **settings: 
 
 
 def _force_answers(wanted: Sequence[Sequence[int]], inputs: Mapping) -> Callable[[int, Tensor], list[int]]:
-    """What generation may say next if each row has to give its answer (and then goes on with its last token)."""
+    """The tokens that generation may give next, so that each row gives its answer and then repeats its last token."""
     start = inputs["input_ids"].shape[1]
     return lambda row, ids: [wanted[row][min(len(ids) - start, len(wanted[row]) - 1)]]

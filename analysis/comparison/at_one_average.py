@@ -1,4 +1,4 @@
-"""All methods on one model at the same true layer average."""
+"""All methods on one model at the same true layer average of vision tokens."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import pandas as pd
 
-from analysis.comparison.accuracy import accuracy
+from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
 from analysis.models.loading import Loaded
 from analysis.scenes.mosaic import Questions
 from analysis.statistics.intervals import mean_by_group
 from v2drop import METHODS, Method
 
-NOTHING_DROPPED = "nothing dropped"
-
 
 def methods_at_average(
     average: float | int, n_tokens: int, n_layers: int, names: Iterable[str] | None = None
 ) -> dict[str, Method]:
-    """Every method at one true layer average, each dropping at its released depths (`Method.for_average`).
+    """Methods at one true layer average, each of which drops at its released depths (`Method.for_average`).
 
     Args:
-        average: vision tokens.
-        n_tokens: of a prompt, which has one picture.
-        n_layers: of the decoder.
-        names: in METHODS; by default all but those that compare frames, of which one picture has none.
+        average: The layer average of vision tokens.
+        n_tokens: The number of vision tokens of a prompt with one picture.
+        n_layers: The number of decoder layers.
+        names: Names in `v2drop.METHODS`; None for all methods but those that compare the frames of a video.
+
+    Returns:
+        The methods by name.
 
     Raises:
-        ValueError: a name is unknown, or a method cannot reach the average.
+        ValueError: A name is unknown, or a method cannot reach the average.
     """
     names = [name for name, kind in METHODS.items() if not kind.needs_frames] if names is None else list(names)
     unknown = sorted(set(names) - set(METHODS))
@@ -38,63 +39,66 @@ def methods_at_average(
 
 def accuracy_at_averages(
     loaded: Loaded,
-    asked: Questions,
+    questions: Questions,
     averages: Sequence[float | int],
     names: Iterable[str] | None = None,
     **options: int,
 ) -> pd.DataFrame:
-    """`accuracy` of every method at every true layer average, and of the model itself ("nothing dropped").
+    """The frame of `accuracy` for every method at every true layer average, and for the model itself.
 
     Args:
-        loaded: model and processor.
-        asked: scenes with a question each; their prompts must have the same number of vision tokens.
-        averages: true layer averages of vision tokens.
-        names: as for `methods_at_average`.
-        **options: of `accuracy`.
+        loaded: Model and processor.
+        questions: Pairs as for `accuracy`, whose prompts have the same number of vision tokens.
+        averages: True layer averages of vision tokens.
+        names: Names in `v2drop.METHODS`; None for all methods but those that compare the frames of a video.
+        **options: Further arguments of `accuracy`.
+
+    Returns:
+        The columns of `accuracy`, and budget. The model itself is the method "nothing dropped".
     """
-    n_tokens = len(loaded.vision_positions(loaded.inputs([asked[0][0].image], [asked[0][1].text]))[0])
+    n_tokens = len(loaded.vision_positions(loaded.inputs([questions[0][0].image], [questions[0][1].text]))[0])
     methods: dict[Hashable, Method | None] = {(NOTHING_DROPPED, n_tokens): None}
     names = None if names is None else list(names)
     for average in averages:
-        found = methods_at_average(average, n_tokens, loaded.n_layers, names)
-        methods |= {(name, average): method for name, method in found.items()}
-    frame = accuracy(loaded, asked, methods, **options)
+        at_average = methods_at_average(average, n_tokens, loaded.n_layers, names)
+        methods |= {(name, average): method for name, method in at_average.items()}
+    frame = accuracy(loaded, questions, methods, **options)
     frame.insert(1, "budget", [budget for _, budget in frame.method])
     return frame.assign(method=[name for name, _ in frame.method])
 
 
 def repacking(kind: type[Method]) -> type[Method]:
-    """The same method, its survivors' position ids closed up: what that convention costs by itself.
+    """The same method with the position ids of its survivors repacked, to measure the cost of that convention alone.
 
     >>> from v2drop import Schedule, Uniform
-    >>> repacked(Uniform)(Schedule({0: 48})).positions
+    >>> repacking(Uniform)(Schedule({0: 48})).positions
     'repack'
     """
     return type(f"Repacked{kind.__name__}", (kind,), {"positions": "repack"})
 
 
 def accuracy_by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd.DataFrame:
-    """Accuracy on the questions that a judge gets wrong at the same budget, and on those it gets right.
+    """Accuracy on questions that a judge answers wrongly at the same budget ("difficult"), and on the others ("easy").
 
-    The split of VTC-Bench (arXiv 2510.07143), whose judge is image downsampling: what a smaller picture answers needs
-    no choice of tokens. Questions that the model gets wrong with everything there are left out.
+    The split of VTC-Bench (arXiv 2510.07143), whose judge is image downsampling: a question that a smaller picture
+    answers needs no choice of tokens. Questions that the model answers wrongly with all tokens are left out.
 
     Args:
-        frame: of `accuracy_at_averages`.
-        judge: a method in it.
+        frame: The frame of `accuracy_at_averages`.
+        judge: The method in it that judges.
 
     Returns:
-        group ("difficult", "easy"), method, budget, mean, low, high, n.
+        One row per group, method and budget: these, mean, low, high, n (questions).
 
     Raises:
-        ValueError: the judge, or the model itself, is not in the frame.
+        ValueError: The judge, or the model itself, is not in the frame.
     """
     for needed in (judge, NOTHING_DROPPED):
         if needed not in set(frame.method):
             raise ValueError(f"the frame must hold {needed!r}; got {', '.join(frame.method.unique())}.")
     answerable = set(frame.question[(frame.method == NOTHING_DROPPED) & frame.right])
     judged = frame[frame.method == judge].set_index(["budget", "question"]).right.rename("easy")
-    asked = frame[frame.question.isin(answerable) & ~frame.method.isin([judge, NOTHING_DROPPED])]
-    asked = asked.join(judged, on=["budget", "question"], how="inner")
-    asked = asked.assign(group=asked.easy.map({True: "easy", False: "difficult"}))
-    return mean_by_group(asked, ["group", "method", "budget"], "right")
+    judgeable = frame[frame.question.isin(answerable) & ~frame.method.isin([judge, NOTHING_DROPPED])]
+    judgeable = judgeable.join(judged, on=["budget", "question"], how="inner")
+    judgeable = judgeable.assign(group=judgeable.easy.map({True: "easy", False: "difficult"}))
+    return mean_by_group(judgeable, ["group", "method", "budget"], "right")

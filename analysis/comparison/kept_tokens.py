@@ -1,4 +1,4 @@
-"""Which tokens methods leave, and whether they are the same ones."""
+"""The tokens that methods keep: at the end, at a layer, on the objects of a scene; and their overlap."""
 
 from __future__ import annotations
 
@@ -18,31 +18,33 @@ from v2drop import Method
 
 
 @torch.no_grad()
-def kept_at_end(loaded: Loaded, asked: Questions, methods: Mapping[str, Method], batch_size: int = 25) -> pd.DataFrame:
-    """Whose tokens the last drop leaves.
+def kept_at_end(
+    loaded: Loaded, questions: Questions, methods: Mapping[str, Method], batch_size: int = 25
+) -> pd.DataFrame:
+    """The tokens that are left after each method's last drop.
 
-    A token made of several goes by the one that its method names; one that is none of the picture's is left out.
+    A merged token counts as the token at whose position its method puts it. Tokens outside the picture are left out.
 
     Args:
-        loaded: model and processor.
-        asked: scenes with a question each.
-        methods: by name.
-        batch_size: questions at a time.
+        loaded: Model and processor.
+        questions: Scenes with a question each.
+        methods: Methods by the name they get in the frame.
+        batch_size: The number of questions in a batch.
 
     Returns:
-        method, question (its index), token (its rank among the picture's).
+        One row per kept token: method, question (its index), token (its index among those of the picture).
     """
     rows = []
-    for start in tqdm(range(0, len(asked), batch_size), desc="kept tokens", unit="batch"):
-        batch = asked[start : start + batch_size]
+    for start in tqdm(range(0, len(questions), batch_size), desc="kept tokens", unit="batch"):
+        batch = questions[start : start + batch_size]
         inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
-        places = [{p: i for i, p in enumerate(row)} for row in loaded.vision_positions(inputs)]
+        index_of = [{p: i for i, p in enumerate(row)} for row in loaded.vision_positions(inputs)]
         for name, method in methods.items():
             with method(loaded.model) as trace:
                 loaded.model(**inputs)
             kept = trace.kept[max(trace.kept)].tolist()
             rows += [
-                (name, start + i, places[i][position])
+                (name, start + i, index_of[i][position])
                 for i, row in enumerate(kept)
                 for position in row
                 if position >= 0
@@ -51,19 +53,19 @@ def kept_at_end(loaded: Loaded, asked: Questions, methods: Mapping[str, Method],
 
 
 def kept_overlap(frame: pd.DataFrame, n_tokens: int) -> pd.DataFrame:
-    """How far two methods leave the same tokens, beyond chance.
+    """The overlap of the tokens that two methods keep, corrected for chance.
 
-    Of sets of a and b tokens, a <= b, of n, the share of the smaller one that is in the larger is o, and b/n by chance;
-    the number is (o - b/n) / (1 - b/n): 1 if one holds the other, 0 as for random sets, negative if they avoid each
-    other.
+    Let the two sets have a <= b of n tokens, and o be the share of the smaller set that is in the larger one; by chance
+    o is b/n. The overlap is (o - b/n) / (1 - b/n): 1 if one set contains the other, 0 for random sets, negative if the
+    sets avoid each other.
 
     Args:
-        frame: of `kept_at_end`.
-        n_tokens: n, of every picture.
+        frame: The frame of `kept_at_end`.
+        n_tokens: The number n of tokens of every picture.
 
     Returns:
-        first, second, mean over questions, low, high (95 % bootstrap), n (questions); pairs both ways round and each
-        method with itself. Questions where a set is empty or whole are left out.
+        One row per pair of methods, in both orders and each with itself: first, second, mean over questions, low, high
+        (95 % bootstrap interval), n (questions). Questions in which a set holds no token or all are left out.
     """
     names, questions = list(frame.method.unique()), sorted(frame.question.unique())
     sets = np.zeros((len(names), len(questions), n_tokens), dtype=bool)
@@ -74,35 +76,35 @@ def kept_overlap(frame: pd.DataFrame, n_tokens: int) -> pd.DataFrame:
     sizes, rows = sets.sum(-1), []
     for a, b in combinations_with_replacement(range(len(names)), 2):
         small, large = np.minimum(sizes[a], sizes[b]), np.maximum(sizes[a], sizes[b])
-        told = (small > 0) & (large < n_tokens)
-        chance = large[told] / n_tokens
-        value = ((sets[a] & sets[b]).sum(-1)[told] / small[told] - chance) / (1 - chance)
-        found = mean_interval(value) if len(value) else (np.nan, np.nan, np.nan, 0)
-        rows.append((names[a], names[b], *found))
+        informative = (small > 0) & (large < n_tokens)
+        chance = large[informative] / n_tokens
+        value = ((sets[a] & sets[b]).sum(-1)[informative] / small[informative] - chance) / (1 - chance)
+        statistics = mean_interval(value) if len(value) else (np.nan, np.nan, np.nan, 0)
+        rows.append((names[a], names[b], *statistics))
         if a != b:
-            rows.append((names[b], names[a], *found))
+            rows.append((names[b], names[a], *statistics))
     return pd.DataFrame(rows, columns=["first", "second", "mean", "low", "high", "n"])
 
 
 @torch.no_grad()
-def kept_at_layer(loaded: Loaded, asked: Questions, methods: Mapping[str, Method], layer: int) -> pd.DataFrame:
-    """Who is left after the drop of one layer.
+def kept_at_layer(loaded: Loaded, questions: Questions, methods: Mapping[str, Method], layer: int) -> pd.DataFrame:
+    """All tokens, with whether each method keeps them in its drop at one layer.
 
     Args:
-        loaded: model and processor.
-        asked: scenes with a question each.
-        methods: by the name they get in the frame.
-        layer: of their schedules.
+        loaded: Model and processor.
+        questions: Scenes with a question each.
+        methods: Methods by the name they get in the frame; `layer` is in all their schedules.
+        layer: The drop layer.
 
     Returns:
         One row per (sample, criterion, token): sample (the question's index), criterion (the method's name), token
-        (its position in the prompt), rank (among the picture's tokens), kept (bool).
+        (its position in the prompt), vision_index (its index among those of the picture), kept (bool).
     """
     frames = []
-    for sample, (scene, question) in enumerate(asked):
+    for sample, (scene, question) in enumerate(questions):
         inputs = loaded.inputs([scene.image], [question.text])
         positions = loaded.vision_positions(inputs)[0]
-        tokens = {"token": positions, "rank": range(len(positions))}
+        tokens = {"token": positions, "vision_index": range(len(positions))}
         for name, method in methods.items():
             with method(loaded.model) as trace:
                 loaded.model(**inputs, logits_to_keep=1)
@@ -111,18 +113,25 @@ def kept_at_layer(loaded: Loaded, asked: Questions, methods: Mapping[str, Method
     return pd.concat(frames, ignore_index=True)
 
 
-def kept_on_objects(loaded: Loaded, asked: Questions, methods: Mapping[str, Method], layer: int) -> pd.DataFrame:
-    """How many of the tokens on digits, and of those beside them, are `kept_at_layer`.
+def kept_on_objects(loaded: Loaded, questions: Questions, methods: Mapping[str, Method], layer: int) -> pd.DataFrame:
+    """The shares of the tokens on digits, and of those beside them, that each method keeps in its drop at one layer.
+
+    Args:
+        loaded: Model and processor.
+        questions: Scenes with a question each.
+        methods: Methods by the name they get in the frame; `layer` is in all their schedules.
+        layer: The drop layer.
 
     Returns:
         One row per (question, method): method, question, on_digits and beside, the shares kept.
 
     Raises:
-        ValueError: the model's vision tokens are no square grid.
+        ValueError: The model's vision tokens are not a square grid.
     """
-    kept = kept_at_layer(loaded, asked, methods, layer)
-    labelled = kept.merge(token_labels(asked, int(kept["rank"].max()) + 1), on=["sample", "rank"])
-    labelled["side"] = np.where(labelled.on == "background", "beside", "on_digits")
+    kept = kept_at_layer(loaded, questions, methods, layer)
+    labels = token_labels(questions, int(kept.vision_index.max()) + 1)
+    labelled = kept.merge(labels, on=["sample", "vision_index"])
+    labelled["side"] = np.where(labelled.label == "background", "beside", "on_digits")
     share = labelled.pivot_table(index=["sample", "criterion"], columns="side", values="kept", sort=False).reset_index()
     names = {"criterion": "method", "sample": "question"}
     return share.rename(columns=names).rename_axis(columns=None)[["method", "question", "on_digits", "beside"]]

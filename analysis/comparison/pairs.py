@@ -1,4 +1,4 @@
-"""Every method against every other on the same questions."""
+"""Paired differences of methods on the same questions: of every two, or of all from one baseline."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ RESAMPLES = 4000
 
 
 def pairwise_differences(frame: pd.DataFrame, value: str = "right", seed: int = 0) -> pd.DataFrame:
-    """Differences of all pairs of methods at every budget, by a paired bootstrap over questions.
+    """Differences of every two methods at every budget, by a paired bootstrap over questions.
 
-    All pairs of a budget share their resamples. p is twice the smaller share of resampled differences that are not
-    above, or not below, zero (one more counted in each, so never 0); q is p after Benjamini and Hochberg over all rows.
+    All pairs of a budget share their resamples. p is twice the smaller of two shares of resampled differences: those
+    <= 0, and those >= 0 (one more is counted in each, so p is never 0). q is p corrected for all rows by Benjamini and
+    Hochberg.
 
     Args:
-        frame: of `analysis.accuracy_at_averages`: method, budget, question and the value, each question once.
-        value: column, "right" or "log_probability".
-        seed: of the resamples.
+        frame: The frame of `analysis.accuracy_at_averages`: method, budget, question and the value, each question once.
+        value: The column that is compared, "right" or "log_probability".
+        seed: The seed of the resamples.
 
     Returns:
-        budget, first, second, difference (first minus second), low, high (95 %), p, q.
+        One row per budget and pair: budget, first, second, difference (first minus second), low, high (95 %), p, q.
 
     Raises:
-        ValueError: fewer than two methods or questions, or a question that not all methods of a budget were asked.
+        ValueError: There are fewer than two methods or questions, or the methods of a budget have different questions.
     """
     rows = []
     for budget, group in frame.groupby("budget", sort=False):
@@ -39,24 +40,25 @@ def pairwise_differences(frame: pd.DataFrame, value: str = "right", seed: int = 
         rows += [(budget, *row) for row in _compare(wide, seed)]
     if not rows:
         raise ValueError(f"there must be two methods at a budget; got {', '.join(frame.method.unique())}.")
-    found = pd.DataFrame(rows, columns=["budget", "first", "second", "difference", "low", "high", "p"])
-    return found.assign(q=false_discovery_control(found.p))
+    differences = pd.DataFrame(rows, columns=["budget", "first", "second", "difference", "low", "high", "p"])
+    return differences.assign(q=false_discovery_control(differences.p))
 
 
-def win_counts(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
-    """How many others each method beats and is beaten by, per budget.
+def win_counts(differences: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
+    """The number of other methods that each method beats and is beaten by, at every budget.
 
     Args:
-        found: of `pairwise_differences`.
-        level: of q.
+        differences: The frame of `pairwise_differences`.
+        level: The value of q below which a difference counts.
 
     Returns:
-        budget, method, beats, beaten, net (beats - beaten), the largest budget and net first.
+        One row per budget and method: budget, method, beats, beaten, net (beats - beaten); the largest budget first,
+        in it the largest net.
     """
     both = pd.concat(
         [
-            found.rename(columns={"first": "method"}),
-            found.assign(difference=-found.difference).rename(columns={"second": "method"}),
+            differences.rename(columns={"first": "method"}),
+            differences.assign(difference=-differences.difference).rename(columns={"second": "method"}),
         ]
     )
     sure = both.q < level
@@ -69,39 +71,46 @@ def win_counts(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
 def _compare(wide: pd.DataFrame, seed: int) -> list[tuple]:
     values, n = wide.to_numpy(), len(wide)
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    means, whole = counts @ values / n, values.mean(0)
+    means, observed = counts @ values / n, values.mean(0)
     rows = []
     for a, b in combinations(range(values.shape[1]), 2):
         drawn = means[:, a] - means[:, b]
         low, high = np.percentile(drawn, [2.5, 97.5])
         tails = [(np.count_nonzero(side) + 1) / (RESAMPLES + 1) for side in (drawn <= 0, drawn >= 0)]
-        rows.append((wide.columns[a], wide.columns[b], whole[a] - whole[b], low, high, min(1.0, 2 * min(tails))))
+        rows.append((wide.columns[a], wide.columns[b], observed[a] - observed[b], low, high, min(1.0, 2 * min(tails))))
     return rows
 
 
-def significant_pairs(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
-    """Pairs as a matrix needs them: also second against first, and only differences with q below a level.
+def significant_pairs(differences: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
+    """Pairs in both orders, as a matrix needs them, with NaN for differences that are not significant.
 
     Args:
-        found: of `analysis.pairwise_differences`, one budget.
-        level: of q; the other differences are NaN, which stays white.
+        differences: The frame of `pairwise_differences` for one budget.
+        level: The value of q below which a difference is significant.
+
+    Returns:
+        The same columns, with every pair also as second against first.
     """
-    turned = found.rename(columns={"first": "second", "second": "first"}).assign(difference=-found.difference)
-    both = pd.concat([found, turned], ignore_index=True)
+    turned = differences.rename(columns={"first": "second", "second": "first"})
+    turned = turned.assign(difference=-differences.difference)
+    both = pd.concat([differences, turned], ignore_index=True)
     return both.assign(difference=both.difference.where(both.q < level))
 
 
 def paired_difference(frame: pd.DataFrame, baseline: str, by: list[str], value: str = "right") -> pd.DataFrame:
-    """A value minus the baseline method's on the same questions, with paired bootstrap intervals.
+    """Every method's value minus that of a baseline on the same questions, with paired bootstrap intervals.
 
     Args:
-        frame: of `accuracy`, possibly of several budgets.
-        baseline: a method in it.
-        by: what identifies a comparison beside the method: ["budget"], say.
-        value: column, "right" or "log_probability".
+        frame: The frame of `analysis.accuracy`, with any further columns named in `by`.
+        baseline: The method that is subtracted.
+        by: The columns that tell comparisons apart beside the method, as ["budget"].
+        value: The column that is compared, "right" or "log_probability".
+
+    Returns:
+        One row per method and comparison: method, `by`, mean (of the differences), low, high (95 %), n (questions).
 
     Raises:
-        ValueError: `baseline` is not in the frame.
+        ValueError: `baseline` is not a method of the frame.
     """
     if baseline not in set(frame.method):
         raise ValueError(f"baseline must be one of {', '.join(frame.method.unique())}; got {baseline!r}.")

@@ -1,4 +1,4 @@
-"""Do two criteria keep the same tokens?"""
+"""Agreement of two criteria on the ranking of tokens, and groups of criteria that rank alike."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def agreement(
     ratios: Sequence[float] = RATIOS,
     persistence: float = 0.95,
 ) -> pd.DataFrame:
-    """How far every two criteria agree on the tokens of every sample and layer.
+    """The agreement of every two criteria on the tokens of every sample and layer.
 
     Args:
-        table: of `analysis.score_tokens`, or any with the columns sample, layer, token and the criteria.
-        criteria: columns to compare; one that is NaN in a whole layer is left out there.
-        ratios: of tokens kept, in (0, 1].
-        persistence: p of rank-biased overlap, in (0, 1).
+        table: The frame of `analysis.scored`, or any other with the columns sample, layer, token and the criteria.
+        criteria: The columns that are compared; one that is NaN in a whole layer is left out there.
+        ratios: Shares of tokens kept, in (0, 1].
+        persistence: The parameter p of rank-biased overlap, in (0, 1).
 
     Returns:
-        One row per (sample, layer, statistic, pair of criteria): these, `first` and `second`, value, and chance, what
-        two unrelated rankings give on average. Statistics: spearman, kendall (tau-b), overlap@r (share of the kept
-        tokens that are the same), rbo (rank-biased overlap).
+        One row per (sample, layer, statistic, first, second): these (first and second are the two criteria), value, and
+        chance, the average value for two unrelated rankings. Statistics: spearman, kendall (tau-b), overlap@r (the
+        share of the kept tokens that two criteria have in common), rbo (rank-biased overlap).
 
     Raises:
-        ValueError: an argument is out of range, a column is missing or partly NaN, a token is there twice, or a sample
-            has one token only, which makes no ranking.
+        ValueError: An argument is out of range, a column is missing or partly NaN, a token occurs twice, or a sample
+            has a single token.
     """
     check_ratios(ratios)
     if not 0 < persistence < 1:
@@ -54,13 +54,19 @@ def agreement(
         pairs = np.array(list(combinations(range(len(names)), 2)), dtype=int).reshape(-1, 2).T
         for statistic, values, chance in _pair_statistics(scores, ratios, persistence):
             first, second = (np.array(names)[index] for index in pairs)
-            found = {"statistic": statistic, "first": first, "second": second, "value": values[tuple(pairs)]}
-            frames.append(pd.DataFrame({"sample": sample, "layer": layer, **found, "chance": chance}))
+            columns = {"statistic": statistic, "first": first, "second": second, "value": values[tuple(pairs)]}
+            frames.append(pd.DataFrame({"sample": sample, "layer": layer, **columns, "chance": chance}))
     return pd.concat(frames, ignore_index=True)
 
 
 def agreement_matrix(summary: pd.DataFrame, statistic: str, layer: int | str = "all") -> pd.DataFrame:
-    """One statistic of `analysis.summarise_layers`, criteria by criteria: 1 with itself, NaN if never compared."""
+    """One statistic of all pairs as a matrix of criteria: 1 on the diagonal, NaN for criteria never compared.
+
+    Args:
+        summary: The frame of `analysis.summarise_layers` over `agreement`, keys statistic, first, second.
+        statistic: The statistic shown.
+        layer: A layer, or "all".
+    """
     rows = summary[(summary.statistic == statistic) & (summary.layer == layer)]
     names = list(dict.fromkeys([*rows["first"], *rows.second]))
     frame = pd.DataFrame(np.where(np.eye(len(names)) > 0, 1.0, np.nan), index=names, columns=names)
@@ -70,39 +76,39 @@ def agreement_matrix(summary: pd.DataFrame, statistic: str, layer: int | str = "
 
 
 def criterion_groups(similarity: pd.DataFrame, least: float = 0.5) -> pd.Series:
-    """Group criteria that rank alike: average linkage, cut where the mean similarity of two groups falls below `least`.
+    """Groups of criteria that rank alike: average linkage, cut where the mean similarity of two groups is too small.
 
     Args:
-        similarity: of `agreement_matrix`, 1 on the diagonal.
-        least: similarity.
+        similarity: The matrix of `agreement_matrix`.
+        least: The smallest mean similarity within a group.
 
     Returns:
-        The number of the group (from 1, in the order of the series) by criterion, neighbours side by side.
+        The number of its group for every criterion; numbers rise from 1, similar criteria stand side by side.
 
     Raises:
-        ValueError: some similarity is NaN.
+        ValueError: A similarity is NaN.
 
     >>> names = ["a", "b", "c"]
     >>> alike = pd.DataFrame([[1.0, 0.1, 0.9], [0.1, 1.0, 0.2], [0.9, 0.2, 1.0]], names, names)
-    >>> clusters(alike).to_dict()
+    >>> criterion_groups(alike).to_dict()
     {'b': 1, 'c': 2, 'a': 2}
     """
     if similarity.isna().any(axis=None):
         raise ValueError(f"similarities must be numbers; got {similarity.isna().sum().sum()} NaN.")
     distance = squareform(1 - similarity.to_numpy(), checks=False)
     tree = linkage(distance, method="average", optimal_ordering=True)
-    order, found = leaves_list(tree), fcluster(tree, 1 - least, criterion="distance")
-    numbered = pd.factorize(found[order])[0] + 1
-    return pd.Series(numbered, index=similarity.index[order], name="cluster")
+    order, groups = leaves_list(tree), fcluster(tree, 1 - least, criterion="distance")
+    numbered = pd.factorize(groups[order])[0] + 1
+    return pd.Series(numbered, index=similarity.index[order], name="group")
 
 
 def _pair_statistics(
     scores: np.ndarray, ratios: Sequence[float], persistence: float
 ) -> list[tuple[str, np.ndarray, float]]:
     n = scores.shape[1]
-    found = [(method, correlation(scores, method), 0.0) for method in ("spearman", "kendall")]
+    statistics = [(method, correlation(scores, method), 0.0) for method in ("spearman", "kendall")]
     for ratio in ratios:
-        found.append((f"overlap@{ratio:.2f}", overlap(scores, n_kept(ratio, n)), n_kept(ratio, n) / n))
-    depths = np.arange(1, n + 1) / n  # the overlap of the first d places of two unrelated rankings
+        statistics.append((f"overlap@{ratio:.2f}", overlap(scores, n_kept(ratio, n)), n_kept(ratio, n) / n))
+    depths = np.arange(1, n + 1) / n  # by chance: the overlap of the first d ranks of two unrelated rankings
     chance = float(rank_biased_weights(n, persistence) @ depths)
-    return [*found, ("rbo", rank_biased_overlap(scores, persistence), chance)]
+    return [*statistics, ("rbo", rank_biased_overlap(scores, persistence), chance)]

@@ -1,4 +1,4 @@
-"""Dropping by any column of a table: what would a criterion cost, whether or not it is a method yet."""
+"""Dropping by any column of a table: the cost of a criterion, whether or not it is implemented as a method."""
 
 from __future__ import annotations
 
@@ -19,63 +19,63 @@ from v2drop.types import Scores
 
 @dataclass(frozen=True, eq=False)
 class ScoresFromTable(Method):
-    """Drop by scores that were made beforehand, for one batch of prompts.
+    """A method that drops by precomputed scores, for one batch of prompts.
 
     Args:
-        schedule: any layers that there are scores for.
-        scores: by drop layer, for the vision tokens of each row in prompt order; NaN behind a shorter row's last.
+        schedule: A schedule whose layers all have scores.
+        scores: By drop layer, the scores of each row's vision tokens in prompt order, padded with NaN.
 
     Raises:
-        ValueError: a layer of the schedule has no scores.
+        ValueError: A layer of the schedule has no scores.
     """
 
     scores: Mapping[int, Float[Tensor, "batch tokens"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the layers too."""
+        """Check that every drop layer has scores."""
         super().__post_init__()
         missing = sorted(set(self.schedule.layers) - set(self.scores))
         if missing:
             raise ValueError(f"scores must hold every layer of the schedule; layers {missing} are missing.")
 
     def score(self, candidates: Candidates) -> Scores:
-        """The scores of the tokens that are still there.
+        """The precomputed scores of the candidates.
 
         Raises:
-            ValueError: some token has none.
+            ValueError: A candidate has no score.
         """
         scores = self.scores[candidates.layer].to(candidates.hidden.device)
-        here = candidates.rank.masked_fill(~candidates.real, 0)
-        most = int(here.max()) + 1
-        found = scores.gather(1, here) if most <= scores.shape[1] else scores.new_full(here.shape, torch.nan)
-        if found[candidates.real].isnan().any():
+        index = candidates.rank.masked_fill(~candidates.real, 0)
+        n_needed = int(index.max()) + 1
+        values = scores.gather(1, index) if n_needed <= scores.shape[1] else scores.new_full(index.shape, torch.nan)
+        if values[candidates.real].isnan().any():
             raise ValueError(
                 f"there must be a score for every token of the prompts; got {scores.shape[1]} a row, some of them NaN "
-                f"or too few, for tokens up to rank {most - 1} at layer {candidates.layer}."
+                f"or too few, for tokens up to vision index {n_needed - 1} at layer {candidates.layer}."
             )
-        return found
+        return values
 
 
 def method_from_column(
     table: pd.DataFrame, criterion: str, schedule: Schedule
 ) -> Callable[[Sequence[int]], ScoresFromTable]:
-    """A method for `analysis.accuracy`: at every drop layer l, rank by a column of layer l - 1.
+    """A method for `analysis.accuracy` that drops by a column: the scores at drop layer l are those behind layer l - 1.
 
-    A later drop goes by what the run without drops says of the tokens, not by what they would score by then.
+    All drops use the scores of the run without drops. A later drop does not see how an earlier one changes them.
 
     Args:
-        table: of `analysis.scored`, for the questions that will be asked.
-        criterion: column; higher is kept.
-        schedule: from layer 1 on.
+        table: The frame of `analysis.scored` for the questions that will be asked.
+        criterion: The column that holds the scores; higher is kept.
+        schedule: A schedule whose first drop is at layer 1 or later.
 
     Returns:
-        From the numbers of a batch's questions to the method.
+        A function from the numbers of a batch's questions to the method for that batch.
 
     Raises:
-        ValueError: a column, question or layer is missing, a score is NaN, or a token is there twice.
+        ValueError: A column, question or layer is missing, a score is NaN, or a token occurs twice.
     """
-    check_table(table, [criterion, "rank"])
-    wide = table.pivot(index=["layer", "sample"], columns="rank", values=criterion)
+    check_table(table, [criterion, "vision_index"])
+    wide = table.pivot(index=["layer", "sample"], columns="vision_index", values=criterion)
     missing = {layer for layer in schedule.layers if layer - 1 not in wide.index.levels[0]}
     nan = table.loc[table.layer.isin([layer - 1 for layer in schedule.layers]), criterion].isna().sum()
     if missing or nan:
@@ -88,7 +88,7 @@ def method_from_column(
         unknown = sorted(set(questions) - set(wide.index.levels[1]))
         if unknown:
             raise ValueError(f"the table must hold every question asked; {unknown[:5]} are missing.")
-        found = {layer: wide.loc[layer - 1].loc[list(questions)].to_numpy() for layer in schedule.layers}
-        return ScoresFromTable(schedule, {layer: torch.tensor(scores) for layer, scores in found.items()})
+        scores = {layer: wide.loc[layer - 1].loc[list(questions)].to_numpy() for layer in schedule.layers}
+        return ScoresFromTable(schedule, {layer: torch.tensor(rows) for layer, rows in scores.items()})
 
     return method

@@ -1,4 +1,4 @@
-"""What criteria say of every vision token of a prompt, side by side, before anything is dropped."""
+"""The scores of every vision token of a prompt by all criteria, side by side, in a run without drops."""
 
 from __future__ import annotations
 
@@ -35,100 +35,103 @@ def score_tokens(
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
 ) -> pd.DataFrame:
-    r"""Score every vision token behind layer l by every criterion, as a drop at the input of layer l + 1 would.
+    r"""The scores of every vision token behind layer l, as a drop at the input of layer l + 1 would use them.
 
-    - variation_l2, _l1, _cosine, _relative_l2, _transition: `v2drop.variation.METRICS` of what layer l changes;
-      the last is TransPrune's score of one layer (arXiv 2507.20630).
+    - variation_l2, _l1, _cosine, _relative_l2, _transition: `v2drop.variation.METRICS` of the update that layer l
+      writes; the last is TransPrune's score of one layer (arXiv 2507.20630).
     - attention_last: attention of the last prompt token to the token in layer l, mean over heads (FastV).
     - attention_text: the same, mean over all positions behind the last picture (SparseVLM's raters, unselected).
-    - attention_debiased: attention_last by its fitted position trend (`v2drop.debias.divide_trend`).
-    - key_norm: L2 norm of the token's keys in layer l, all heads together, which no rotation changes. DART picks pivots
-      by large ones (L1); kvpress' Knorm keeps the small ones, which is this column's negative.
+    - attention_debiased: attention_last divided by its fitted position trend (`v2drop.debias.divide_trend`).
+    - key_norm: L2 norm of the token's keys in layer l over all heads, which no rotation changes. DART picks pivots by
+      large key norms (L1); kvpress' Knorm keeps small ones, so it ranks by the negative of this column.
     - token_norm: :math:`\|x^{(l+1)}\|_2`. random: uniform draws.
 
-    Higher is kept. Attention and keys are NaN for layers without `self_attn`.
+    Tokens with higher scores are kept. Attention and key norms are NaN for layers without `self_attn`.
 
     Args:
-        model: of a supported family (`v2drop.models.FAMILIES`), in evaluation mode; left as it was.
-        inputs: as the model is called with; rows may be padded.
-        layers: l, decoder layers from 0; all by default.
-        tokens: as for `analysis.operator_norms`; not a row's last one, behind which there is no text.
-        dtype: torch.float32 or torch.float64, of states and keys; an eager softmax computes in float32 whatever it is.
-        seed: of the column random.
+        model: A model of a supported family (`v2drop.models.FAMILIES`), in evaluation mode; it is left as it was.
+        inputs: The keyword arguments that the model is called with; rows may be padded.
+        layers: Decoder layers l, counted from 0; None for all.
+        tokens: As for `analysis.operator_norms`, but not a row's last token, behind which there is no text.
+        dtype: torch.float32 or torch.float64, for states and keys; eager attention always has a float32 softmax.
+        seed: The seed of the column random.
 
     Returns:
-        One row per (sample, layer, token): these three (row of the batch, l, position in the batch), rank (0-based,
-        among the tokens of the row's pictures; of those measured, where there are none), and the columns above.
+        One row per (sample, layer, token): sample (row of the batch), layer (l), token (position in the batch),
+        vision_index (the token's index among those of the row's pictures, from 0; among the measured tokens where the
+        row has no picture), and the columns above.
 
     Raises:
-        ValueError: an argument is not one of those above, or the model is not supported or inside a dropping `with`.
+        ValueError: An argument is none of those above, the model is not supported, or it is inside a dropping `with`.
     """
     layers = check_layers(model, range(len(locate(model).layers)) if layers is None else layers)
     frames = []
     with differentiable_attention(model), torch.no_grad():
-        network = FrozenDecoder(model, dtype, "hidden")
-        for sample, stream, places in measured_prompts(network, model, inputs, tokens):
-            whole = _image_positions(network, inputs, sample, stream, places)
-            columns = [_layer_scores(stream, layer, places, whole) for layer in layers]
+        decoder = FrozenDecoder(model, dtype, "hidden")
+        for sample, stream, positions in measured_prompts(decoder, model, inputs, tokens):
+            image = _image_positions(decoder, inputs, sample, stream, positions)
+            columns = [_layer_scores(stream, layer, positions, image) for layer in layers]
             values = {
                 name: torch.stack([c[name] for c in columns]).double().cpu().flatten().numpy() for name in columns[0]
             }
-            rank = torch.searchsorted(whole, places).cpu().numpy()
-            keys = token_keys(sample, layers, stream, places).assign(rank=np.tile(rank, len(layers)))
-            draws = [np.random.default_rng([seed, sample, layer]).random(len(whole))[rank] for layer in layers]
+            index = torch.searchsorted(image, positions).cpu().numpy()
+            keys = token_keys(sample, layers, stream, positions).assign(vision_index=np.tile(index, len(layers)))
+            draws = [np.random.default_rng([seed, sample, layer]).random(len(image))[index] for layer in layers]
             frames.append(keys.assign(**values, random=np.concatenate(draws)))
     return pd.concat(frames, ignore_index=True)
 
 
 def scored(
-    loaded: Loaded, asked: Questions, layers: Sequence[int] | None = None, batch_size: int = 25, seed: int = 0
+    loaded: Loaded, questions: Questions, layers: Sequence[int] | None = None, batch_size: int = 25, seed: int = 0
 ) -> pd.DataFrame:
-    """`score_tokens` of many questions, in batches.
+    """The scores of many questions (`score_tokens` in batches).
 
     Args:
-        loaded: model and processor.
-        asked: scenes with a question each.
-        layers: as for `score_tokens`.
-        batch_size: questions at a time.
-        seed: of the column random, which is drawn anew for every question.
+        loaded: Model and processor.
+        questions: Scenes with a question each.
+        layers: Decoder layers l, counted from 0; None for all.
+        batch_size: The number of questions in a batch.
+        seed: The seed of the column random, which is drawn anew for every question.
 
     Returns:
-        The table, `sample` being the question's index, with the question's kind.
+        The frame of `score_tokens`, whose sample is the question's index, with the column kind (of the question).
     """
     frames = []
-    for start in tqdm(range(0, len(asked), batch_size), desc="scores", unit="batch"):
-        batch = asked[start : start + batch_size]
+    for start in tqdm(range(0, len(questions), batch_size), desc="scores", unit="batch"):
+        batch = questions[start : start + batch_size]
         inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
-        found = score_tokens(loaded.model, inputs, layers, seed=seed * 1_000_003 + start)
-        frames.append(found.assign(sample=found["sample"] + start))
+        scores = score_tokens(loaded.model, inputs, layers, seed=seed * 1_000_003 + start)
+        frames.append(scores.assign(sample=scores["sample"] + start))
     frame = pd.concat(frames, ignore_index=True)
-    return frame.assign(kind=frame["sample"].map({i: question.kind for i, (_, question) in enumerate(asked)}))
+    kinds = {number: question.kind for number, (_, question) in enumerate(questions)}
+    return frame.assign(kind=frame["sample"].map(kinds))
 
 
 def _image_positions(
-    network: FrozenDecoder, inputs: Mapping[str, Any], sample: int, stream: Stream, places: Int[Tensor, " n"]
-) -> Int[Tensor, " whole"]:
-    """Where the tokens of a row's pictures are, and those measured, but for the row's last one."""
-    found = torch.zeros(stream.length, dtype=torch.bool, device=places.device)
-    found[places] = True
-    if found[-1]:
+    decoder: FrozenDecoder, inputs: Mapping[str, Any], sample: int, stream: Stream, measured: Int[Tensor, " n"]
+) -> Int[Tensor, " image"]:
+    """The positions of a row's picture tokens and of the measured ones, ascending, without the row's last position."""
+    image = torch.zeros(stream.length, dtype=torch.bool, device=measured.device)
+    image[measured] = True
+    if image[-1]:
         raise ValueError(f"tokens must not be a row's last one, behind which there is no text; got it in row {sample}.")
-    if network.parts.receiver is not None and inputs.get("input_ids") is not None:
-        ids = inputs["input_ids"][sample].to(places.device)[stream.columns]
-        found |= is_vision(ids, network.parts.vision_ids)
-    found[-1] = False
-    return found.nonzero().flatten()
+    if decoder.parts.receiver is not None and inputs.get("input_ids") is not None:
+        ids = inputs["input_ids"][sample].to(measured.device)[stream.columns]
+        image |= is_vision(ids, decoder.parts.vision_ids)
+    image[-1] = False
+    return image.nonzero().flatten()
 
 
 def _layer_scores(
-    stream: Stream, layer: int, tokens: Int[Tensor, " n"], whole: Int[Tensor, " whole"]
+    stream: Stream, layer: int, tokens: Int[Tensor, " n"], image: Int[Tensor, " image"]
 ) -> dict[str, Tensor]:
+    """The scores of `tokens` by every criterion but random; `image` are all positions that the trend is fitted on."""
     before, after = (stream.states[layer + i][tokens] for i in (0, 1))
-    found = {name: metric(before, after) for name, metric in zip(VARIATIONS, METRICS.values(), strict=True)}
-    attention = stream.attention(layer, rows=stream.length - 1 - int(whole[-1]))[:, whole]
+    scores = {name: metric(before, after) for name, metric in zip(VARIATIONS, METRICS.values(), strict=True)}
+    attention = stream.attention(layer, rows=stream.length - 1 - int(image[-1]))[:, image]
     last, text = attention[-1], attention.mean(0)
-    there = torch.searchsorted(whole, tokens)
+    index = torch.searchsorted(image, tokens)
     order = torch.arange(len(last), device=last.device)[None]
     debiased = divide_trend(last[None], order, torch.ones_like(order, dtype=torch.bool))[0]
-    found |= {name: x[there] for name, x in zip(ATTENTIONS, (last, text, debiased), strict=True)}
-    return found | {"key_norm": stream.keys(layer)[tokens].norm(dim=-1), "token_norm": after.norm(dim=-1)}
+    scores |= {name: x[index] for name, x in zip(ATTENTIONS, (last, text, debiased), strict=True)}
+    return scores | {"key_norm": stream.keys(layer)[tokens].norm(dim=-1), "token_norm": after.norm(dim=-1)}

@@ -1,15 +1,15 @@
-"""What a model needs before it computes anything: parameters and cache, counted on a model without weights."""
+"""The memory of parameters and KV cache, counted on a model without weights."""
 
 from __future__ import annotations
 
 import pandas as pd
 import torch
-import transformers  # whose classes are imported when they are called for, which is after usable()
+import transformers  # its classes are imported lazily at their first use, which is after usable()
 
 from analysis.models.torchvision_ops import usable
 from v2drop.models import locate
 
-# Qwen2.5-VL-72B-Instruct, as config.json of its repository has it.
+# The configuration of Qwen2.5-VL-72B-Instruct: config.json of its repository.
 QWEN_72B = {
     "text_config": {
         "hidden_size": 8192,
@@ -37,15 +37,16 @@ def qwen_72b() -> transformers.PreTrainedConfig:
 
 
 def footprint(config: transformers.PreTrainedConfig, dtype: torch.dtype = torch.bfloat16) -> pd.DataFrame:
-    """What lies in memory, without activations: one row a part.
+    """The sizes of a model's parts and of its KV cache; activations are not counted.
 
     Args:
-        config: of a supported family.
-        dtype: of parameters and cache.
+        config: The configuration of a model of a supported family.
+        dtype: The dtype of parameters and cache.
 
     Returns:
-        columns `part` ("vision": tower and projector, "layers" of the decoder, "embeddings": of tokens, the final norm
-        and the head; "all" of these; "cache": keys and values of one token in all layers), `numbers` and `bytes`.
+        One row per part: part, numbers, bytes. The parts are "vision" (tower and projector), "layers" (of the decoder),
+        "embeddings" (of tokens, with the final norm and the head), "all" (the sum of these), and "cache" (keys and
+        values of a single token in all layers).
     """
     usable()
     with torch.device("meta"):
@@ -53,9 +54,9 @@ def footprint(config: transformers.PreTrainedConfig, dtype: torch.dtype = torch.
         kind = transformers.AutoModelForCausalLM if text else transformers.AutoModelForImageTextToText
         model = kind.from_config(config)
     parts = locate(model)
-    whole, layers, decoder = (_count(module) for module in (model, parts.layers, parts.decoder))
+    total, layers, decoder = (_count(module) for module in (model, parts.layers, parts.decoder))
     head = _count(parts.head) if not _tied(model) else 0
-    counts = {"vision": whole - decoder - head, "layers": layers, "embeddings": decoder - layers + head, "all": whole}
+    counts = {"vision": total - decoder - head, "layers": layers, "embeddings": decoder - layers + head, "all": total}
     own = config.get_text_config()
     width = getattr(own, "head_dim", None) or own.hidden_size // own.num_attention_heads
     counts["cache"] = 2 * own.num_hidden_layers * own.num_key_value_heads * width

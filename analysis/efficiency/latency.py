@@ -1,4 +1,4 @@
-"""How long a prefill takes under a method, relative to the model's own."""
+"""The time of a prefill under a method, relative to that of the model itself."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from v2drop import Method
 
 
 @torch.no_grad()
-def relative_time(loaded: Loaded, asked: Questions, methods: Mapping[str, Method], repeats: int = 5) -> pd.DataFrame:
-    """Time of one prefill, pictures included, relative to the model's own in the same round.
+def relative_time(
+    loaded: Loaded, questions: Questions, methods: Mapping[str, Method], repeats: int = 5
+) -> pd.DataFrame:
+    """The time of one prefill under each method, vision tower included / that of the model itself in the same round.
 
-    Methods take turns, so that what else the machine does falls on all of them; the first round is not counted.
+    Methods take turns within a round, so that other work of the machine slows all of them down. The first round is not
+    counted.
 
     Args:
-        loaded: model and processor.
-        asked: scenes with a question each, one batch.
-        methods: by name.
-        repeats: rounds.
+        loaded: Model and processor.
+        questions: Scenes with a question each, which make one batch.
+        methods: Methods by the name they get in the frame.
+        repeats: The number of rounds.
 
     Returns:
         One row per (method, repeat): method, repeat, ratio.
     """
-    inputs = loaded.inputs([scene.image for scene, _ in asked], [question.text for _, question in asked])
+    inputs = loaded.inputs([scene.image for scene, _ in questions], [question.text for _, question in questions])
     rows = []
     for repeat in tqdm(range(-1, repeats), desc="rounds", unit="round"):
         own = _seconds(loaded, inputs, None)

@@ -1,4 +1,4 @@
-"""Pictures, videos and questions as a family's own prompts: rows of any mix, in one padded batch."""
+"""Prompts in a family's own chat format: rows of pictures, a video and a question, in one padded batch."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ EQUAL_VIDEOS = (  # one tensor of all videos, or (SmolVLM) one length for all in
     "internvl",
     "smolvlm",
 )
-FRAMES_PER_SECOND = 2.0  # frames a second, for families that write the time of a frame into the prompt
-DROPPED_KEYS = ("labels", "video_metadata")  # what some processors give back besides what a model takes
+FRAMES_PER_SECOND = 2.0  # for families that write the time of a frame into the prompt
+DROPPED_KEYS = ("labels", "video_metadata")  # keys that some processors return and no model takes
 
 
 def rows(pictures: Any, n: int) -> list[list]:
     """The pictures of each row as a list.
 
     Args:
-        pictures: a row is a picture, a list of pictures, or None; None if no row has any.
-        n: rows that there should be.
+        pictures: One entry for each row: a picture, a list of pictures, or None. None if no row has a picture.
+        n: The number of rows.
 
     Raises:
-        ValueError: there are more or fewer rows, or something is no picture.
+        ValueError: The number of rows is another, or an entry is not a picture.
     """
     if pictures is not None and not isinstance(pictures, Sequence):
         raise ValueError(
@@ -48,29 +48,32 @@ def rows(pictures: Any, n: int) -> list[list]:
     given = [None] * n if pictures is None else list(pictures)
     if len(given) != n:
         raise ValueError(f"images must have one entry a question, {n} of them; got {len(given)}.")
-    found = [list(row) if isinstance(row, (list, tuple)) else [] if row is None else [row] for row in given]
-    for picture in (picture for row in found for picture in row):
+    listed = [list(row) if isinstance(row, (list, tuple)) else [] if row is None else [row] for row in given]
+    for picture in (picture for row in listed for picture in row):
         _check_picture(picture)
-    return found
+    return listed
 
 
 def _check_picture(picture: Any) -> None:
     if isinstance(picture, Image):
-        there, said = min(picture.size) > 0, f"one of size {picture.size}"
+        valid, description = min(picture.size) > 0, f"one of size {picture.size}"
     elif isinstance(picture, np.ndarray):
-        there = picture.ndim == 3 and picture.shape[-1] == 3 and picture.dtype == np.uint8 and picture.size > 0
-        said = f"{picture.dtype} {list(picture.shape)}"
+        valid = picture.ndim == 3 and picture.shape[-1] == 3 and picture.dtype == np.uint8 and picture.size > 0
+        description = f"{picture.dtype} {list(picture.shape)}"
     else:
-        there, said = False, type(picture).__name__
-    if not there:
-        raise ValueError(f"a picture must be uint8 [height, width, 3] or a PIL image; got {said}.")
+        valid, description = False, type(picture).__name__
+    if not valid:
+        raise ValueError(f"a picture must be uint8 [height, width, 3] or a PIL image; got {description}.")
 
 
 def frames(video: Any) -> np.ndarray:
     """A video as one uint8 array [frames, height, width, 3].
 
+    Args:
+        video: Such an array, or a list of pictures.
+
     Raises:
-        ValueError: it is neither that nor a list of pictures of one size.
+        ValueError: The video is neither, or its pictures have different sizes.
     """
     shots = [np.asarray(frame) for frame in video] if isinstance(video, (list, tuple)) else []
     if len({shot.shape for shot in shots}) > 1:
@@ -85,17 +88,17 @@ def frames(video: Any) -> np.ndarray:
 
 
 def prompt(processor: Any, family: str, question: str, n_pictures: int = 1, n_videos: int = 0) -> str:
-    """One user turn, its pictures and videos first, up to where the answer begins.
+    """The text of one user turn, pictures and videos first, up to the place where the answer begins.
 
     Args:
-        processor: its chat template is used, if it has one.
-        family: `config.model_type`.
-        question: text.
-        n_pictures: how many.
-        n_videos: how many.
+        processor: The checkpoint's processor; its chat template is used, if it has one.
+        family: The `model_type` of the configuration.
+        question: The question.
+        n_pictures: The number of pictures in the turn.
+        n_videos: The number of videos in the turn.
 
     Raises:
-        ValueError: there is no chat template and no known prompt.
+        ValueError: The processor has no chat template and the family no known prompt.
     """
     if getattr(processor, "chat_template", None):
         visuals = [{"type": "image"}] * n_pictures + [{"type": "video"}] * n_videos
@@ -112,17 +115,17 @@ def prompt(processor: Any, family: str, question: str, n_pictures: int = 1, n_vi
 
 
 def batch(processor: Any, family: str, questions: list[str], pictures: list[list], videos: list) -> BatchFeature:
-    """What the model takes, rows padded as the tokenizer says.
+    """The model's inputs for a batch of prompts, padded on the tokenizer's side.
 
     Args:
-        processor: of the checkpoint.
-        family: `config.model_type`.
-        questions: one a row.
-        pictures: a list a row, which may be empty.
-        videos: one or None a row.
+        processor: The checkpoint's processor.
+        family: The `model_type` of the configuration.
+        questions: The question of each row.
+        pictures: The list of pictures of each row, which may be empty.
+        videos: The video of each row, or None.
 
     Raises:
-        ValueError: the family does not take this mix.
+        ValueError: The family does not take this mix.
     """
     clips = [[] if video is None else [frames(video)] for video in videos]
     _check_mix(processor, family, pictures, clips)
@@ -131,7 +134,7 @@ def batch(processor: Any, family: str, questions: list[str], pictures: list[list
     given: dict[str, Any] = {"text": texts, "padding": True, "return_tensors": "pt"}
     start = getattr(processor.tokenizer, "bos_token", None)
     if start and texts and all(text.startswith(start) for text in texts):
-        given["add_special_tokens"] = False  # the template has them already
+        given["add_special_tokens"] = False  # the chat template has written them already
     if any(pictures):
         given["images"] = pictures
     if any(clips):

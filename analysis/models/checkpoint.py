@@ -1,4 +1,4 @@
-"""Reading a checkpoint, cheap things first, so that whatever is wrong is said before weights are read.
+"""Reading a checkpoint, with all cheap checks before the weights are read.
 
 Imports classes of transformers: to be imported after `analysis.models.torchvision_ops.usable()`.
 """
@@ -37,16 +37,16 @@ WRONG = (OSError, ValueError, ImportError, AttributeError, TypeError, KeyError, 
 
 
 def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """The model, ready to be asked, and its processor.
+    """The model, in evaluation mode and without gradients, and its processor.
 
     Args:
-        name: a folder or a hub id.
-        dtype: of the weights; None for float32 on a CPU, the checkpoint's own on a GPU.
-        device_map: as transformers takes it; None for one device.
-        operator: of attention, or a dict of them; None for transformers' choice.
+        name: A folder or a hub id.
+        dtype: The dtype of the weights; None for float32 on a CPU, the checkpoint's own on a GPU.
+        device_map: The devices of the layers, as transformers takes them; None for a single device.
+        operator: The attention operator, or one for each part of the configuration; None for transformers' choice.
 
     Raises:
-        ValueError: anything is wrong with these, or with the checkpoint.
+        ValueError: An argument or the checkpoint is wrong; the message says how.
     """
     name = os.path.expanduser(name)
     local = name.startswith((".", "/", "~")) or Path(name).is_file()
@@ -60,10 +60,10 @@ def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrai
         _check_parts(config, operator)
         processor = _processor(name)
         with _in_one_line(name):
-            model, found = AutoModelForImageTextToText.from_pretrained(
+            model, report = AutoModelForImageTextToText.from_pretrained(
                 name, trust_remote_code=False, output_loading_info=True, **options
             )
-    _check_whole(name, sorted(found["missing_keys"]))
+    _check_whole(name, sorted(report["missing_keys"]))
     if device_map is None:
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     return model.eval().requires_grad_(False), processor
@@ -87,7 +87,7 @@ def _check_whole(name: str, missing: list[str]) -> None:
 
 
 def _check_family(name: str, config: PreTrainedConfig) -> None:
-    """Refuse what dropping could not be hooked into, seen on a model of these very classes without weights."""
+    """Refuse a model that cannot be hooked into for dropping, after a look at the same classes without weights."""
     family, shown = FAMILIES.get(config.model_type), [kind for kind, family in FAMILIES.items() if family.takes]
     if family is None and config.model_type not in CROSS_ATTENTION:
         raise ValueError(
@@ -114,7 +114,7 @@ def _processor(name: str) -> ProcessorMixin:
 
 @contextmanager
 def _in_one_line(name: str, what: str = "", advice: str = ADVICE) -> Iterator[None]:
-    """Errors of transformers in one line, with what to do."""
+    """Turn errors of transformers into one line that says what to do."""
     try:
         yield
     except WRONG as error:
@@ -129,7 +129,7 @@ def _in_one_line(name: str, what: str = "", advice: str = ADVICE) -> Iterator[No
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No remark on packages that are missing or places that were asked for; no bar in a notebook's output."""
+    """Silence transformers' and accelerate's remarks, and the progress bar of reading weights."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     accelerate = getLogger("accelerate")
     level = accelerate.level

@@ -1,4 +1,4 @@
-"""What `analysis.load` may be asked for on this machine: dtypes, places of layers, attention operators.
+"""The options of `analysis.load` on this machine: dtypes, devices of layers, attention operators.
 
 Imports classes of transformers: to be imported after `analysis.models.torchvision_ops.usable()`.
 """
@@ -18,7 +18,7 @@ from transformers.utils import (
 
 DTYPES_BY_NAME = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
 SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")  # accelerate's ways to place layers by itself
-NEEDS = {  # each of transformers' own tests looks for the package and for a GPU that it runs on
+NEEDS = {  # transformers' own tests for the package, and for a GPU that it runs on
     "flash_attention_2": is_flash_attn_2_available,
     "flash_attention_3": is_flash_attn_3_available,
     "flash_attention_4": is_flash_attn_4_available,
@@ -26,15 +26,15 @@ NEEDS = {  # each of transformers' own tests looks for the package and for a GPU
 
 
 def from_pretrained_options(dtype: Any, device_map: Any, operator: Any) -> dict[str, Any]:
-    """Options of `from_pretrained`.
+    """The keyword arguments of `from_pretrained` for the options of `analysis.load`.
 
     Args:
-        dtype: of the weights; None for float32 on a CPU, the checkpoint's own on a GPU.
-        device_map: as transformers takes it; None for one device.
-        operator: of attention, or a dict of them by parts of the configuration; None for transformers' choice.
+        dtype: The dtype of the weights; None for float32 on a CPU, the checkpoint's own on a GPU.
+        device_map: The devices of the layers, as transformers takes them; None for a single device.
+        operator: The attention operator, or one for each part of the configuration; None for transformers' choice.
 
     Raises:
-        ValueError: one of them does not exist here.
+        ValueError: An option does not exist on this machine.
     """
     options: dict[str, Any] = {"dtype": _dtype(dtype)}
     if device_map is not None:
@@ -47,7 +47,7 @@ def from_pretrained_options(dtype: Any, device_map: Any, operator: Any) -> dict[
 
 
 def operators() -> list[str]:
-    """Names that `attn_implementation` may have here: built in, installed, or registered with transformers."""
+    """The values that `attn_implementation` may have here: built in, installed, or registered with transformers."""
     names = ALL_ATTENTION_FUNCTIONS.valid_keys()  # no paged and no flex ones, under which no tokens can be dropped
     known = ["eager", *sorted(name for name in names if "|" not in name and "flex" not in name)]
     return [name for name in known if name not in NEEDS or NEEDS[name]()]

@@ -1,4 +1,4 @@
-"""A checkpoint, its processor, and the way from pictures, videos and questions to model inputs."""
+"""Loading a checkpoint with its processor; pictures, videos and questions as model inputs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "mosaic_llava"
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a study runs on.
+    """A model with its processor.
 
     Attributes:
-        name: path or hub id it came from.
-        model: as transformers made it, in evaluation mode, parameters without gradients.
-        processor: with padding on the left, as generation wants it.
+        name: The path or hub id of the checkpoint.
+        model: The model as transformers made it, in evaluation mode, parameters without gradients.
+        processor: The processor, set to pad on the left, as generation needs it.
     """
 
     name: str
@@ -33,23 +33,23 @@ class Loaded:
     processor: Any = field(repr=False)
 
     def inputs(self, images: Any, questions: Sequence[str], videos: Sequence | None = None) -> BatchFeature:
-        """One question a row, after its pictures and video, in the checkpoint's own chat template, left-padded.
+        """A batch of prompts in the checkpoint's own chat template: pictures, then video, then question; left-padded.
 
-        Videos are seen as they are given: no frame is left out. Families that tell the model the time of a frame
-        (Qwen3-VL, SmolVLM) are told two frames a second.
+        All frames of a video are used. Families that write the time of a frame into the prompt (Qwen3-VL, SmolVLM)
+        count two frames a second.
 
         Args:
-            images: a row is one picture (uint8 array [height, width, 3] or PIL image), a list of several, or None;
-                None if no row has any.
-            questions: as many rows.
-            videos: a row is one video (uint8 array [frames, height, width, 3] or list of PIL images) or None.
+            images: The pictures of each row: one (uint8 array [height, width, 3] or PIL image), a list of several, or
+                None. None instead of a list if no row has a picture.
+            questions: The question of each row.
+            videos: The video of each row (uint8 array [frames, height, width, 3] or list of PIL images), or None.
 
         Returns:
-            what `generate` takes, on the model's device; floating tensors in its dtype.
+            The keyword arguments of `generate`, on the model's device, floating tensors in its dtype.
 
         Raises:
-            ValueError: the rows do not fit each other, the family does not take such a mix, or the checkpoint has no
-                chat template and its family no known prompt.
+            ValueError: The numbers of rows differ, the family does not take such a mix, or the checkpoint has no chat
+                template and its family no known prompt.
         """
         if isinstance(questions, str) or not questions:
             raise ValueError(f"questions must be a list of strings, at least one; got {questions!r}.")
@@ -61,18 +61,18 @@ class Loaded:
         return inputs.to(self._device, self.model.dtype)
 
     def vision_positions(self, inputs: BatchFeature) -> list[list[int]]:
-        """Where each row's placeholders of pictures and videos are in the prompt."""
-        found = is_vision(inputs["input_ids"], locate(self.model).vision_ids)
-        return [row.nonzero().flatten().tolist() for row in found]
+        """The positions of each row's vision tokens (placeholders of pictures and videos) in the prompt."""
+        vision = is_vision(inputs["input_ids"], locate(self.model).vision_ids)
+        return [row.nonzero().flatten().tolist() for row in vision]
 
     def reply(self, image: Any, question: str, max_new_tokens: int = 8) -> str:
-        """The greedy answer to one question."""
+        """The greedy answer to one question about one picture."""
         inputs = self.inputs([image], [question])
         out = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
         return self.processor.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
     def answer_ids(self, question: str, answer: str) -> list[int]:
-        """Tokens of an answer as they follow the prompt of a question, the end not among them."""
+        """The token ids of an answer as they follow the prompt of a question, without an end token."""
         prompt = chat_prompts.prompt(self.processor, self.family, question)
         space = "" if prompt[-1:].isspace() else " "
         before, whole = (self.processor.tokenizer(text)["input_ids"] for text in (prompt, prompt + space + answer))
@@ -80,17 +80,17 @@ class Loaded:
 
     @property
     def family(self) -> str:
-        """`model_type` of the configuration."""
+        """The `model_type` of the configuration."""
         return self.model.config.model_type
 
     @property
     def n_layers(self) -> int:
-        """Decoder layers."""
+        """The number of decoder layers."""
         return self.model.config.get_text_config().num_hidden_layers
 
     @property
     def _device(self) -> torch.device:
-        """Where inputs go: of a model that lies on disk, accelerate fetches them from the CPU."""
+        """The device of inputs: the CPU for a model on disk, since accelerate moves them from there."""
         return torch.device("cpu") if self.model.device.type == "meta" else self.model.device
 
 
@@ -101,24 +101,24 @@ def load(
     device_map: Any = None,
     attn_implementation: str | dict[str, str] | None = None,
 ) -> Loaded:
-    """Load an image-and-text checkpoint of any family that the README lists, without running code of its repository.
+    """Load an image-and-text checkpoint of any family in the README's table, without running code of its repository.
 
     Args:
-        name_or_path: a folder or a hub id; by default what the environment variable V2DROP_MODEL says, else the
-            embedded model.
-        dtype: of the weights: a torch dtype, its name, or "auto" for the checkpoint's own; by default float32 on a
-            CPU and "auto" on a GPU.
-        device_map: spreads layers over devices and disk as transformers' `from_pretrained` does ("auto", or a dict
-            of modules); needs accelerate. By default the whole model goes to the GPU if there is one.
-        attn_implementation: "eager", "sdpa", ..., or one for each part, as {"vision_config": "sdpa"}; by default what
-            transformers chooses.
+        name_or_path: A folder or a hub id; None for the environment variable V2DROP_MODEL, or without it the embedded
+            model.
+        dtype: The dtype of the weights: a torch dtype, its name, or "auto" for the checkpoint's own; None for float32
+            on a CPU and "auto" on a GPU.
+        device_map: The devices of the layers as transformers' `from_pretrained` takes them ("auto", or a dict of
+            modules), which needs accelerate; None for the GPU if there is one, else the CPU.
+        attn_implementation: The attention operator ("eager", "sdpa", ...), or one for each part of the configuration,
+            as {"vision_config": "sdpa"}; None for transformers' choice.
 
     Raises:
-        ValueError: there is no such checkpoint, it cannot be reached, needs a package that is not installed or code of
-            its own, is no supported image-and-text model, or an option does not exist here.
+        ValueError: The checkpoint does not exist, cannot be reached, needs a package that is not installed or code of
+            its own, or is not a supported image-and-text model; or an option does not exist on this machine.
     """
     usable()
-    # Late, because a torchvision that does not fit must be mended before any class of transformers is imported.
+    # Imported late: a torchvision that does not fit must be mended before any class of transformers is imported.
     from analysis.models import checkpoint
 
     name = str(name_or_path or os.environ.get("V2DROP_MODEL") or EMBEDDED)

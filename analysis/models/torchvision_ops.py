@@ -1,4 +1,4 @@
-"""A torchvision that was built for another torch, made good enough for processors of pictures and videos."""
+"""A work-around for a torchvision that was built for another torch, enough for processors of pictures and videos."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from importlib.util import find_spec
 
 import torch
 
-# What torchvision registers shapes for when it is imported, and only its compiled part defines.
+# The operators for which torchvision registers shapes on import, but which only its compiled part defines.
 SCHEMA = "{}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 OPERATORS = ("nms", "qnms")
 
 
 @cache
 def usable() -> torch.library.Library | None:
-    """See to it that `import torchvision` works, if it is installed at all.
+    """Make `import torchvision` work, if torchvision is installed.
 
     PyPI's torchvision is linked to CUDA. Beside a torch without CUDA its compiled part does not load, the import fails
     ("operator torchvision::nms does not exist"), and with it transformers' import of any model or processor. Resizing
-    and cropping need nothing of that part: here the missing operators get a name, not a body. Does nothing if
-    torchvision is not installed or fits.
+    and cropping need nothing of that part, so the missing operators are declared here without a body. Nothing is done
+    if torchvision is not installed, or fits.
 
     Returns:
-        What holds the names, which live as long as it does; None if none was needed.
+        The library that holds the declarations, which live as long as it does; None if none was needed.
 
     Raises:
         ImportError: torchvision cannot be imported for another reason.
@@ -32,7 +32,7 @@ def usable() -> torch.library.Library | None:
     if find_spec("torchvision") is None or _imports():
         return None
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-        del sys.modules[name]  # imported by half
+        del sys.modules[name]  # left half imported
     names = torch.library.Library("torchvision", "FRAGMENT")
     for operator in OPERATORS:
         names.define(SCHEMA.format(operator))

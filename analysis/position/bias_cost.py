@@ -1,4 +1,4 @@
-"""Does positional bias cost accuracy: a bias planted into a criterion, and the bias that criteria have."""
+"""The cost of positional bias in accuracy: of a bias planted into a criterion, and of the bias that criteria have."""
 
 from __future__ import annotations
 
@@ -10,51 +10,52 @@ from scipy.stats import permutation_test, rankdata
 
 
 def with_planted_bias(table: pd.DataFrame, criterion: str, strengths: Sequence[float]) -> pd.DataFrame:
-    """Add to a criterion a preference for the end of the sequence, everything else being equal.
+    """Scores with a planted preference for the end of the sequence, everything else being equal.
 
-    The new score is (1 - s) times the token's place in the ranking (0 lowest to 1) plus s times its position (0 first
-    to 1 last): s = 0 ranks as the criterion does, s = 1 keeps the last tokens.
+    The new score is (1 - s) x the token's scaled rank (0 lowest score to 1) + s x its position (0 first to 1 last). At
+    s = 0 the ranking is the criterion's; at s = 1 the last tokens are kept.
 
     Args:
-        table: of `analysis.scored`.
-        criterion: column.
-        strengths: s, in [0, 1].
+        table: The frame of `analysis.scored`.
+        criterion: The column that holds the scores.
+        strengths: Strengths s of the preference, in [0, 1].
 
     Returns:
-        The table with a column "<criterion>+<s>" for every strength.
+        The table, with a column "<criterion>+<s>" for every strength.
 
     Raises:
-        ValueError: a strength is out of range, or a score is NaN.
+        ValueError: A strength is out of range, or a score is NaN.
     """
     if not all(0 <= s <= 1 for s in strengths):
         raise ValueError(f"strengths must lie in [0, 1]; got {list(strengths)}.")
     if table[criterion].isna().any():
         raise ValueError(f"{criterion} must be a number for every token; got {table[criterion].isna().sum()} NaN.")
     groups = table.groupby(["sample", "layer"])
-    n = groups["rank"].transform("size")
+    n = groups.vision_index.transform("size")
     ranked = groups[criterion].transform(lambda scores: rankdata(scores)) - 1
     last = (n - 1).clip(lower=1)
-    new = {f"{criterion}+{s:g}": ((1 - s) * ranked + s * table["rank"]) / last for s in strengths}
+    new = {f"{criterion}+{s:g}": ((1 - s) * ranked + s * table.vision_index) / last for s in strengths}
     return table.assign(**new)
 
 
 def bias_accuracy_correlation(
     bias: pd.Series, answers: pd.DataFrame, value: str = "right", resamples: int = 2000, seed: int = 0
 ) -> pd.Series:
-    """Rank correlation, over criteria, of a criterion's bias and how well the model answers when dropping by it.
+    """The rank correlation, over criteria, of a criterion's bias and the model's accuracy when dropping by it.
 
     Args:
-        bias: by criterion, three or more; higher is more biased.
-        answers: of `analysis.accuracy`, with a method for each criterion, under its name.
-        value: column, "right" or "log_probability".
-        resamples: of the bootstrap over questions (the bias being what it is), and permutations of the criteria.
-        seed: of both.
+        bias: The bias of each criterion, indexed by its name, at least three; higher is more biased.
+        answers: The frame of `analysis.accuracy`, with a method for each criterion, under its name.
+        value: The measure of accuracy, "right" or "log_probability".
+        resamples: The number of bootstrap resamples of the questions, and of permutations of the criteria. The bias is
+            not resampled.
+        seed: The seed of both.
 
     Returns:
-        spearman, low, high (95 % percentile interval), p (two-sided, permuting criteria), criteria (how many).
+        spearman, low, high (95 % percentile interval), p (two-sided, from the permutations), criteria (their number).
 
     Raises:
-        ValueError: there are fewer than three criteria, one has no answers, or a number is NaN or missing.
+        ValueError: There are fewer than three criteria, one has no answers, or a number is NaN or missing.
     """
     wide = answers.pivot(index="question", columns="method", values=value).astype(float)
     missing = sorted(set(bias.index) - set(wide.columns))
@@ -67,12 +68,12 @@ def bias_accuracy_correlation(
     values, rng = wide[bias.index].to_numpy(), np.random.default_rng(seed)
     drawn = values[rng.integers(len(values), size=(resamples, len(values)))].mean(1)
     ranks = rankdata(bias)
-    found = _spearman(ranks, values.mean(0))
+    observed = _spearman(ranks, values.mean(0))
     null = permutation_test(
         (values.mean(0),), lambda x: _spearman(ranks, x), permutation_type="pairings", n_resamples=resamples, rng=rng
     )
     low, high = np.quantile([_spearman(ranks, row) for row in drawn], [0.025, 0.975])
-    return pd.Series({"spearman": found, "low": low, "high": high, "p": null.pvalue, "criteria": len(bias)})
+    return pd.Series({"spearman": observed, "low": low, "high": high, "p": null.pvalue, "criteria": len(bias)})
 
 
 def _spearman(ranks: np.ndarray, values: np.ndarray) -> float:

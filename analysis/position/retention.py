@@ -1,4 +1,4 @@
-"""Does a criterion favour positions: retention curves, score-position correlation, distances from uniform."""
+"""Retention along the sequence: curves, the ratio of its ends, and the correlation of score and position."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ AXES = ("position", "row", "column", "frame", "token")
 
 
 def kept_tokens_by(table: pd.DataFrame, ratio: float, criteria: Sequence[str] = CRITERIA) -> pd.DataFrame:
-    """Which tokens each criterion keeps in one drop of every sample and layer.
+    """The tokens that each criterion keeps in a single drop, for every sample and layer.
 
     Args:
-        table: of `analysis.score_tokens`.
-        ratio: of tokens kept, in (0, 1]; at least one.
-        criteria: columns of it.
+        table: The frame of `analysis.scored`.
+        ratio: The share of tokens kept, in (0, 1]; at least one token is.
+        criteria: The columns that hold scores.
 
     Returns:
-        One row per (sample, layer, criterion, rank): these and kept (bool).
+        One row per (sample, layer, criterion, vision_index): these and kept (bool).
 
     Raises:
-        ValueError: the ratio is out of range, a column is missing or partly NaN, or tokens of a sample are missing.
+        ValueError: The ratio is out of range, a column is missing or partly NaN, or tokens of a sample are missing.
     """
     if not 0 < ratio <= 1:
         raise ValueError(f"ratio must lie in (0, 1]; got {ratio}.")
-    check_table(table, ["rank", *criteria])
+    check_table(table, ["vision_index", *criteria])
     tokens_per_sample(table, ["sample", "layer"])
     frames = []
     for (sample, layer), names, scores in score_matrices(table, criteria):
         n = scores.shape[1]
         kept = ranks(scores) < n_kept(ratio, n)
-        keys = {"criterion": np.repeat(names, n), "rank": np.tile(np.arange(n), len(names))}
+        keys = {"criterion": np.repeat(names, n), "vision_index": np.tile(np.arange(n), len(names))}
         frames.append(pd.DataFrame({"sample": sample, "layer": layer, **keys, "kept": kept.flatten()}))
     return pd.concat(frames, ignore_index=True)
 
 
 def with_grid_place(kept: pd.DataFrame, frames: int = 1, width: int | None = None) -> pd.DataFrame:
-    """Add where each token lies: position (0 first, 1 last of its sample), frame, row, column.
+    """The frame with the place of each token: position (0 first, 1 last of its sample), frame, row, column.
 
     Args:
-        kept: with the columns sample and rank; all tokens of a sample, kept or not.
-        frames: of a video; every one a grid of tokens, row by row, one after the other.
-        width: tokens in a row, for all samples; None: the grids are square.
+        kept: A frame with the columns sample and vision_index: all tokens of a sample, kept or not.
+        frames: The number of frames of a video, each a grid of tokens row by row, one after the other; 1 for a picture.
+        width: The number of tokens in a row of the grid; None for square grids.
 
     Raises:
-        ValueError: the tokens of a sample are not so many such grids.
+        ValueError: The tokens of a sample do not make up such grids.
     """
-    n = kept.groupby("sample")["rank"].transform("max") + 1
+    index = kept.vision_index
+    n = index.groupby(kept["sample"]).transform("max") + 1
     widths = {int(count): _width(int(count), frames, width) for count in n.unique()}
     wide, per_frame = n.map(widths), n // frames
-    place = kept["rank"] % per_frame
-    position = kept["rank"] / (n - 1).clip(lower=1)
-    where = {"frame": kept["rank"] // per_frame, "row": place // wide, "column": place % wide}
-    return kept.assign(position=position, **where, token=kept["rank"])
+    in_frame = index % per_frame
+    place = {"frame": index // per_frame, "row": in_frame // wide, "column": in_frame % wide}
+    return kept.assign(position=index / (n - 1).clip(lower=1), **place, token=index)
 
 
 def _width(n_tokens: int, frames: int, width: int | None) -> int:
@@ -78,19 +78,20 @@ def _width(n_tokens: int, frames: int, width: int | None) -> int:
 def retention(
     kept: pd.DataFrame, by: Sequence[str] = ("criterion",), axis: str = "position", bins: int = BINS
 ) -> pd.DataFrame:
-    """Share of tokens kept along an axis, averaged over samples.
+    """The share of tokens kept along an axis, averaged over samples.
 
     Args:
-        kept: of `kept_tokens_by` or `analysis.kept_at_layer`, through `with_grid_place` for axes other than the position.
-        by: columns that tell curves apart.
-        axis: "position" (in `bins` equal parts of the sequence), "row", "column", "frame", or "token" (each alone).
-        bins: parts of the sequence.
+        kept: The frame of `kept_tokens_by` or `analysis.kept_at_layer`; after `with_grid_place` for axes other than
+            "position".
+        by: The columns that tell curves apart.
+        axis: "position" (in `bins` equal parts of the sequence), "row", "column", "frame", or "token" (single tokens).
+        bins: The number of parts of the sequence.
 
     Returns:
         One row per curve and bin: `by`, bin (from 0), mean, low, high (95 % bootstrap interval over samples), n.
 
     Raises:
-        ValueError: the axis is unknown or not in the frame, there are more bins than tokens, or tokens are missing.
+        ValueError: The axis is unknown or not in the frame, there are more bins than tokens, or tokens are missing.
     """
     binned = kept.assign(bin=_bins(kept, axis, bins), kept=kept.kept.astype(float))
     share = binned.groupby([*by, "bin", "sample"], sort=False).kept.mean().reset_index()
@@ -100,22 +101,22 @@ def retention(
 def end_to_start_ratio(
     kept: pd.DataFrame, by: Sequence[str] = ("criterion",), bins: int = BINS, resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """Retention in the last bin by that in the first, a ratio of means over samples.
+    """The retention in the last bin / the retention in the first bin, both means over samples.
 
-    It is infinite where none is kept first, and 1 if none is kept last either.
+    The ratio is infinite where no token of the first bin is kept, and 1 if none of the last bin is kept either.
 
     Args:
-        kept: as for `retention`.
-        by: columns that tell curves apart.
-        bins: parts of the sequence.
-        resamples: of the bootstrap over samples, whose 95 % percentile interval is given.
-        seed: of it.
+        kept: The frame of `kept_tokens_by` or `analysis.kept_at_layer`.
+        by: The columns that tell curves apart.
+        bins: The number of parts of the sequence.
+        resamples: The number of resamples of the bootstrap over samples.
+        seed: The seed of the resamples.
 
     Returns:
-        One row per curve: `by`, start, end (shares kept), ratio, low, high, n (samples).
+        One row per curve: `by`, start, end (shares kept), ratio, low, high (95 % percentile interval), n (samples).
 
     Raises:
-        ValueError: there are more bins than tokens, or a sample's tokens are not all there.
+        ValueError: There are more bins than tokens, or tokens of a sample are missing.
     """
     binned = kept.assign(bin=_bins(kept, "position", bins), kept=kept.kept.astype(float))
     ends = binned[binned.bin.isin([0, bins - 1])]
@@ -131,19 +132,19 @@ def end_to_start_ratio(
 
 
 def score_position(table: pd.DataFrame, criteria: Sequence[str] = CRITERIA) -> pd.DataFrame:
-    """Spearman correlation of score and rank in the sequence within each sample, and whether its median is zero.
+    """Spearman's correlation of score and position within each sample, and a test of whether its median is zero.
 
     Args:
-        table: of `analysis.score_tokens`.
-        criteria: columns of it.
+        table: The frame of `analysis.scored`.
+        criteria: The columns that hold scores.
 
     Returns:
         One row per (layer, criterion): these, mean, low, high (95 % bootstrap interval over samples), n, p (Wilcoxon's
-        signed-rank test over samples: tokens of one picture are not independent, samples are), and q (p corrected for
-        all rows, Benjamini and Hochberg).
+        signed-rank test over samples, which are independent, unlike tokens of one picture), and q (p corrected for all
+        rows, Benjamini and Hochberg).
 
     Raises:
-        ValueError: a column is missing or partly NaN, or a sample has a single token.
+        ValueError: A column is missing or partly NaN, or a sample has a single token.
     """
     rows = []
     for (sample, layer), names, scores in score_matrices(table, criteria, at_least=2):
@@ -151,12 +152,12 @@ def score_position(table: pd.DataFrame, criteria: Sequence[str] = CRITERIA) -> p
             value = np.corrcoef(rankdata(score), np.arange(len(score)))[0, 1] if np.ptp(score) > 0 else 0.0
             rows.append((sample, layer, name, value))
     values = pd.DataFrame(rows, columns=["sample", "layer", "criterion", "value"])
-    found = mean_by_group(values, ["layer", "criterion"], "value")
-    found["p"] = [_no_shift(group) for _, group in values.groupby(["layer", "criterion"], sort=False).value]
-    return found.assign(q=false_discovery_control(found.p))
+    means = mean_by_group(values, ["layer", "criterion"], "value")
+    means["p"] = [_median_test(group) for _, group in values.groupby(["layer", "criterion"], sort=False).value]
+    return means.assign(q=false_discovery_control(means.p))
 
 
-def _no_shift(values: pd.Series) -> float:
+def _median_test(values: pd.Series) -> float:
     return float(wilcoxon(values).pvalue) if values.any() else 1.0
 
 
@@ -165,10 +166,10 @@ def _bins(kept: pd.DataFrame, axis: str, bins: int) -> pd.Series:
         raise ValueError(f"axis must be one of {', '.join(AXES)}; got {axis!r}.")
     tokens_per_sample(kept, [name for name in ("layer", "criterion", "sample") if name in kept])
     if axis == "position":
-        return bin_index(kept["rank"], kept.groupby("sample")["rank"].transform("max") + 1, bins)
+        return bin_index(kept.vision_index, kept.groupby("sample").vision_index.transform("max") + 1, bins)
     if axis not in kept:
         raise ValueError(
-            f"the frame must say where its tokens lie; pass it through `with_grid_place` for axis {axis!r}."
+            f"the frame must have the places of tokens for axis {axis!r}; pass it through `with_grid_place`."
         )
     return kept[axis]
 

@@ -1,4 +1,4 @@
-"""Content or position: one scene, shifted around its picture so that every content visits every position."""
+"""Content or position: a scene is shifted cyclically, so that every content occurs at every position."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ def rankings_under_shifts(
     criteria: Sequence[str] = CRITERIA,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Rankings of the tokens of a scene under cyclic shifts of its picture, the question being the same.
+    """Rankings of a scene's tokens under cyclic shifts of its picture, with the same question.
 
-    What leaves the picture on one side comes back on the other, so a shift makes a seam (and may cut a digit in two:
-    see `step`); patches keep their pixels and, but for the seam, their neighbours.
+    The part of the picture that is shifted out on one side comes in on the other. So a shift makes a seam, which may
+    cut a digit in two (see `step`). Patches keep their pixels and, except at the seam, their neighbours.
 
     Args:
-        loaded: model and processor; the vision tokens must be a square grid whose side divides a mosaic's 96 pixels.
-        scene: what is shown.
-        question: what is asked.
-        layers: as for `analysis.score_tokens`.
-        step: shift by multiples of so many tokens, down and right; (side / step)^2 pictures are run. A digit is a
-            sixth of a side wide: in steps of that none is cut in two.
-        criteria: columns of `analysis.score_tokens`.
-        seed: of the column random.
+        loaded: Model and processor; the vision tokens must be a square grid whose side divides a mosaic's 96 pixels.
+        scene: The scene.
+        question: The question about it.
+        layers: Decoder layers, counted from 0.
+        step: The step of the shifts down and right, in tokens; (side / step)^2 pictures are run. A digit is a sixth of
+            the side wide, so steps of that width cut none in two.
+        criteria: The criteria that are ranked by.
+        seed: The seed of the column random.
 
     Returns:
-        One row per (shift, layer, token): layer, content (the token's rank in the unshifted picture), position (where
-        it is now), and each criterion's place in the ranking, from 0 (lowest score) to 1.
+        One row per (shift, layer, token): layer, content (the token's vision_index in the unshifted picture), position
+        (its vision_index in the shifted one), and for each criterion the rank, scaled from 0 (lowest score) to 1.
 
     Raises:
-        ValueError: the tokens are no such grid, or `step` is no proper divisor of its side.
+        ValueError: The tokens are not such a grid, or `step` is not a proper divisor of its side.
     """
     inputs = loaded.inputs([scene.image], [question.text])
     n = len(loaded.vision_positions(inputs)[0])
@@ -58,35 +58,38 @@ def rankings_under_shifts(
         )
     steps = [(down, right) for down in range(0, side, step) for right in range(0, side, step)]
     pixels = SIZE // side
-    moved = [np.roll(scene.image, (down * pixels, right * pixels), (0, 1)) for down, right in steps]
-    asked: Questions = [(Scene(image, scene.things), question) for image in moved]
+    shifted = [np.roll(scene.image, (down * pixels, right * pixels), (0, 1)) for down, right in steps]
+    questions: Questions = [(Scene(image, scene.digits), question) for image in shifted]
     frames = []
-    for (sample, layer), names, scores in score_matrices(scored(loaded, asked, layers, seed=seed), criteria):
+    for (sample, layer), names, scores in score_matrices(scored(loaded, questions, layers, seed=seed), criteria):
         down, right = steps[sample]
         row, column = divmod(np.arange(n), side)
         content = (row - down) % side * side + (column - right) % side
-        ranked = 1 - ranks(scores) / (n - 1)
-        found = dict(zip(names, ranked, strict=True))
-        frames.append(pd.DataFrame({"layer": layer, "content": content, "position": np.arange(n), **found}))
+        scaled = dict(zip(names, 1 - ranks(scores) / (n - 1), strict=True))
+        frames.append(pd.DataFrame({"layer": layer, "content": content, "position": np.arange(n), **scaled}))
     return pd.concat(frames, ignore_index=True)
 
 
 def content_position_shares(values: pd.DataFrame, column: str, step: int = 1) -> dict[str, float]:
-    """Two-way analysis of variance: score = content + position + rest, as shares of the variance that add up to 1.
+    """Shares of the variance of a score that are due to content, to position, and to the rest; they add up to 1.
 
-    With `step` above 1 contents visit only every step-th position, and the variance is the one within these classes.
-    Of unrelated scores, n tokens a class, content and position have 1 / (n + 1) each.
+    A two-way analysis of variance. With `step` above 1 a content occurs only at every step-th position; then it is the
+    variance within these classes of positions. For unrelated scores, content and position have a share of 1 / (n + 1)
+    each, n being the number of tokens in a class.
 
     Args:
-        values: one row for every content at every position (of its class): content, position, and `column`.
-        column: what is split.
-        step: the one of `rankings_under_shifts`.
+        values: A frame with one row for every content at every position of its class: content, position, `column`.
+        column: The column with the score.
+        step: The step of `rankings_under_shifts`.
+
+    Returns:
+        The shares by name: content, position, rest.
 
     Raises:
-        ValueError: a content does not visit all positions of its class just once, a value is NaN, or all are the same.
+        ValueError: A content does not occur once at every position of its class, a value is NaN, or all are equal.
 
     >>> pairs = pd.DataFrame({"content": [0, 0, 1, 1], "position": [0, 1, 0, 1], "score": [0.0, 1.0, 2.0, 3.0]})
-    >>> decompose(pairs, "score")
+    >>> content_position_shares(pairs, "score")
     {'content': 0.8, 'position': 0.2, 'rest': 0.0}
     """
     _check_complete(values, column, step)
@@ -94,25 +97,32 @@ def content_position_shares(values: pd.DataFrame, column: str, step: int = 1) ->
     effects = {name: values[column].groupby(values[name]).transform("mean") - base for name in ("content", "position")}
     effects["rest"] = values[column] - base - effects["content"] - effects["position"]
     total = float(np.square(values[column] - base).sum())
-    if total <= 1e-20 * float(np.square(values[column]).sum()):  # what rounding leaves of the same number everywhere
+    if total <= 1e-20 * float(np.square(values[column]).sum()):  # rounding errors of equal numbers
         raise ValueError(f"{column} must vary; it is the same for every content and position.")
     return {name: float(np.square(effect).sum()) / total for name, effect in effects.items()}
 
 
 def content_position_table(
-    loaded: Loaded, asked: Questions, layers: Sequence[int], step: int = 1, criteria: Sequence[str] = CRITERIA
+    loaded: Loaded, questions: Questions, layers: Sequence[int], step: int = 1, criteria: Sequence[str] = CRITERIA
 ) -> pd.DataFrame:
-    """`content_position_shares` of every scene, layer and criterion.
+    """The shares of content and position in every criterion's ranking, for every scene and layer.
+
+    Args:
+        loaded: Model and processor, as for `rankings_under_shifts`.
+        questions: Scenes with a question each.
+        layers: Decoder layers, counted from 0.
+        step: The step of the shifts, in tokens.
+        criteria: The criteria that are ranked by.
 
     Returns:
         One row per (sample, layer, part, criterion): sample (the scene's index), layer, part ("content", "position",
-        "rest"), criterion, value, and chance, the value of unrelated scores.
+        "rest"), criterion, value (`content_position_shares`), and chance, the value of unrelated scores.
 
     Raises:
-        ValueError: as `rankings_under_shifts`.
+        ValueError: As for `rankings_under_shifts`.
     """
     rows = []
-    for sample, (scene, question) in enumerate(asked):
+    for sample, (scene, question) in enumerate(questions):
         table = rankings_under_shifts(loaded, scene, question, layers, step, criteria, seed=sample)
         n = table.content.nunique() // step**2
         chance = {"content": 1 / (n + 1), "position": 1 / (n + 1), "rest": (n - 1) / (n + 1)}

@@ -1,4 +1,4 @@
-"""How far the kept tokens are from evenly spread over the sequence, against what chance gives, never against zero."""
+"""The distance of the kept tokens from an even spread over the sequence, compared with chance rather than with 0."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from analysis.statistics.token_tables import tokens_per_sample
 BINS = 10
 Rates = Float[np.ndarray, "*draws bins"]
 VisionIndices = np.ndarray | pd.Series | int
-Draws = np.ndarray | np.floating  # one number for each curve
+Draws = np.ndarray | np.floating  # one number per curve
 
 
 def kolmogorov_smirnov(rates: Rates) -> Draws:
-    """Largest distance of the kept tokens' distribution function from the uniform one, at the edges of the bins.
+    """The largest distance of the kept tokens' distribution function from the uniform one, at the edges of the bins.
 
     >>> kolmogorov_smirnov(np.array([0.0, 0.0, 0.5, 0.5]))
     np.float64(0.5)
@@ -29,7 +29,7 @@ def kolmogorov_smirnov(rates: Rates) -> Draws:
 
 
 def total_variation(rates: Rates) -> Draws:
-    """Share of the kept tokens that would have to lie in another bin.
+    """The share of the kept tokens that would have to be in another bin.
 
     >>> total_variation(np.array([0.0, 0.5, 0.5, 0.0]))
     np.float64(0.5)
@@ -39,7 +39,7 @@ def total_variation(rates: Rates) -> Draws:
 
 
 def gini(rates: Rates) -> Draws:
-    """Gini coefficient of the bins' retention: mean difference of two bins by twice the mean, 0 to 1 - 1 / bins.
+    """The Gini coefficient of the bins' retention: mean difference of two bins / twice the mean, 0 to 1 - 1 / bins.
 
     >>> gini(np.array([0.0, 0.0, 0.0, 1.0]))
     np.float64(0.75)
@@ -55,45 +55,45 @@ DISTANCES: dict[str, Callable] = {"ks": kolmogorov_smirnov, "tv": total_variatio
 def distance_from_uniform(
     kept: pd.DataFrame, by: Sequence[str] = ("criterion",), bins: int = BINS, draws: int = 999, seed: int = 0
 ) -> pd.DataFrame:
-    """DISTANCES of the retention curve (mean over samples, in bins of the sequence) from a flat one, with two nulls.
+    """Three distances of a retention curve (mean over samples, in bins) from a flat one, with two null distributions.
 
-    - random dropping: every sample keeps as many tokens, drawn anew. Its mean distance is the floor that a finite
-      sample has; p_random is small if the curve is less even than that. Clustered content makes it small as well.
-    - shifts: every sample keeps its pattern, moved by a random number of places and wrapped around. p_shift is small
-      only if patterns prefer places: the test of positional bias where the kept tokens of a picture hang together.
+    - Random dropping: every sample keeps the same number of tokens, drawn at random. The mean distance under it is the
+      floor for samples of this size. p_random is small if the curve is less even; clustered content is enough for that.
+    - Shifts: every sample keeps its pattern, shifted cyclically by a random number of positions. p_shift is small only
+      if patterns prefer positions. This is the test of positional bias where the kept tokens of a picture cluster.
 
     Args:
-        kept: of `analysis.kept_tokens_by` or `analysis.kept_at_layer`; all tokens of a sample, kept or not.
-        by: columns that tell curves apart.
-        bins: parts of the sequence.
-        draws: of each null; corrected for many rows, no q of a single curve, three rows, can be below
-            rows / (3 (draws + 1)).
-        seed: of the draws, the same for every curve.
+        kept: The frame of `analysis.kept_tokens_by` or `analysis.kept_at_layer`: all tokens of a sample, kept or not.
+        by: The columns that tell curves apart; with several layers, "layer" is one of them.
+        bins: The number of parts of the sequence.
+        draws: The number of draws from each null. The smallest possible p is 1 / (draws + 1); the q of one curve (three
+            rows) among many rows cannot be below rows / (3 (draws + 1)).
+        seed: The seed of the draws, the same for every curve.
 
     Returns:
-        One row per curve and distance: `by`, distance, value, floor, floor_high (mean and 95 % quantile under random
-        dropping), p_random, p_shift ((1 + draws as far or farther) / (1 + draws)), q_random and q_shift (corrected for
-        all rows, Benjamini and Hochberg).
+        One row per curve and distance: `by`, distance (a key of DISTANCES), value, floor, floor_high (mean and 95 %
+        quantile under random dropping), p_random, p_shift ((1 + draws as far or farther) / (1 + draws)), q_random and
+        q_shift (p corrected for all rows, Benjamini and Hochberg).
 
     Raises:
-        ValueError: a curve keeps nothing, there are more bins than tokens, `draws` is below 1, `kept` is not boolean,
-            or a sample's tokens are not all there, once each (layers are curves of their own: name them in `by`).
+        ValueError: A curve keeps nothing, there are more bins than tokens, `draws` is below 1, the column kept is not
+            boolean, or the tokens of a sample are not all there once.
     """
     if draws < 1 or kept.kept.dtype != bool:
         raise ValueError(f"draws must be at least 1 and the column kept boolean; got {draws}, {kept.kept.dtype}.")
     tokens_per_sample(kept, [*by, "sample"])
     floors: dict[tuple, Rates] = {}
     rows = []
-    for key, group in kept.sort_values("rank", kind="stable").groupby(list(by), sort=False):
+    for key, group in kept.sort_values("vision_index", kind="stable").groupby(list(by), sort=False):
         patterns = [sample.to_numpy() for _, sample in group.groupby("sample").kept]
         rates = np.mean([_rates(pattern[None], bins)[0] for pattern in patterns], 0)
         counts = tuple((len(pattern), int(pattern.sum())) for pattern in patterns)
         if counts not in floors:
             floors[counts] = _at_random(counts, bins, draws, np.random.default_rng([seed, 1]))
-        moved = _cyclic_shifts(patterns, bins, draws, np.random.default_rng([seed, 2]))
+        shifted = _cyclic_shifts(patterns, bins, draws, np.random.default_rng([seed, 2]))
         for name, distance in DISTANCES.items():
             value, random = float(distance(rates)), distance(floors[counts])
-            chances = (_p(value, random), _p(value, distance(moved)))
+            chances = (_p(value, random), _p(value, distance(shifted)))
             rows.append((*key, name, value, random.mean(), np.quantile(random, 0.95), *chances))
     names = [*by, "distance", "value", "floor", "floor_high", "p_random", "p_shift"]
     frame = pd.DataFrame(rows, columns=names)
@@ -104,19 +104,24 @@ def distance_from_uniform(
 def _normalised(rates: Rates) -> Rates:
     total = rates.sum(-1, keepdims=True)
     if not (total > 0).all():
-        raise ValueError("something must be kept for its places to be told; got a curve that keeps nothing.")
+        raise ValueError("every curve must keep some tokens; got one that keeps nothing.")
     return rates / total
 
 
-def bin_index(rank: VisionIndices, n_tokens: VisionIndices, bins: int) -> VisionIndices:
-    """In which of `bins` equal parts of the sequence a token lies.
+def bin_index(vision_index: VisionIndices, n_tokens: VisionIndices, bins: int) -> VisionIndices:
+    """The number, from 0, of the bin that holds a token, if the sequence is cut into equal parts.
+
+    Args:
+        vision_index: The token's index among those of its picture.
+        n_tokens: The number of tokens of the picture.
+        bins: The number of parts.
 
     Raises:
-        ValueError: there are fewer than two bins, or more than tokens.
+        ValueError: There are fewer than two bins, or more than tokens.
     """
     if not 2 <= bins <= np.min(n_tokens):
         raise ValueError(f"bins must lie between 2 and the tokens of a sample, {np.min(n_tokens)}; got {bins}.")
-    return rank * bins // n_tokens
+    return vision_index * bins // n_tokens
 
 
 def _edges(n: int, bins: int) -> np.ndarray:

@@ -10,7 +10,7 @@ NUMBERS = "zero one two three four five six seven eight nine".split()
 
 
 def is_right(reply: str, answer: str) -> bool:
-    """Whether the answer's words stand together in the reply, whatever the case, punctuation and way to write numbers.
+    """Whether a reply holds the answer's words side by side, whatever the case, punctuation and spelling of numbers.
 
     >>> is_right("It is in the Top Left.", "top-left"), is_right("17", "7"), is_right("There are 4.", "four")
     (True, False, True)
@@ -29,13 +29,13 @@ def _number(text: str) -> float:
 
 
 def miscount(answers: pd.DataFrame) -> pd.DataFrame:
-    """By how much replies to "how many" are too high, in digits; replies that name no number are left out.
+    """The error of replies to "how many", in digits; replies without a number are left out.
 
     Args:
-        answers: of `accuracy`.
+        answers: The frame of `analysis.accuracy`.
 
     Returns:
-        The rows of counting questions, with a column too_many.
+        The rows of counting questions, with the column too_many: the number in the reply minus the right one.
 
     >>> replies = {"kind": "how-many", "reply": ["There are Six.", "3", "many"], "answer": "four"}
     >>> miscount(pd.DataFrame(replies)).too_many.tolist()

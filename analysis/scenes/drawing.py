@@ -38,7 +38,7 @@ def check_split(split: str) -> None:
 
 @cache
 def glyphs(split: str) -> dict[int, np.ndarray]:
-    """The handwritten digits of a split, as opacities float64 [count, 8, 8] in [0, 1], by digit.
+    """The handwritten digits of a split: by digit, opacities float64 [count, 8, 8] in [0, 1].
 
     70 % of the 1797 digits train, 30 % test, stratified by digit; no image is in both.
     """

@@ -1,6 +1,6 @@
-"""What the embedded model can do, written beside it: `python -m analysis.scenes.evaluate data/mosaic_llava`.
+"""The accuracy of the embedded model, written into its folder: `python -m analysis.scenes.evaluate data/mosaic_llava`.
 
-Writes `accuracy.csv` (right answers by kind of question, with the picture, without it, and by always giving the most
+Writes `accuracy.csv` (right answers by kind of question: with the picture, without it, and by always giving the most
 frequent answer) and `SHA256SUMS`.
 """
 
@@ -17,20 +17,20 @@ from tqdm.auto import tqdm
 
 from analysis.models.loading import Loaded, load
 from analysis.scenes.answers import is_right
-from analysis.scenes.mosaic import sample
+from analysis.scenes.mosaic import Questions, sample
 
 HELD_OUT_SEED = 2026  # of the held-out questions; training looked at test scenes of another seed, to log its progress
 
 
 @torch.no_grad()
-def first_words(loaded: Loaded, asked: list, masked: bool = False) -> list[str]:
-    """The likeliest next token of every question; `masked`: with no later position attending to the image tokens."""
+def first_words(loaded: Loaded, questions: Questions, masked: bool = False) -> list[str]:
+    """The most likely next word after every question; `masked`: with attention to the image tokens masked out."""
     replies = []
-    for start in tqdm(range(0, len(asked), 50), desc="blind" if masked else "seeing"):
-        some = asked[start : start + 50]
-        inputs = loaded.inputs([s.image for s, _ in some], [q.text for _, q in some])
+    for start in tqdm(range(0, len(questions), 50), desc="blind" if masked else "seeing"):
+        batch = questions[start : start + 50]
+        inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
         present = inputs["attention_mask"]
-        positions = (present.cumsum(1) - 1).clamp(min=0)  # the question stays where it was
+        positions = (present.cumsum(1) - 1).clamp(min=0)  # the question keeps its positions when the image is masked
         if masked:
             image = inputs["input_ids"] == loaded.model.config.image_token_id
             inputs["attention_mask"] = present.masked_fill(image, 0)
@@ -40,11 +40,11 @@ def first_words(loaded: Loaded, asked: list, masked: bool = False) -> list[str]:
 
 
 def evaluate(loaded: Loaded, n: int, seed: int = HELD_OUT_SEED) -> pd.DataFrame:
-    """Right answers of `n` held-out questions: columns kind, n, accuracy, blind, prior; the last row is all kinds."""
-    asked = sample(n, "test", seed)
-    frame = pd.DataFrame([(q.kind, q.answer) for _, q in asked], columns=["kind", "answer"])
+    """Shares of right answers on `n` held-out questions: kind ("all" in the last row), n, accuracy, blind, prior."""
+    questions = sample(n, "test", seed)
+    frame = pd.DataFrame([(question.kind, question.answer) for _, question in questions], columns=["kind", "answer"])
     for name, masked in (("accuracy", False), ("blind", True)):
-        replies = first_words(loaded, asked, masked)
+        replies = first_words(loaded, questions, masked)
         frame[name] = [is_right(reply, answer) for reply, answer in zip(replies, frame.answer, strict=True)]
     groups = frame.groupby("kind", sort=False)
     table = groups[["accuracy", "blind"]].mean()
@@ -55,7 +55,7 @@ def evaluate(loaded: Loaded, n: int, seed: int = HELD_OUT_SEED) -> pd.DataFrame:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What is known of each token and question of a mosaic: what lies on a token, and where the object asked about is."""
+"""What is known of the tokens and questions of mosaics: what a token shows, and where the object asked about is."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ THIRDS = ("start", "middle", "end")
 
 
 def patches_of(n_tokens: int) -> list[int]:
-    """The patch of a mosaic in which the centre of each token lies, for a model that cuts it into another grid.
+    """The mosaic's patch under the centre of each token, for a model that cuts the picture into any square grid.
 
     Raises:
-        ValueError: the tokens are no square grid.
+        ValueError: `n_tokens` is not a square number.
 
     >>> patches_of(144) == list(range(144)), patches_of(4)
     (True, [39, 45, 111, 117])
@@ -26,33 +26,40 @@ def patches_of(n_tokens: int) -> list[int]:
     return [row * GRID + column for row in lines for column in lines]
 
 
-def token_labels(asked: Questions, n_tokens: int) -> pd.DataFrame:
-    """What lies on each token of each question's picture.
+def token_labels(questions: Questions, n_tokens: int) -> pd.DataFrame:
+    """What each token of each question's picture shows.
+
+    Args:
+        questions: Scenes with a question each.
+        n_tokens: The number of vision tokens of a picture, a square grid row by row.
 
     Returns:
-        One row per (sample, rank): these (the question's index, the token's rank among the picture's), and `on`:
-        "relevant" (the question is about it), "other" (an object it is not about) or "background".
+        One row per (sample, vision_index): sample (the question's index), vision_index (the token's index among those
+        of its picture), label: "relevant" (an object the question is about), "other" (another object), "background".
 
     Raises:
-        ValueError: the tokens are no square grid.
+        ValueError: `n_tokens` is not a square number.
     """
     patches, frames = patches_of(n_tokens), []
-    for sample, (_, question) in enumerate(asked):
-        on = np.full(GRID**2, "background", dtype=object)
-        on[list(question.objects)] = "other"
-        on[list(question.relevant)] = "relevant"
-        frames.append(pd.DataFrame({"sample": sample, "rank": range(n_tokens), "on": on[patches]}))
+    for sample, (_, question) in enumerate(questions):
+        label = np.full(GRID**2, "background", dtype=object)
+        label[list(question.objects)] = "other"
+        label[list(question.relevant)] = "relevant"
+        frames.append(pd.DataFrame({"sample": sample, "vision_index": range(n_tokens), "label": label[patches]}))
     return pd.concat(frames, ignore_index=True)
 
 
-def object_third(asked: Questions) -> pd.DataFrame:
-    """In which third of the picture's rows the centre of what each question is about lies.
+def object_third(questions: Questions) -> pd.DataFrame:
+    """The third of the picture, from top to bottom, in which the object asked about is centred.
+
+    Args:
+        questions: Scenes with a question each.
 
     Returns:
         One row per question that is about a single object: question (its index), place (one of THIRDS).
     """
     rows = []
-    for number, (_, question) in enumerate(asked):
+    for number, (_, question) in enumerate(questions):
         if question.relevant and question.kind != "how-many":
             row = np.mean([patch // GRID for patch in question.relevant]) / (GRID - 1)
             rows.append((number, THIRDS[min(2, int(row * 3))]))

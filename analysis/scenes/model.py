@@ -1,8 +1,8 @@
-"""The embedded model, untrained: a LLaVA of the real classes, small enough for a laptop, and its processor."""
+"""The embedded model before training, a LLaVA of the real classes that is small enough for a laptop; its processor."""
 
 from __future__ import annotations
 
-import transformers  # whose classes are imported when they are called for, which is after usable()
+import transformers  # its classes are imported lazily at their first use, which is after usable()
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
@@ -14,7 +14,7 @@ from analysis.scenes.mosaic import words
 
 PAD, BOS, EOS, UNK, IMAGE = SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 WIDTH, VISION_LAYERS, DECODER_LAYERS = 128, 4, 12
-# One user turn is the image and the question: the word that matters comes last, right before the answer.
+# A turn is the image, then the question: the word that decides comes last, right before the answer.
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% for item in message['content'] %}"
     "{{ '<image>' if item['type'] == 'image' else ' ' + item['text'] }}"
@@ -23,7 +23,7 @@ CHAT_TEMPLATE = (
 
 
 def tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """One token a word; `<s>` is put in front, padding goes to the left as generation wants it."""
+    """A tokenizer with one token for each word, `<s>` in front and padding on the left, as generation needs it."""
     vocabulary = {word: i for i, word in enumerate([*SPECIAL, *words()])}
     model = Tokenizer(WordLevel(vocabulary, unk_token=UNK))
     model.pre_tokenizer = Sequence([Split(IMAGE, "isolated"), WhitespaceSplit()])
@@ -41,7 +41,7 @@ def tokenizer() -> transformers.PreTrainedTokenizerFast:
 
 
 def processor() -> transformers.LlavaProcessor:
-    """Pictures of any size are scaled to 96 x 96; mosaics already have that size and stay as they are."""
+    """The processor: scales pictures to 96 x 96, the size that mosaics have already."""
     usable()
     images = transformers.CLIPImageProcessor(
         size={"shortest_edge": SIZE},
@@ -54,13 +54,13 @@ def processor() -> transformers.LlavaProcessor:
         tokenizer=tokenizer(),
         patch_size=PATCH,
         vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,  # CLIP's class token, which "default" leaves out again
+        num_additional_image_tokens=1,  # CLIP's class token; "default" leaves it out again
         chat_template=CHAT_TEMPLATE,
     )
 
 
 def config() -> transformers.LlavaConfig:
-    """144 vision tokens, twelve decoder layers, 2.6 M parameters."""
+    """The configuration: 144 vision tokens, twelve decoder layers, 2.6 M parameters."""
     usable()
     ids = tokenizer().convert_tokens_to_ids
     vision = transformers.CLIPVisionConfig(

@@ -34,7 +34,13 @@ QUADRANTS = ("top-left", "top-right", "bottom-left", "bottom-right")
 
 @dataclass(frozen=True)
 class Digit:
-    """A coloured digit at a place (row, column) of the 6 x 6 places."""
+    """A coloured digit in a scene.
+
+    Attributes:
+        digit: 0 to 9.
+        colour: A key of `analysis.scenes.drawing.COLOURS`.
+        place: Row and column among the 6 x 6 places.
+    """
 
     digit: int
     colour: str
@@ -42,30 +48,40 @@ class Digit:
 
     @property
     def patches(self) -> tuple[int, ...]:
-        """The four patches it fills, as ascending indices into the 144 patches (row by row)."""
+        """The four patches that the digit fills: ascending indices into the 144 patches, row by row."""
         top, left = self.place[0] * BLOCK, self.place[1] * BLOCK
         return tuple((top + r) * GRID + left + c for r in range(BLOCK) for c in range(BLOCK))
 
     @property
     def quadrant(self) -> str:
-        """Which quarter of the picture it lies in (no place straddles two)."""
+        """The quarter of the picture that holds the digit (no place straddles two)."""
         return QUADRANTS[2 * (self.place[0] >= PLACES // 2) + (self.place[1] >= PLACES // 2)]
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture, uint8 [96, 96, 3], and what is in it."""
+    """A picture and the digits in it.
+
+    Attributes:
+        image: uint8 [96, 96, 3].
+        digits: Two to six digits, each in a colour of its own.
+    """
 
     image: np.ndarray
-    things: tuple[Digit, ...]
+    digits: tuple[Digit, ...]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a scene, the one-word answer, and the patches one has to see to give it.
+    """A question about a scene, with its answer and the patches one has to see to answer it.
 
-    `relevant` holds ascending patch indices; it is empty where the answer is "no": nothing in the picture is asked
-    about. Other objects' patches are `objects` minus `relevant`.
+    Attributes:
+        kind: One of QUESTION_KINDS.
+        text: The question in words.
+        answer: The answer, one word.
+        relevant: Indices of the patches that the question is about, ascending; empty where the answer is "no", since
+            then nothing in the picture is asked about.
+        objects: Indices of the patches of all digits, ascending.
     """
 
     kind: str
@@ -79,54 +95,68 @@ Questions = list[tuple[Scene, Question]]
 
 
 def scene(split: str, seed: int, index: int) -> Scene:
-    """Draw one scene; the same arguments give the same scene, bit for bit.
+    """One scene; the same arguments give the same scene, bit for bit.
+
+    Args:
+        split: "train" or "test"; no handwritten digit is in both.
+        seed: The seed of the data set.
+        index: The scene's number in it.
 
     Raises:
-        ValueError: `split` is not one of SPLITS.
+        ValueError: `split` is neither of these.
     """
     check_split(split)
     rng = np.random.default_rng([SPLITS.index(split), seed, index])
-    n_things = int(rng.integers(2, 2 + len(COUNTS)))
-    digits = rng.permutation(10)[:n_things]
-    colours = rng.permutation(list(COLOURS))[:n_things]
-    places = rng.permutation(PLACES**2)[:n_things]
-    things = tuple(
-        Digit(int(d), str(c), divmod(int(p), PLACES)) for d, c, p in zip(digits, colours, places, strict=True)
+    n_digits = int(rng.integers(2, 2 + len(COUNTS)))
+    numbers = rng.permutation(10)[:n_digits]
+    colours = rng.permutation(list(COLOURS))[:n_digits]
+    places = rng.permutation(PLACES**2)[:n_digits]
+    digits = tuple(
+        Digit(int(d), str(c), divmod(int(p), PLACES)) for d, c, p in zip(numbers, colours, places, strict=True)
     )
     image = photograph_crop(rng)
-    for thing in things:
-        draw_digit(image, thing.place, thing.colour, written_digit(split, thing.digit, rng))
-    return Scene(image.round().astype(np.uint8), things)
+    for digit in digits:
+        draw_digit(image, digit.place, digit.colour, written_digit(split, digit.digit, rng))
+    return Scene(image.round().astype(np.uint8), digits)
 
 
 def question(scene: Scene, kind: str, rng: np.random.Generator) -> Question:
-    """Ask one question of a scene; "is-there" is answered yes and no equally often, whatever the scene.
+    """One question about a scene; the answer of "is-there" is yes or no with equal probability, whatever the scene.
+
+    Args:
+        scene: The scene that is asked about.
+        kind: One of QUESTION_KINDS.
+        rng: The generator that draws the digit asked about.
 
     Raises:
-        ValueError: `kind` is not one of KINDS.
+        ValueError: `kind` is not one of QUESTION_KINDS.
     """
     if kind not in QUESTION_KINDS:
         raise ValueError(f"kind must be one of {', '.join(QUESTION_KINDS)}; got {kind!r}.")
-    objects = tuple(sorted(p for t in scene.things for p in t.patches))
-    thing = scene.things[rng.integers(len(scene.things))]
+    objects = tuple(sorted(p for digit in scene.digits for p in digit.patches))
+    digit = scene.digits[rng.integers(len(scene.digits))]
     if kind == "what":
-        return Question(kind, f"what digit is {thing.colour}", str(thing.digit), thing.patches, objects)
+        return Question(kind, f"what digit is {digit.colour}", str(digit.digit), digit.patches, objects)
     if kind == "colour":
-        return Question(kind, f"what colour is {thing.digit}", thing.colour, thing.patches, objects)
+        return Question(kind, f"what colour is {digit.digit}", digit.colour, digit.patches, objects)
     if kind == "where":
-        return Question(kind, f"where is the {thing.digit}", thing.quadrant, thing.patches, objects)
+        return Question(kind, f"where is the {digit.digit}", digit.quadrant, digit.patches, objects)
     if kind == "how-many":
-        return Question(kind, "how many digits", COUNTS[len(scene.things) - 2], objects, objects)
+        return Question(kind, "how many digits", COUNTS[len(scene.digits) - 2], objects, objects)
     if rng.random() < 0.5:
-        return Question(kind, f"is there a {thing.digit}", "yes", thing.patches, objects)
-    absent = sorted(set(range(10)) - {t.digit for t in scene.things})
+        return Question(kind, f"is there a {digit.digit}", "yes", digit.patches, objects)
+    absent = sorted(set(range(10)) - {digit.digit for digit in scene.digits})
     return Question(kind, f"is there a {absent[rng.integers(len(absent))]}", "no", (), objects)
 
 
-def sample(
-    n: int, split: str = "test", seed: int = 0, kinds: tuple[str, ...] = QUESTION_KINDS
-) -> list[tuple[Scene, Question]]:
-    """`n` scenes with one question each, the kinds in turn.
+def sample(n: int, split: str = "test", seed: int = 0, kinds: tuple[str, ...] = QUESTION_KINDS) -> Questions:
+    """The first `n` scenes of a data set with one question each.
+
+    Args:
+        n: The number of scenes.
+        split: "train" or "test"; no handwritten digit is in both.
+        seed: The seed of the data set.
+        kinds: Kinds of questions, which take turns.
 
     Raises:
         ValueError: `split` or a kind is unknown, or `n` is negative.
@@ -138,16 +168,24 @@ def sample(
 
 
 def questions_each(n_scenes: int, seed: int = 0) -> tuple[Questions, list[int]]:
-    """A question of every kind about each of some held-out scenes, and which scene each is about."""
+    """Held-out scenes with a question of every kind about each of them.
+
+    Args:
+        n_scenes: The number of scenes.
+        seed: The seed of scenes and questions.
+
+    Returns:
+        Two values: the questions, and for each of them the number of its scene.
+    """
     drawn = [scene("test", seed, i) for i in range(n_scenes)]
     # The streams of scenes begin with 0 or 1, the number of their split; these begin with 2.
     rngs = [np.random.default_rng([2, seed, i]) for i in range(n_scenes)]
-    asked = [(s, question(s, kind, rng)) for s, rng in zip(drawn, rngs, strict=True) for kind in QUESTION_KINDS]
-    return asked, [i for i in range(n_scenes) for _ in QUESTION_KINDS]
+    questions = [(s, question(s, kind, rng)) for s, rng in zip(drawn, rngs, strict=True) for kind in QUESTION_KINDS]
+    return questions, [i for i in range(n_scenes) for _ in QUESTION_KINDS]
 
 
 def words() -> list[str]:
-    """Every word that a question or an answer can hold, in a fixed order."""
+    """Every word that a question or an answer may contain, in a fixed order."""
     asked = "what digit is colour where the how many digits there a yes no".split()
     return [*asked, *map(str, range(10)), *COLOURS, *COUNTS, *QUADRANTS]
 

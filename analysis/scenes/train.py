@@ -1,9 +1,9 @@
 """The recipe of the embedded model: `python -m analysis.scenes.train --output data/mosaic_llava`.
 
 Stage 1 trains the vision tower alone to name digit, colour and place of every patch; stage 2 freezes it and trains
-projector and decoder to answer questions, many questions a picture, each of which sees the picture and itself only
-(one sequence, a block mask), so that the picture is paid for once. Runs on a CPU or a GPU; stop it whenever you like,
-the same command goes on from the last checkpoint in `--work`. Every scene is drawn fresh from (split, seed, step).
+projector and decoder to answer questions. Many questions about a picture are packed into one sequence, in which each
+sees the picture and itself only (a block mask), so that a picture is encoded once. Runs on a CPU or a GPU. A run that
+was stopped is continued from the last checkpoint in `--work` by the same command. Every step draws new scenes.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from analysis.scenes.model import BOS, EOS, PAD, WIDTH, build, processor
 from analysis.scenes.training_loop import Fit
 
 TRAINING_SEED = 0
-HELD_OUT = 128  # test scenes that the log's accuracies are measured on
-SLOT = 5  # tokens a packed question takes: four words (three and a pad), and the answer
+HELD_OUT = 128  # number of test scenes behind the accuracies in the log
+SLOT = 5  # tokens of a packed question: four words (or three and a pad), and the answer
 KINDS_PER_SCENE = ("what", "colour", "is-there", "where") * 4 + ("how-many",)
 IMAGE_END = 1 + mosaic.GRID**2  # <s> and the vision tokens
 
 
 def scenes_at(step: int, batch: int, split: str = "train") -> list[mosaic.Scene]:
-    """The scenes of one step: no scene is drawn twice in a training run."""
+    """The scenes of one step; no scene occurs twice in a training run."""
     return [mosaic.scene(split, TRAINING_SEED + 1, step * batch + i) for i in range(batch)]
 
 
 def pixels(scenes: list[mosaic.Scene]) -> Tensor:
-    """What the processor makes of the pictures: float32 [batch, 3, 96, 96] in [-1, 1]."""
+    """The pixel values that the processor makes of the pictures: float32 [batch, 3, 96, 96] in [-1, 1]."""
     return torch.from_numpy(np.stack([s.image for s in scenes])).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 class PatchReader(nn.Module):
-    """Linear heads that say of every patch which digit, which colour and where; and of the class token, what is there.
+    """Linear heads on a vision tower: digit, colour and place of every patch; from the class token, what is present.
 
-    The class token has a task of its own so that methods that rank patches by its attention have something to use.
+    The class token has a task of its own, so that its attention tells methods that rank patches by it something.
     """
 
     def __init__(self, tower: nn.Module) -> None:
-        """Wrap a CLIP vision tower; the heads are thrown away after training."""
+        """Add heads to a CLIP vision tower; they are not needed after training."""
         super().__init__()
         self.tower, self.norm = tower, nn.LayerNorm(WIDTH)
         self.digit, self.colour, self.place = nn.Linear(WIDTH, 11), nn.Linear(WIDTH, 9), nn.Linear(WIDTH, 2)
         self.present = nn.Linear(WIDTH, 18)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Logits of digit, colour, the place, and the logits of the class token."""
+        """Logits of digit and of colour and the place for every patch, and logits of what is present."""
         states = self.norm(self.tower(pixel_values=images).last_hidden_state)
         patches = states[:, 1:]
         return self.digit(patches), self.colour(patches), self.place(patches), self.present(states[:, 0])
@@ -64,15 +64,15 @@ def patch_labels(scenes: list[mosaic.Scene]) -> tuple[Tensor, Tensor, Tensor]:
     digit = torch.full((len(scenes), mosaic.GRID**2), 10)
     colour = torch.full_like(digit, len(mosaic.COLOURS))
     present = torch.zeros(len(scenes), 10 + len(mosaic.COLOURS))
-    for i, thing in ((i, t) for i, s in enumerate(scenes) for t in s.things):
-        hue = list(mosaic.COLOURS).index(thing.colour)
-        digit[i, list(thing.patches)], colour[i, list(thing.patches)] = thing.digit, hue
-        present[i, [thing.digit, 10 + hue]] = 1
+    for i, drawn in ((i, d) for i, scene in enumerate(scenes) for d in scene.digits):
+        hue = list(mosaic.COLOURS).index(drawn.colour)
+        digit[i, list(drawn.patches)], colour[i, list(drawn.patches)] = drawn.digit, hue
+        present[i, [drawn.digit, 10 + hue]] = 1
     return digit, colour, present
 
 
 def tower_loss(reader: PatchReader, scenes: list[mosaic.Scene], device: str) -> tuple[Tensor, dict[str, float]]:
-    """Cross-entropies (empty patches count a tenth), squared error of the place; accuracies on filled patches."""
+    """The loss of stage 1 (cross-entropies, squared error of the place), and accuracies by task."""
     digit, colour, present = (t.to(device) for t in patch_labels(scenes))
     digit_logits, colour_logits, place, present_logits = (x.float() for x in reader(pixels(scenes).to(device)))
     axis = torch.linspace(-1, 1, mosaic.GRID, device=device)
@@ -99,24 +99,24 @@ def _patch_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def pack_questions(scenes: list[mosaic.Scene], step: int, ids: Callable) -> tuple[Tensor, Tensor]:
-    """Questions in slots: token ids and next-token labels (-100: none), int64 [batch, slots * SLOT]."""
+    """Packed questions: token ids and next-token labels (-100: none), int64 [batch, slots * SLOT]."""
     rng = np.random.default_rng([TRAINING_SEED, step])
     tokens, labels = [], []
     for s in scenes:
         row, row_labels = [], []
         for kind in KINDS_PER_SCENE:
             q = mosaic.question(s, kind, rng)
-            asked = ids(q.text.split())
-            answer, pad = ids([q.answer, EOS]), SLOT - 1 - len(asked)
-            row += [*asked, answer[0], *ids([PAD] * pad)]
-            row_labels += [*[-100] * (len(asked) - 1), *answer, *[-100] * pad]
+            words = ids(q.text.split())
+            answer, pad = ids([q.answer, EOS]), SLOT - 1 - len(words)
+            row += [*words, answer[0], *ids([PAD] * pad)]
+            row_labels += [*[-100] * (len(words) - 1), *answer, *[-100] * pad]
         tokens.append(row)
         labels.append(row_labels)
     return torch.tensor(tokens), torch.tensor(labels)
 
 
 def packing_mask(n_slots: int) -> tuple[Tensor, Tensor]:
-    """Block mask, bool [1, 1, length, length], and positions, int64 [1, length]: a slot sees the image and itself."""
+    """Block mask, bool [1, 1, length, length], and position ids, int64 [1, length]: a slot sees image and itself."""
     slot = torch.cat([torch.zeros(IMAGE_END, dtype=torch.long), torch.arange(n_slots).repeat_interleave(SLOT) + 1])
     order = torch.arange(len(slot))
     mask = (order[:, None] >= order) & ((slot == 0) | (slot[:, None] == slot))
@@ -127,7 +127,7 @@ def packing_mask(n_slots: int) -> tuple[Tensor, Tensor]:
 def decoder_loss(
     model: nn.Module, scenes: list[mosaic.Scene], step: int, ids: Callable, device: str
 ) -> tuple[Tensor, dict[str, float]]:
-    """Cross-entropy of answer and end, and the share of right answers by kind of question."""
+    """The loss of stage 2 (cross-entropy of answer and end), and the share of right answers by kind of question."""
     tokens, labels = (t.to(device) for t in pack_questions(scenes, step, ids))
     mask, positions = (t.to(device) for t in packing_mask(len(KINDS_PER_SCENE)))
     embed = model.get_input_embeddings()
@@ -137,15 +137,15 @@ def decoder_loss(
     inputs = torch.cat([start, model.model.multi_modal_projector(patches), embed(tokens)], 1)
     bias = torch.zeros(mask.shape, dtype=inputs.dtype, device=device).masked_fill(~mask, -torch.inf)
     states = model.model.language_model(inputs_embeds=inputs, attention_mask=bias, position_ids=positions)
-    asked = labels != -100
-    logits = model.lm_head(states.last_hidden_state[:, IMAGE_END:][asked]).float()
-    right = (logits.argmax(-1) == labels[asked])[::2].view(len(scenes), -1).float().mean(0)
+    labelled = labels != -100
+    logits = model.lm_head(states.last_hidden_state[:, IMAGE_END:][labelled]).float()
+    right = (logits.argmax(-1) == labels[labelled])[::2].view(len(scenes), -1).float().mean(0)
     accuracy = {kind: right[[k == kind for k in KINDS_PER_SCENE]].mean().item() for kind in mosaic.QUESTION_KINDS}
-    return F.cross_entropy(logits, labels[asked]), accuracy
+    return F.cross_entropy(logits, labels[labelled]), accuracy
 
 
 def train_tower(model: nn.Module, folder: Path, steps: int, batch: int, device: str) -> None:
-    """Stage 1, in place."""
+    """Train the tower in place (stage 1)."""
     reader = PatchReader(model.model.vision_tower).to(device)
     held_out = scenes_at(0, HELD_OUT, "test")
     Fit(reader, steps, 2e-3, folder, "tower").run(
@@ -155,7 +155,7 @@ def train_tower(model: nn.Module, folder: Path, steps: int, batch: int, device: 
 
 
 def train_decoder(model: nn.Module, folder: Path, steps: int, batch: int, device: str) -> None:
-    """Stage 2, in place; the tower stays as stage 1 left it."""
+    """Train projector and decoder in place (stage 2); the tower is frozen."""
     model.model.vision_tower.requires_grad_(False)
     ids = processor().tokenizer.convert_tokens_to_ids
     held_out = scenes_at(0, HELD_OUT, "test")

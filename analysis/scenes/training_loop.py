@@ -1,4 +1,4 @@
-"""A training loop that shows progress, logs, and goes on where it was stopped."""
+"""A training loop that shows its progress, writes a log, and continues from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Fit:
     """AdamW with linear warm-up and cosine decay to zero, in bfloat16 autocast, checkpointed as safetensors.
 
     Args:
-        module: what is trained: its parameters that require gradients.
-        steps: optimiser steps in all.
-        rate: peak learning rate.
-        folder: where `<name>.safetensors` (module and optimiser) and `<name>.jsonl` (the log) are kept.
-        name: of the stage.
+        module: The module whose parameters are trained, where they require gradients.
+        steps: The total number of optimiser steps.
+        rate: The peak learning rate.
+        folder: The folder of `<name>.safetensors` (module and optimiser) and `<name>.jsonl` (the log).
+        name: The name of the stage.
     """
 
     def __init__(self, module: nn.Module, steps: int, rate: float, folder: Path, name: str) -> None:
@@ -46,21 +46,21 @@ class Fit:
         held_out: Callable[[], Metrics],
         every: int = 100,
     ) -> Metrics:
-        """Train to the last step from wherever the checkpoint stands; returns the last held-out metrics."""
+        """Train from the checkpoint, if there is one, to the last step; return the last held-out metrics."""
         start = self._resume()
         device = next(self.module.parameters()).device.type
         metrics: Metrics = {}
         for step in tqdm(range(start, self.steps), initial=start, total=self.steps, desc=self.log.stem):
             self._set_rate(step)
             with torch.autocast(device, torch.bfloat16):
-                loss, seen = loss_at(step)
+                loss, training_metrics = loss_at(step)
             self.optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self.trained, 1.0)
             self.optimiser.step()
             if (step + 1) % every == 0 or step + 1 == self.steps:
                 metrics = self._evaluate(held_out, device)
-                self._write_log({"step": step + 1, "loss": loss.item(), "train": seen, "held_out": metrics})
+                self._write_log({"step": step + 1, "loss": loss.item(), "train": training_metrics, "held_out": metrics})
                 self._save(step + 1)
         return metrics
 

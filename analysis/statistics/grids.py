@@ -6,10 +6,10 @@ import math
 
 
 def grid_side(n_tokens: int) -> int:
-    """Tokens in a row of a square grid.
+    """The side of a square grid, in tokens.
 
     Raises:
-        ValueError: the tokens are no square grid.
+        ValueError: `n_tokens` is not a square number.
     """
     side = math.isqrt(n_tokens)
     if side * side != n_tokens:

@@ -1,4 +1,4 @@
-"""Means over independent units with their bootstrap intervals, and paired differences of them."""
+"""Means over independent units with their bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from scipy.stats import bootstrap
 
 
 def bootstrap_interval(values: np.ndarray, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
-    """Bootstrap interval (percentile, 2000 resamples) of the mean; a single point where all values are equal.
+    """Bootstrap interval of the mean (percentile, 2000 resamples); a single point where all values are equal.
 
-    Of few values it is somewhat short: of ten normal ones it covers the mean in 89 % of cases rather than 95 %.
+    For few values it is somewhat short: for ten normal ones it covers the mean in 89 % of cases rather than 95 %.
+
+    Args:
+        values: Numbers from independent units.
+        seed: The seed of the resamples.
+        level: The confidence level.
+
+    Returns:
+        The lower and the upper end.
 
     Raises:
-        ValueError: there are no values, or some are NaN.
+        ValueError: There is no value, or one is NaN.
     """
     values = np.asarray(values, dtype=float)
     if values.size == 0 or np.isnan(values).any():
@@ -24,14 +32,14 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0, level: float = 0.95) -
         )
     if (values == values[0]).all():
         return float(values[0]), float(values[0])
-    found = bootstrap(
+    ends = bootstrap(
         (values,), np.mean, n_resamples=2000, method="percentile", confidence_level=level, rng=seed
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(ends.low), float(ends.high)
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float, int]:
-    """Mean, its 95 % bootstrap interval (NaN of a single sample, which says nothing about others), and how many."""
+    """Mean, low and high of its 95 % bootstrap interval (NaN for a single value), and the number of values."""
     low, high = bootstrap_interval(values) if len(values) > 1 else (np.nan, np.nan)
     return float(np.mean(values)), low, high, len(values)
 
@@ -40,9 +48,9 @@ def mean_by_group(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.Data
     """Mean of a column in each group, with its interval over the rows of the group (`mean_interval`).
 
     Args:
-        frame: one row per independent unit.
-        by: columns that tell the groups apart.
-        value: the column to average.
+        frame: A frame with one row per independent unit.
+        by: The columns that tell groups apart.
+        value: The column that is averaged.
 
     Returns:
         One row per group: `by`, mean, low, high, n (rows).
@@ -53,35 +61,36 @@ def mean_by_group(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.Data
 
 
 def summarise_layers(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Means over samples with 95 % bootstrap intervals, layer by layer and for a sample's mean over layers ("all").
+    """Means over samples with 95 % bootstrap intervals, for each layer and for the mean over a sample's layers ("all").
 
     Args:
-        values: with the columns sample, layer, value, chance and the keys, one row for each of them.
-        keys: what tells rows of a sample and layer apart.
+        values: A frame with the columns sample, layer, value, chance and the keys.
+        keys: The columns that tell rows of one sample and layer apart.
 
     Returns:
-        layer, the keys, mean, low, high, n (samples), chance.
+        One row per layer and keys: layer, the keys, mean, low, high, n (samples), chance.
     """
     pooled = values.groupby(["sample", *keys], sort=False)[["value", "chance"]].mean().reset_index()
     both = pd.concat([values.astype({"layer": object}), pooled.assign(layer="all")])
-    found = mean_by_group(both, ["layer", *keys], "value")
+    means = mean_by_group(both, ["layer", *keys], "value")
     chance = both.groupby(["layer", *keys], sort=False).chance.mean().reset_index()
-    return found.merge(chance, on=["layer", *keys])
+    return means.merge(chance, on=["layer", *keys])
 
 
 def criterion_minus_baseline(values: pd.DataFrame, baseline: str, keys: Sequence[str]) -> pd.DataFrame:
-    """Every criterion's value minus the baseline's of the same sample and layer, for `summarise_layers`.
+    """Every criterion's value minus that of a baseline on the same sample and layer, for `summarise_layers`.
 
     Args:
-        values: with the columns sample, layer, criterion, value and the keys.
-        baseline: a criterion.
-        keys: what tells rows of a sample, layer and criterion apart.
+        values: A frame with the columns sample, layer, criterion, value and the keys.
+        baseline: The criterion that is subtracted.
+        keys: The columns that tell rows of one sample, layer and criterion apart.
 
     Returns:
-        sample, layer, the keys, criterion, value (the difference), chance (0); where there is a baseline.
+        One row per row of another criterion that has a baseline: sample, layer, the keys, criterion, value (the
+        difference), chance (0).
 
     Raises:
-        ValueError: `baseline` is not in the frame.
+        ValueError: `baseline` is not a criterion of the frame.
     """
     if baseline not in set(values.criterion):
         raise ValueError(f"baseline must be one of {', '.join(values.criterion.unique())}; got {baseline!r}.")

@@ -1,4 +1,4 @@
-"""Tables of one row per (sample, layer, token): checked, and taken apart."""
+"""Tables with one row per (sample, layer, token): checks, and scores as matrices."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from jaxtyping import Float
 
 
 def check_table(table: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Refuse a table that would be counted wrongly.
+    """Check that a table has rows, the key columns and some more, and every token of a sample and layer once.
+
+    Args:
+        table: A table with one row per (sample, layer, token).
+        columns: The columns it must have beside these keys.
 
     Raises:
-        ValueError: it is empty, a column is missing, or a token of a sample and layer is there twice.
+        ValueError: The table is empty, a column is missing, or a token of a sample and layer occurs twice.
     """
     missing = [name for name in ("sample", "layer", "token", *columns) if name not in table]
     if missing or table.empty:
@@ -30,39 +34,43 @@ def check_table(table: pd.DataFrame, columns: Sequence[str]) -> None:
 
 
 def tokens_per_sample(frame: pd.DataFrame, by: Sequence[str]) -> pd.Series:
-    """Tokens of every group, which must be all of a sample's: ranks 0 to n - 1, once each.
+    """The number of tokens in every group, after a check that it holds all of a sample's vision tokens once.
+
+    Args:
+        frame: A frame with the column vision_index.
+        by: The columns that tell groups apart.
 
     Raises:
-        ValueError: some are missing or there twice.
+        ValueError: The values of vision_index in a group are not 0 to n - 1.
     """
-    found = frame.groupby(list(by), sort=False)["rank"].agg(["size", "nunique", "max"])
-    bad = found[(found["size"] != found["nunique"]) | (found["size"] != found["max"] + 1)]
+    counts = frame.groupby(list(by), sort=False).vision_index.agg(["size", "nunique", "max"])
+    bad = counts[(counts["size"] != counts["nunique"]) | (counts["size"] != counts["max"] + 1)]
     if len(bad):
         size, different, last = bad.iloc[0]
         raise ValueError(
-            f"all tokens of a sample must be there, once each, ranks 0 to n - 1; got {size} of them, "
-            f"{different} different, up to rank {last}, at {list(by)} = {bad.index[0]}. Are layers mixed, or dropped "
-            "tokens left out?"
+            f"all tokens of a sample must be there, once each, vision_index 0 to n - 1; got {size} of them, "
+            f"{different} different, up to {last}, at {list(by)} = {bad.index[0]}. Are layers mixed, or dropped tokens "
+            "left out?"
         )
-    return found["size"]
+    return counts["size"]
 
 
 def score_matrices(
     table: pd.DataFrame, criteria: Sequence[str], at_least: int = 1
 ) -> Iterator[tuple[tuple[int, int], list[str], Float[np.ndarray, "criteria tokens"]]]:
-    """Scores of every sample and layer, tokens in prompt order.
+    """The scores of every sample and layer, tokens in prompt order.
 
     Args:
-        table: one row per (sample, layer, token).
-        criteria: columns of it.
-        at_least: tokens that a sample must have.
+        table: A table with one row per (sample, layer, token).
+        criteria: The columns that hold scores.
+        at_least: The smallest number of tokens that a sample may have.
 
     Yields:
-        (sample, layer), the criteria that have scores there, and these.
+        Three values: (sample, layer), the names of the criteria that have scores there, and their scores.
 
     Raises:
-        ValueError: as `check_table`; a criterion is NaN for some tokens of a layer but not for all, or infinite; none has
-            scores anywhere; or a sample has fewer tokens.
+        ValueError: As for `check_table`. A criterion is infinite, or NaN for some tokens of a layer but not for all. No
+            criterion has scores anywhere. A sample has fewer than `at_least` tokens.
     """
     check_table(table, criteria)
     if table[list(criteria)].isna().all(axis=None):
@@ -76,8 +84,8 @@ def score_matrices(
             raise ValueError(f"a ranking takes {at_least} tokens or more; got {scores.shape[1]} at {key}.")
         if np.isinf(scores).any():
             raise ValueError(f"scores must be finite; got {np.isinf(scores).sum()} infinite ones at {key}.")
-        there = ~np.isnan(scores[:, 0])
-        yield key, [name for name, has in zip(criteria, there, strict=True) if has], scores[there]
+        has_scores = ~np.isnan(scores[:, 0])
+        yield key, [name for name, has in zip(criteria, has_scores, strict=True) if has], scores[has_scores]
 
 
 def _all_or_none(table: pd.DataFrame, criteria: Sequence[str]) -> None:

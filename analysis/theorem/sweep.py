@@ -67,8 +67,8 @@ def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     """
     if Path(loaded.name).resolve() != EMBEDDED:
         return table.assign(predicted_impact=np.nan)
-    tables, keys = load_recorded(), ["sample", "layer", "rank"]
-    tables["rank"] = tables.groupby(["sample", "layer"]).cumcount()  # a token's position depends on the batch
+    tables, keys = load_recorded(), ["sample", "layer", "vision_index"]
+    tables["vision_index"] = tables.groupby(["sample", "layer"]).cumcount()  # a token's position depends on the batch
     stored = tables[[*keys, "predicted_impact", "variation_l2"]].rename(columns={"variation_l2": "stored"})
     joined = table.merge(stored, on=keys, how="left", validate="one_to_one")
     if not np.allclose(joined.stored, joined.variation_l2, rtol=1e-3):

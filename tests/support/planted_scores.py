@@ -11,4 +11,4 @@ def planted_scores(samples: int, tokens: int, share: float, seed: int = 0) -> pd
     score = np.sqrt(share) * trend + np.sqrt(1 - share) * rng.normal(size=(samples, tokens))
     keys = {"sample": np.repeat(np.arange(samples), tokens), "layer": 0}
     place = np.tile(rank, samples)
-    return pd.DataFrame({**keys, "token": place, "rank": place, "planted": score.flatten()})
+    return pd.DataFrame({**keys, "token": place, "vision_index": place, "planted": score.flatten()})

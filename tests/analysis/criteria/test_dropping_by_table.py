@@ -20,7 +20,9 @@ ROWS = ["titttt", "ittitttt", "ttt"]
 def test_one_drop_by_the_column_of_a_metric_is_v2drop(metric):
     model, data = toy("llava"), batch("llava", ROWS)
     table = score_tokens(model, data.inputs, [1])
-    empty = pd.DataFrame({"sample": 2, "layer": 1, "token": [0], "rank": 0, f"variation_{metric}": 0.0})  # no image
+    empty = pd.DataFrame(
+        {"sample": 2, "layer": 1, "token": [0], "vision_index": 0, f"variation_{metric}": 0.0}
+    )  # no image
     schedule = Schedule({2: 5})
     method = method_from_column(pd.concat([table, empty]), f"variation_{metric}", schedule)([0, 1, 2])
     with V2Drop(schedule, metric=metric)(model) as expected:
@@ -71,7 +73,7 @@ def synthetic(samples=3, tokens=4):
     rng = np.random.default_rng(0)
     keys = pd.MultiIndex.from_product([range(samples), [0, 1], range(tokens)], names=["sample", "layer", "token"])
     frame = keys.to_frame(index=False)
-    return frame.assign(rank=frame.token, score=rng.random(len(frame)))
+    return frame.assign(vision_index=frame.token, score=rng.random(len(frame)))
 
 
 def test_what_is_missing_is_refused():

@@ -20,9 +20,9 @@ def synthetic(samples=1, layers=1, on=ON, names=("a",), seed=0):
     """A table of random scores, and where its tokens lie; the picture starts at the third token of the prompt."""
     rng = np.random.default_rng(seed)
     keys = np.stack(np.meshgrid(range(samples), range(layers), range(len(on)), indexing="ij")).reshape(3, -1)
-    table = pd.DataFrame(dict(zip(["sample", "layer", "rank"], keys, strict=True))).assign(token=keys[2] + 3)
+    table = pd.DataFrame(dict(zip(["sample", "layer", "vision_index"], keys, strict=True))).assign(token=keys[2] + 3)
     table = table.join(pd.DataFrame(rng.random((len(table), len(names))), columns=list(names)))
-    frames = [pd.DataFrame({"sample": s, "rank": range(len(on)), "on": on}) for s in range(samples)]
+    frames = [pd.DataFrame({"sample": s, "vision_index": range(len(on)), "label": on}) for s in range(samples)]
     return table, pd.concat(frames, ignore_index=True)
 
 
@@ -40,7 +40,7 @@ def test_contrasts_hold_the_tokens_they_are_named_for():
     assert found.chance.to_dict() == pytest.approx({"objects": 5 / 9, "relevant": 3 / 9, "relevant among objects": 0.6})
     for contrast, right in (("objects", (0, 4)), ("relevant", (0, 2)), ("relevant among objects", (0, 2))):
         for rank in range(9):
-            row = localisation(table.assign(a=(table["rank"] == rank) * 1.0), where, ["a"], ratios=())
+            row = localisation(table.assign(a=(table["vision_index"] == rank) * 1.0), where, ["a"], ratios=())
             if rank < 5 or "among" not in contrast:  # else the best token is not in the contrast
                 assert value(row, "pointing", contrast) == (right[0] <= rank <= right[1])
 
@@ -95,7 +95,7 @@ def test_chance_is_the_mean_of_random_scores():
 
 def test_a_perfect_criterion_and_its_opposite():
     table, where = synthetic()
-    level = where.on.map({"relevant": 2.0, "other": 1.0, "background": 0.0})
+    level = where.label.map({"relevant": 2.0, "other": 1.0, "background": 0.0})
     found = localisation(table.assign(a=level, b=-level), where, ["a", "b"], ratios=(1 / 3, 1.0))
     for contrast in CONTRASTS:
         for statistic in ("auroc", "average_precision", "pointing", "recall@1.00"):
@@ -140,7 +140,7 @@ def test_what_cannot_be_located_is_refused():
         localisation(pd.concat([table, table]), where, ["a"])
 
 
-@pytest.mark.parametrize("column", ["sample", "layer", "token", "rank", "a"])
+@pytest.mark.parametrize("column", ["sample", "layer", "token", "vision_index", "a"])
 def test_a_missing_column_is_refused(column):
     table, where = synthetic()
     with pytest.raises(ValueError, match=column):
@@ -156,10 +156,10 @@ def test_a_token_that_lies_on_two_things_is_refused():
 def test_the_truth_of_another_grid_or_of_other_samples_is_refused():
     table, where = synthetic()
     n = len(where)
-    more = pd.concat([where, where.tail(1).assign(rank=n)])
+    more = pd.concat([where, where.tail(1).assign(vision_index=n)])
     with pytest.raises(ValueError, match=rf"no others; sample 0 has {n} tokens here and {n + 1} there"):
         localisation(table, more, ["a"])
     with pytest.raises(ValueError, match=f"sample 0 has {n} tokens here and 0 there"):
         localisation(table, where.assign(sample=7), ["a"])
     with pytest.raises(ValueError, match="all tokens of a sample must be there"):
-        localisation(table[table["rank"] > 0], where, ["a"])
+        localisation(table[table["vision_index"] > 0], where, ["a"])

@@ -45,7 +45,7 @@ def test_scores_are_the_models_own_states_attention_and_keys(family, operator):
             expected = {f"variation_{name}": metric(before, after) for name, metric in METRICS.items()}
             expected |= {"attention_last": weights[-1], "attention_text": weights[behind].mean(0)}
             expected |= {"key_norm": keys[layer][places].norm(dim=1), "token_norm": after.norm(dim=1)}
-            assert got["rank"].tolist() == list(range(len(places)))
+            assert got["vision_index"].tolist() == list(range(len(places)))
             for name, values in expected.items():
                 np.testing.assert_allclose(got[name], values, err_msg=f"{name}, layer {layer}", **NEAR)
 
@@ -108,7 +108,7 @@ def test_a_picture_before_the_question_cannot_know_it(embedded):
 
 def test_scores_have_the_columns_they_promise():
     _, table = measured("llava", layers=0)
-    assert list(table.columns) == ["sample", "layer", "token", "rank", *CRITERIA]
+    assert list(table.columns) == ["sample", "layer", "token", "vision_index", *CRITERIA]
     assert not pd.isna(table).any(axis=None)
 
 
@@ -117,7 +117,7 @@ def test_a_part_of_the_tokens_has_the_ranks_and_scores_that_it_has_among_all(emb
     inputs = embedded.inputs([s.image for s, _ in asked], [q.text for _, q in asked])
     everything = score_tokens(embedded.model, inputs, [1])
     part = score_tokens(embedded.model, inputs, [1], [row[:50:7] for row in embedded.vision_positions(inputs)])
-    wanted = everything[everything["rank"].isin(range(0, 50, 7))].reset_index(drop=True)
+    wanted = everything[everything["vision_index"].isin(range(0, 50, 7))].reset_index(drop=True)
     pd.testing.assert_frame_equal(part, wanted, rtol=1e-4)
 
 

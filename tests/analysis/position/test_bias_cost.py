@@ -16,7 +16,7 @@ from analysis.statistics.rankings import ranks
 def synthetic(samples=2, layers=2, tokens=7, seed=0):
     rng = np.random.default_rng(seed)
     keys = np.stack(np.meshgrid(range(samples), range(layers), range(tokens), indexing="ij")).reshape(3, -1)
-    table = pd.DataFrame(dict(zip(["sample", "layer", "rank"], keys, strict=True))).assign(token=keys[2] + 4)
+    table = pd.DataFrame(dict(zip(["sample", "layer", "vision_index"], keys, strict=True))).assign(token=keys[2] + 4)
     return table.assign(a=rng.random(len(table)).round(1))
 
 
@@ -36,7 +36,7 @@ def test_strength_0_ranks_as_the_criterion_and_strength_1_by_position():
 
 
 def test_strengths_between_by_hand():
-    table = pd.DataFrame({"sample": 0, "layer": 0, "token": [5, 6, 7], "rank": [0, 1, 2], "a": [9.0, 1.0, 1.0]})
+    table = pd.DataFrame({"sample": 0, "layer": 0, "token": [5, 6, 7], "vision_index": [0, 1, 2], "a": [9.0, 1.0, 1.0]})
     found = with_planted_bias(table, "a", [0.25, 0.5])  # places from the lowest: 1, 1/4, 1/4; positions 0, 1/2, 1
     assert found["a+0.25"].tolist() == pytest.approx([0.75, 0.75 / 4 + 0.125, 0.75 / 4 + 0.25])
     assert found["a+0.5"].tolist() == pytest.approx([0.5, 0.375, 0.625])
@@ -87,7 +87,7 @@ def test_places_of_a_drawn_test_set():
     assert list(found.index) == about
     for number, place in found.items():
         scene, question = asked[number]
-        thing = next(thing for thing in scene.things if thing.patches == question.relevant)
+        thing = next(thing for thing in scene.digits if thing.patches == question.relevant)
         assert place == ("start", "middle", "end")[thing.place[0] // 2]
 
 

@@ -9,8 +9,8 @@ from analysis.position.planted import planted_kept, power
 def mask(**options):
     """Kept flags [samples, tokens]."""
     frame = planted_kept(**options)
-    assert list(frame.columns) == ["sample", "criterion", "rank", "kept"] and frame.kept.dtype == bool
-    wide = frame.pivot(index="sample", columns="rank", values="kept")
+    assert list(frame.columns) == ["sample", "criterion", "vision_index", "kept"] and frame.kept.dtype == bool
+    wide = frame.pivot(index="sample", columns="vision_index", values="kept")
     assert wide.notna().all(axis=None) and set(frame.criterion) == {"planted"}
     return wide.to_numpy()
 

@@ -12,37 +12,37 @@ from tests.support.planted_scores import planted_scores
 def kept_at_random(samples=60, tokens=40, share=0.3, criteria=1, seed=0):
     rng = np.random.default_rng(seed)
     keys = np.stack(np.meshgrid(range(criteria), range(samples), range(tokens), indexing="ij")).reshape(3, -1)
-    frame = pd.DataFrame(dict(zip(["criterion", "sample", "rank"], keys, strict=True)))
+    frame = pd.DataFrame(dict(zip(["criterion", "sample", "vision_index"], keys, strict=True)))
     return frame.assign(kept=rng.random(len(frame)) < share)
 
 
 def test_the_highest_scores_are_kept_and_tokens_numbered_in_prompt_order():
     rows = [(0, 1, 9, 0.1), (0, 1, 5, 0.7), (0, 1, 7, 0.7), (0, 1, 12, 0.3)]
-    table = pd.DataFrame(rows, columns=["sample", "layer", "token", "a"]).assign(rank=[2, 0, 1, 3])
+    table = pd.DataFrame(rows, columns=["sample", "layer", "token", "a"]).assign(vision_index=[2, 0, 1, 3])
     for ratio, expected in ((0.25, [0]), (0.5, [0, 1]), (0.75, [0, 1, 3]), (1.0, [0, 1, 2, 3]), (0.01, [0])):
         found = kept_tokens_by(table, ratio, ["a"])
-        assert found["rank"].tolist() == [0, 1, 2, 3] and found[found.kept]["rank"].tolist() == expected
+        assert found["vision_index"].tolist() == [0, 1, 2, 3] and found[found.kept]["vision_index"].tolist() == expected
         assert set(found.layer) == {1} and set(found.criterion) == {"a"} and found.kept.dtype == bool
 
 
 def test_every_criterion_keeps_its_own_tokens():
     table = planted_scores(3, 12, 0.0).assign(layer=4, b=lambda t: -t.planted, c=np.nan)
     found = kept_tokens_by(table, 0.5, ["planted", "b", "c"])
-    wide = found.pivot(index=["sample", "layer", "rank"], columns="criterion", values="kept")
+    wide = found.pivot(index=["sample", "layer", "vision_index"], columns="criterion", values="kept")
     assert list(wide) == ["b", "planted"] and (wide.b != wide.planted).all() and len(wide) == 36
-    scores = table.set_index(["sample", "layer", "rank"]).planted
+    scores = table.set_index(["sample", "layer", "vision_index"]).planted
     assert (wide.planted == (scores > scores.groupby("sample").transform("median"))).all()
 
 
 def test_three_frames_of_four_tokens_by_hand():
-    found = with_grid_place(pd.DataFrame({"sample": 0, "rank": range(12), "kept": True}), frames=3)
+    found = with_grid_place(pd.DataFrame({"sample": 0, "vision_index": range(12), "kept": True}), frames=3)
     assert found.frame.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert found.row.tolist() == [0, 0, 1, 1] * 3 and found.column.tolist() == [0, 1, 0, 1] * 3
     assert found.position.tolist() == pytest.approx([i / 11 for i in range(12)])
 
 
 def test_samples_of_different_size_are_located_each_by_itself():
-    frames = [pd.DataFrame({"sample": i, "rank": range(n), "kept": True}) for i, n in ((0, 4), (1, 9), (2, 1))]
+    frames = [pd.DataFrame({"sample": i, "vision_index": range(n), "kept": True}) for i, n in ((0, 4), (1, 9), (2, 1))]
     found = with_grid_place(pd.concat(frames))
     assert found.row.tolist() == [0, 0, 1, 1, 0, 0, 0, 1, 1, 1, 2, 2, 2, 0]
     assert found.column.tolist() == [0, 1, 0, 1, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
@@ -50,7 +50,7 @@ def test_samples_of_different_size_are_located_each_by_itself():
 
 
 def test_tokens_that_are_no_frames_are_refused():
-    frame = pd.DataFrame({"sample": 0, "rank": range(12), "kept": True})
+    frame = pd.DataFrame({"sample": 0, "vision_index": range(12), "kept": True})
     with pytest.raises(ValueError, match="frames of equal size; got 12 tokens in 5 frames"):
         with_grid_place(frame, frames=5)
     with pytest.raises(ValueError, match="n_tokens must be a square number, a grid of patches; got 6"):
@@ -59,7 +59,7 @@ def test_tokens_that_are_no_frames_are_refused():
 
 def test_retention_by_hand():
     """Five tokens in two bins: the first holds ranks 0 to 2; two samples, weighed the same."""
-    frame = pd.DataFrame({"criterion": "a", "sample": [0] * 5 + [1] * 5, "rank": list(range(5)) * 2})
+    frame = pd.DataFrame({"criterion": "a", "sample": [0] * 5 + [1] * 5, "vision_index": list(range(5)) * 2})
     frame["kept"] = [True, False, False, True, False, True, True, True, False, False]
     found = retention(frame, bins=2)
     assert found["mean"].tolist() == pytest.approx([(1 / 3 + 1) / 2, (1 / 2 + 0) / 2])
@@ -110,7 +110,7 @@ def test_the_planted_ratio_lies_in_its_interval_at_its_level():
 
 
 def test_the_ratio_is_that_of_means_over_samples():
-    frame = pd.DataFrame({"criterion": "a", "sample": [0] * 4 + [1] * 4, "rank": list(range(4)) * 2})
+    frame = pd.DataFrame({"criterion": "a", "sample": [0] * 4 + [1] * 4, "vision_index": list(range(4)) * 2})
     frame["kept"] = [True, True, False, True, True, False, True, True]
     row = end_to_start_ratio(frame, bins=2).iloc[0]
     assert (row.start, row.end, row.ratio) == (0.75, 0.75, 1) and row.low == 0.5 and row.high == 2
@@ -118,12 +118,16 @@ def test_the_ratio_is_that_of_means_over_samples():
 
 def test_the_ratio_is_infinite_where_nothing_is_kept_first():
     frame = kept_at_random(samples=8, tokens=20)
-    late = frame.assign(kept=frame["rank"] >= 10)
+    late = frame.assign(kept=frame["vision_index"] >= 10)
     assert end_to_start_ratio(late, bins=2).iloc[0, 1:6].tolist() == [0, 1, np.inf, np.inf, np.inf]
-    row = end_to_start_ratio(late.assign(kept=late.kept | (late["sample"] == 0) & (late["rank"] == 0)), bins=2).iloc[0]
+    row = end_to_start_ratio(
+        late.assign(kept=late.kept | (late["sample"] == 0) & (late["vision_index"] == 0)), bins=2
+    ).iloc[0]
     assert row.ratio == pytest.approx(80) and row.high == np.inf and row.low < 80  # some resamples miss sample 0
-    assert end_to_start_ratio(frame.assign(kept=frame["rank"] < 10), bins=2).ratio.item() == 0
-    assert end_to_start_ratio(frame.assign(kept=frame["rank"] == 10), bins=4).ratio.item() == 1  # no end is preferred
+    assert end_to_start_ratio(frame.assign(kept=frame["vision_index"] < 10), bins=2).ratio.item() == 0
+    assert (
+        end_to_start_ratio(frame.assign(kept=frame["vision_index"] == 10), bins=4).ratio.item() == 1
+    )  # no end is preferred
 
 
 def test_axes_and_bins_that_are_not_there_are_refused():
@@ -151,7 +155,7 @@ def test_kept_tokens_alone_tell_no_curve():
 
 
 def test_grids_need_not_be_square():
-    frame = pd.DataFrame({"sample": 0, "rank": range(12), "kept": True})
+    frame = pd.DataFrame({"sample": 0, "vision_index": range(12), "kept": True})
     found = with_grid_place(frame, frames=2, width=2)
     assert found.frame.tolist() == [0] * 6 + [1] * 6
     assert found.row.tolist() == [0, 0, 1, 1, 2, 2] * 2 and found.column.tolist() == [0, 1] * 6

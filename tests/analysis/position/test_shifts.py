@@ -20,7 +20,7 @@ def by_pixels(_, asked, layers, **__):
     frames = []
     for i, (scene, _) in enumerate(asked):
         patches = scene.image.astype(float).mean(2).reshape(GRID, PATCH, GRID, PATCH).mean((1, 3)).flatten()
-        keys = {"sample": i, "layer": layers[0], "token": range(144), "rank": range(144)}
+        keys = {"sample": i, "layer": layers[0], "token": range(144), "vision_index": range(144)}
         frames.append(pd.DataFrame({**keys, "content": patches + 1e-6 * np.arange(144), "place": np.arange(144.0)}))
     return pd.concat(frames, ignore_index=True)
 
@@ -69,5 +69,5 @@ def test_retained_tokens_are_the_ones_that_ran_on(embedded):
     table = kept_at_layer(embedded, asked, methods, layer=1)
     assert table.groupby(["sample", "criterion"]).kept.sum().unstack().to_numpy().tolist() == [[0, 36]] * 3
     uniform = table[(table["sample"] == 1) & (table.criterion == "uniform")]
-    assert uniform["rank"][uniform.kept].tolist() == [2 + 4 * i for i in range(36)]
+    assert uniform["vision_index"][uniform.kept].tolist() == [2 + 4 * i for i in range(36)]
     assert uniform.token.tolist() == list(range(1, 145))

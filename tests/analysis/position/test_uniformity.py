@@ -16,7 +16,9 @@ rates = arrays(float, st.integers(2, 8), elements=st.floats(0, 1).map(lambda x: 
 
 def frame_of(patterns, criterion="a"):
     frames = [
-        pd.DataFrame({"sample": i, "criterion": criterion, "rank": range(len(pattern)), "kept": np.array(pattern) > 0})
+        pd.DataFrame(
+            {"sample": i, "criterion": criterion, "vision_index": range(len(pattern)), "kept": np.array(pattern) > 0}
+        )
         for i, pattern in enumerate(patterns)
     ]
     return pd.concat(frames, ignore_index=True)

@@ -12,16 +12,16 @@ from tests.support.labelled_scene import asked
 
 def test_truth_by_hand_on_the_models_own_grid():
     found = token_labels(asked(), 144)
-    assert list(found["rank"]) == list(range(144)) and (found["sample"] == 0).all()
-    by = {on: tuple(group["rank"]) for on, group in found.groupby("on")}
+    assert list(found["vision_index"]) == list(range(144)) and (found["sample"] == 0).all()
+    by = {on: tuple(group["vision_index"]) for on, group in found.groupby("label")}
     assert by["relevant"] == (32, 33, 44, 45) and by["other"] == (120, 121, 132, 133) and len(by["background"]) == 136
 
 
 def test_truth_by_hand_on_another_grid():
     """A 6 x 6 grid has a token for each place of a digit; in a 24 x 24 grid each patch is cut into four."""
-    coarse = token_labels(asked(), 36).set_index("rank").on
+    coarse = token_labels(asked(), 36).set_index("vision_index").label
     assert list(coarse[coarse == "relevant"].index) == [1 * 6 + 4] and list(coarse[coarse == "other"].index) == [30]
-    fine = token_labels(asked(), 576).set_index("rank").on
+    fine = token_labels(asked(), 576).set_index("vision_index").label
     cut = [row * 24 + column for row in range(4, 8) for column in range(16, 20)]
     assert list(fine[fine == "relevant"].index) == cut and (fine == "other").sum() == 16
 
@@ -39,6 +39,6 @@ def test_truth_numbers_samples_as_their_questions():
     questions = sample(10)
     found = token_labels(questions, 144)
     for number, (_, question) in enumerate(questions):
-        rows = found[found["sample"] == number].set_index("rank").on
+        rows = found[found["sample"] == number].set_index("vision_index").label
         assert set(rows[rows == "relevant"].index) == set(question.relevant)
         assert set(rows[rows != "background"].index) == set(question.objects)

@@ -17,7 +17,7 @@ def rng():
 def test_the_same_arguments_give_the_same_scene_whatever_else_is_drawn():
     long, short = sample(12), sample(7)
     for (a, p), (b, q) in zip(long, short, strict=False):
-        assert np.array_equal(a.image, b.image) and a.things == b.things and p == q
+        assert np.array_equal(a.image, b.image) and a.digits == b.digits and p == q
     assert not np.array_equal(scene("test", 0, 3).image, scene("test", 1, 3).image)
     assert not np.array_equal(scene("test", 0, 3).image, scene("train", 0, 3).image)
 
@@ -31,7 +31,7 @@ def test_train_and_test_digits_are_disjoint():
 
 def test_things_differ_and_do_not_overlap():
     for i in range(50):
-        things = scene("test", 0, i).things
+        things = scene("test", 0, i).digits
         assert 2 <= len(things) <= 6
         for values in ([t.digit for t in things], [t.colour for t in things], [t.place for t in things]):
             assert len(set(values)) == len(things)
@@ -51,15 +51,15 @@ def test_a_digit_is_drawn_on_its_patches_and_nowhere_else(monkeypatch):
     monkeypatch.setattr(mosaic, "draw_digit", lambda *_: None)
     changed = (full.image != scene("test", 0, 5).image).any(-1)
     patches = changed.reshape(GRID, PATCH, GRID, PATCH).any((1, 3)).flatten().nonzero()[0]
-    drawn = {p for t in full.things for p in t.patches}
+    drawn = {p for t in full.digits for p in t.patches}
     assert set(patches) <= drawn and len(patches) > 0.8 * len(drawn)
 
 
 def answered(s, kind, key):
     """The answer, read off the scene by another path."""
-    by_colour, by_digit = {t.colour: t for t in s.things}, {str(t.digit): t for t in s.things}
+    by_colour, by_digit = {t.colour: t for t in s.digits}, {str(t.digit): t for t in s.digits}
     if kind == "how-many":
-        return COUNTS[len(s.things) - 2]
+        return COUNTS[len(s.digits) - 2]
     if kind == "is-there":
         return "yes" if key in by_digit else "no"
     return {
@@ -82,7 +82,7 @@ def test_questions_are_answered_from_the_scene():
 def test_is_there_is_balanced_and_places_are_even():
     answers = Counter(q.answer for _, q in sample(400, kinds=("is-there",)))
     assert abs(answers["yes"] - 200) < 40  # four standard deviations
-    places = Counter(t.place for i in range(400) for t in scene("test", 9, i).things)
+    places = Counter(t.place for i in range(400) for t in scene("test", 9, i).digits)
     assert len(places) == 36 and max(places.values()) < 2 * min(places.values())
 
 

@@ -78,10 +78,10 @@ def test_labels_name_digit_and_colour_of_every_patch():
     scenes = train.scenes_at(0, 3)
     digit, colour, present = train.patch_labels(scenes)
     for i, s in enumerate(scenes):
-        for thing in s.things:
+        for thing in s.digits:
             assert (digit[i, list(thing.patches)] == thing.digit).all()
             assert (colour[i, list(thing.patches)] == list(mosaic.COLOURS).index(thing.colour)).all()
-        assert (digit[i] < 10).sum() == 4 * len(s.things) and present[i].sum() == 2 * len(s.things)
+        assert (digit[i] < 10).sum() == 4 * len(s.digits) and present[i].sum() == 2 * len(s.digits)
 
 
 def test_the_command_trains_from_scratch_and_resumes(tmp_path, monkeypatch):

@@ -67,7 +67,7 @@ def test_a_common_subspace_is_found_and_nothing_is_left_outside():
 class Single(Explicit):
     """One layer of them, each token by itself."""
 
-    def __init__(self, stream, layers, chunk):
+    def __init__(self, stream, layers, batch_size):
         super().__init__(stream.jacobians[layers])
         self.stream = stream
 

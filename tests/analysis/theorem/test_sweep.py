@@ -59,7 +59,7 @@ def test_a_sweep_goes_on_where_it_was(embedded, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return pd.DataFrame({"sample": [number], "value": [1 / 3]})
 
-    monkeypatch.setattr(sweep, "measure", fake)
+    monkeypatch.setattr(sweep, "one_question", fake)
     with pytest.raises(KeyboardInterrupt):
         run_sweep(embedded, tmp_path, 4)
     assert len(load_recorded(tmp_path)) == 2
