@@ -45,7 +45,7 @@ def planted_kept(
     return pd.DataFrame({**keys, "kept": kept.flatten()})
 
 
-def power(
+def detection_power(
     ratio: float,
     samples: int,
     tokens: int,

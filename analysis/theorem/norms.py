@@ -88,7 +88,7 @@ def shared_subspace(
     Args:
         linear: The linearised stream of one prompt.
         tokens: Positions within the prompt.
-        rank: The rank of the subspace Q; at most out of it is used.
+        rank: The rank of the subspace Q, capped at the number of entries of y.
         probes: The number of Gaussian cotangents.
         iterations: The number of block power iterations.
         confidence: The probability with which all upper bounds hold together.

@@ -28,7 +28,7 @@ class Estimator:
         name: "exact", "lanczos" or "shared" (see `operator_norms`).
         batch_size: The number of products computed at once, which bounds the memory of their passes.
         tolerance: "lanczos" stops at this residual, relative to the norm.
-        subspace_rank: The rank of the subspace that "shared" finds; at most the number of entries of y is used.
+        subspace_rank: The rank of the subspace that "shared" finds, capped at the number of entries of y.
         iterations: The number of block power iterations that find it.
         probes: The number of Gaussian cotangents that estimate the rest outside it.
         confidence: The probability with which all intervals of a prompt hold together.

@@ -138,7 +138,7 @@ def test_axes_and_bins_that_are_not_there_are_refused():
                 curve(frame, bins=bins)
     with pytest.raises(ValueError, match="axis must be one of position, row, column, frame, token; got 'depth'"):
         retention(frame, axis="depth")
-    with pytest.raises(ValueError, match="pass it through `with_grid_place` for axis 'row'"):
+    with pytest.raises(ValueError, match="for axis 'row'; pass it through `with_grid_place`"):
         retention(frame, axis="row")
     for ratio in (0.0, 1.1, np.nan):
         with pytest.raises(ValueError, match=r"ratio must lie in \(0, 1\]"):
@@ -151,7 +151,7 @@ def test_kept_tokens_alone_tell_no_curve():
         with pytest.raises(ValueError, match="dropped tokens left out"):
             measure(kept[kept.kept])
     with pytest.raises(ValueError, match="all tokens of a sample must be there"):
-        kept_tokens_by(planted_scores(2, 9, 0.5).query("rank > 3"), 0.5, ["planted"])
+        kept_tokens_by(planted_scores(2, 9, 0.5).query("vision_index > 3"), 0.5, ["planted"])
 
 
 def test_grids_need_not_be_square():

@@ -172,7 +172,7 @@ def test_q_is_corrected_for_all_rows():
 
 def test_what_has_no_distance_is_refused():
     frame = frame_of([np.arange(12) < 4] * 3)
-    with pytest.raises(ValueError, match="got a curve that keeps nothing"):
+    with pytest.raises(ValueError, match="every curve must keep some tokens; got one that keeps nothing"):
         distance_from_uniform(frame.assign(kept=False))
     for wrong in (frame.assign(kept=1.0), frame.assign(kept=frame.kept.astype(object))):
         with pytest.raises(ValueError, match="draws must be at least 1 and the column kept boolean; got 999"):
