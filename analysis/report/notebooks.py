@@ -10,8 +10,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal
 from nbconvert.filters import strip_ansi
 from nbformat import NotebookNode
-from tqdm.auto import tqdm
 
+from analysis.progress import progress_bar
 from analysis.report.html_pages import page, title_and_summary
 from analysis.report.index_page import ReportEntry, index
 from analysis.report.notebook_cards import card, main_figure
@@ -94,7 +94,7 @@ def report(folder: Path, output: Path) -> list[ReportEntry]:
     output.mkdir(parents=True, exist_ok=True)
     n_cells = [forget_outputs(notebook) for notebook in notebooks.values()]
     entries = []
-    with tqdm(total=sum(n_cells), unit="cell") as bar:
+    with progress_bar(total=sum(n_cells), unit="cell") as bar:
         for name, notebook in notebooks.items():
             bar.set_description(name)
             start = time.perf_counter()
