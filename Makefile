@@ -35,6 +35,8 @@ bench: $(READY) ## speed against what a user would write, as ratios within one r
 notebooks: $(READY) ## run the committed notebooks again, in place
 	$(STILL) $(PY) -m nbconvert --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	$(PY) -m analysis.report.normal_form notebooks/*.ipynb
+	$(PY) -m analysis.report.overview
 
 clean: ## remove the environment, the reports and the caches
 	rm -rf .venv reports build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.efficiency.footprint import footprint, qwen_72b
-from analysis.supported import table
+from analysis.report.families_table import families_table
 from v2drop import METHODS
 
 TOP = Path(__file__).parents[1]
@@ -21,7 +21,7 @@ def test_the_methods_table_lists_exactly_the_methods():
 
 
 def test_the_families_table_is_made_from_the_list_that_the_tests_run_over():
-    assert table() in README
+    assert families_table() in README
 
 
 def test_what_a_72b_model_needs():
