@@ -139,7 +139,7 @@ def test_scores_follow_a_permutation_of_the_tokens(name):
         2,
         seen.hidden[:, order],
         seen.previous[:, order],
-        *(getattr(seen, f) for f in ("rank", "real", "of", "present", "left")),
+        *(getattr(seen, f) for f in ("vision_index", "valid", "n_prompt_tokens", "n_candidates", "n_keep")),
     )
     torch.testing.assert_close(method.score(moved), method.score(seen)[:, order])
 
