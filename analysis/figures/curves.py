@@ -48,6 +48,7 @@ def lines_with_error_bars(rows: pd.DataFrame, x: str, criteria: Sequence[str], a
         spread = np.abs(line[["low", "high"]].to_numpy(float).T - line["mean"].to_numpy(float))
         sizes = {"markersize": 5, "linewidth": 1.2, "elinewidth": 1.2, "capsize": 2}
         ax.errorbar(at, line["mean"], yerr=spread, **sizes, **look(name).line())
+    ax.set_xticks(sorted(rows[x].astype(float).unique()))
     return ax
 
 
@@ -59,28 +60,26 @@ def level(ax: Axes, at: int | float, name: str | None = None, axis: str = "y") -
 
 
 def accuracy_curve(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Accuracy against retained tokens, one line per method, its interval as a band; dashed at a single budget.
+    """Accuracy against retained tokens on a log scale, one line a method with intervals; dashed at one budget.
 
     Args:
         summary: columns method, budget, mean, low, high (shares), as `analysis.summarise_accuracy` gives them.
         ax: to draw on.
     """
-    ax = ax or plt.subplots(figsize=(7, 4.4), layout="constrained")[1]
-    lowest = summary.low.min()
+    ax = ax or plt.subplots(figsize=(7.6, 4.6), layout="constrained")[1]
     for name, line in summary.groupby("method", sort=False):
         if len(line) == 1:  # the model itself: a level to compare with, not a curve
             level(ax, line["mean"].item(), name)
-    curves = summary[summary.method.duplicated(keep=False)]
-    lines(curves.rename(columns={"method": "criterion"}), "budget", [*curves.method.unique()], ax)
+    curves = summary[summary.method.duplicated(keep=False)].rename(columns={"method": "criterion"})
+    curves = curves.assign(octave=np.log2(curves.budget))
+    lines_with_error_bars(curves, "octave", [*curves.criterion.unique()], ax, step=0.035)
+    ticks = curves[["octave", "budget"]].drop_duplicates().sort_values("octave")
+    ax.set_xticks(ticks.octave, [f"{budget:g}" for budget in ticks.budget])
     ax.set(xlabel="vision tokens retained (true layer average)", ylabel="held-out questions right")
-    ax.set_ylim(max(0, np.floor(10 * lowest) / 10), 1.02)  # where the curves are, not the empty half below
-    ax.set_xscale("log", base=2)
-    ticks = sorted(curves.budget.unique())
-    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.minorticks_off()
+    ax.set_ylim(max(0, np.floor(10 * summary.low.min()) / 10), 1.02)  # where the curves are, not the empty half below
     ax.yaxis.set_major_formatter("{x:.0%}")
     ax.grid(alpha=0.25)
-    ax.legend(frameon=False, fontsize=9, handlelength=3)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, frameon=False, fontsize=9, handlelength=3)
     sns.despine(ax=ax)
     return ax
 

@@ -27,7 +27,7 @@ TEMPLATE = """
 body { max-width: 62rem; margin: auto; background: var(--jp-layout-color0); }
 img, svg { max-width: 100%; height: auto; }
 .jp-RenderedImage img { background: #fff; }
-.jp-RenderedHTMLCommon { overflow-x: auto; }
+.jp-RenderedHTMLCommon, .jp-InputArea-editor { overflow-x: auto; }
 nav { font: 1rem system-ui, sans-serif; margin: .7rem 0 0 1.4rem; }
 nav a { color: var(--jp-content-link-color); }
 @media (max-width: 44rem) {

@@ -51,7 +51,8 @@ class ReportEntry:
             return ""
         data = base64.b64encode(thumbnail(self.figure)).decode()
         alt = html.escape(self.figure.alt or "The main figure of this notebook")
-        return f'<div class="figure"><img src="data:image/png;base64,{data}" alt="{alt}"></div>'
+        image = f'<img src="data:image/png;base64,{data}" alt="{alt}">'
+        return f'<a class="figure" href="{html.escape(self.href)}">{image}</a>'
 
 
 def ledger(pages: set[str]) -> str:

@@ -40,7 +40,7 @@ li { background: var(--card); border: 1px solid var(--line); border-radius: .6re
 li.bad { border-color: var(--no); border-left-width: .4rem; }
 strong.bad { color: var(--no); }
 .figure { background: #fff; padding: .6rem; border-bottom: 1px solid var(--line); }
-.figure img { display: block; width: 100%; aspect-ratio: 16 / 9; object-fit: contain; }
+.figure img { display: block; width: 100%; aspect-ratio: 15 / 8; object-fit: contain; }
 .text { padding: .9rem 1rem 1rem; flex: 1; display: flex; flex-direction: column; }
 .question p { color: var(--soft); font-style: italic; }
 .finding p { margin-bottom: .7rem; }
@@ -58,7 +58,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
   tbody th { float: left; margin-right: .6rem; }
   th, td { border: 0; padding: .1rem 0; }
   td:nth-child(n) { width: auto; }
-  td:nth-child(2) { font-weight: 600; margin-bottom: .2rem; }
+  td:nth-child(2) { font-weight: 600; margin-bottom: .2rem; overflow: hidden; }
   td[data-label]:empty { display: none; }
   td[data-label]::before { content: attr(data-label) ": "; color: var(--soft); font-size: .8125rem; }
 }

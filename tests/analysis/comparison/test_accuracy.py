@@ -107,8 +107,9 @@ def test_the_curve_shows_the_table():
         frame({("a", 8): [1, 0], ("a", 16): [1, 1], ("b", 8): [0, 0], ("b", 16): [1, 0]}), ["method", "budget"]
     )
     ax = accuracy_curve(table)
-    assert [line.get_label() for line in ax.lines] == ["a", "b"]
-    assert [line.get_ydata().tolist() for line in ax.lines] == [[0.5, 1.0], [0.0, 0.5]]
+    assert [bars.get_label() for bars in ax.containers] == ["a", "b"]
+    assert [bars.lines[0].get_ydata().tolist() for bars in ax.containers] == [[0.5, 1.0], [0.0, 0.5]]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["8", "16"]
     plt.close("all")
 
 

@@ -114,7 +114,7 @@ def test_points_have_the_looks_of_their_criteria(ax):
 def test_curves_have_the_looks_of_their_methods(ax):
     methods = ["V2Drop (l2)", "V2Drop (cosine)", "random", "uniform", "fastv"]
     accuracy_curve(rows("method", methods, "budget").assign(budget=lambda frame: 2 ** (frame.budget + 3)), ax)
-    assert looks(ax.lines) == expected(methods)
+    assert looks(ax.containers) == expected(methods)
 
 
 def test_factors_and_targets_have_the_looks_of_the_table(ax):

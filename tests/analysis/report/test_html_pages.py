@@ -4,6 +4,7 @@ import base64
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -65,3 +66,15 @@ def test_a_picture_without_description_is_known_by_its_heading():
 def test_widgets_fetch_nothing():
     notebook = new_notebook(cells=[new_code_cell("1")], metadata={"widgets": {"application/x": {"state": {}}}})
     assert "<script" not in page(notebook, "small", Path("."))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_picture_of_a_committed_notebook_is_described_in_its_own_words(path):
+    notebook = nbformat.read(path, as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    n_pictures = sum("image/png" in output.get("data", {}) for output in outputs)
+    images = re.findall(r"<img[^>]*>", page(notebook, path.stem, path.parent))
+    described = [re.search("alt=\"([^\"]*)\"|alt='([^']*)'", image) for image in images]
+    texts = [found[1] or found[2] for found in described]
+    assert len(texts) == len(set(texts)) == n_pictures > 0
+    assert all(len(text) > 40 and not re.match("No description|Figure under|<Figure", text) for text in texts)
