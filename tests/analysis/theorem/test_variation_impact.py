@@ -38,7 +38,7 @@ class Without(Method):
     rank: int = 0
 
     def score(self, candidates):
-        return (candidates.rank != self.rank).float()
+        return (candidates.vision_index != self.rank).float()
 
 
 @EACH
