@@ -27,6 +27,7 @@ ROOMS = {
         "methods",
     ],
     "analysis": [
+        "progress",
         "statistics",
         "models",
         "scenes",

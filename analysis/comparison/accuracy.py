@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from analysis.models.loading import Loaded
+from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import Question, Questions
 from analysis.statistics.intervals import mean_by_group
@@ -60,7 +60,7 @@ def accuracy(
     """
     batches = [range(i, min(i + batch_size, len(questions))) for i in range(0, len(questions), batch_size)]
     rows = []
-    with tqdm(total=len(questions) * len(methods), desc="questions", unit="q") as progress:
+    with progress_bar(total=len(questions) * len(methods), desc="questions", unit="q") as progress:
         for number, batch in enumerate(batches):
             inputs = loaded.inputs([questions[i][0].image for i in batch], [questions[i][1].text for i in batch])
             n_tokens = float(np.mean([len(row) for row in loaded.vision_positions(inputs)]))

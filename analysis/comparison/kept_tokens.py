@@ -8,9 +8,9 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from analysis.models.loading import Loaded
+from analysis.progress import progress_bar
 from analysis.scenes.ground_truth import token_labels
 from analysis.scenes.mosaic import Questions
 from analysis.statistics.intervals import mean_interval
@@ -35,7 +35,7 @@ def kept_at_end(
         One row per kept token: method, question (its index), token (its index among those of the picture).
     """
     rows = []
-    for start in tqdm(range(0, len(questions), batch_size), desc="kept tokens", unit="batch"):
+    for start in progress_bar(range(0, len(questions), batch_size), desc="kept tokens", unit="batch"):
         batch = questions[start : start + batch_size]
         inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
         index_of = [{p: i for i, p in enumerate(row)} for row in loaded.vision_positions(inputs)]

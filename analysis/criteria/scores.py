@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from analysis.models.loading import Loaded
+from analysis.progress import progress_bar
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.residual_stream.stream import Stream
 from analysis.residual_stream.token_choice import Tokens, check_layers, measured_prompts, token_keys
@@ -98,7 +98,7 @@ def scored(
         The frame of `score_tokens`, whose sample is the question's index, with the column kind (of the question).
     """
     frames = []
-    for start in tqdm(range(0, len(questions), batch_size), desc="scores", unit="batch"):
+    for start in progress_bar(range(0, len(questions), batch_size), desc="scores", unit="batch"):
         batch = questions[start : start + batch_size]
         inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
         scores = score_tokens(loaded.model, inputs, layers, seed=seed * 1_000_003 + start)

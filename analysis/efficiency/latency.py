@@ -8,9 +8,9 @@ from contextlib import nullcontext
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from analysis.models.loading import Loaded
+from analysis.progress import progress_bar
 from analysis.scenes.mosaic import Questions
 from v2drop import Method
 
@@ -35,7 +35,7 @@ def relative_time(
     """
     inputs = loaded.inputs([scene.image for scene, _ in questions], [question.text for _, question in questions])
     rows = []
-    for repeat in tqdm(range(-1, repeats), desc="rounds", unit="round"):
+    for repeat in progress_bar(range(-1, repeats), desc="rounds", unit="round"):
         own = _seconds(loaded, inputs, None)
         rows += [(name, repeat, _seconds(loaded, inputs, method) / own) for name, method in methods.items()]
     frame = pd.DataFrame(rows, columns=["method", "repeat", "ratio"])

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from analysis.progress import progress_bar
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, decoder_inputs
 from analysis.residual_stream.stream import Stream
 from v2drop.models.parts import ModelParts, is_vision, locate
@@ -63,7 +63,7 @@ def measured_prompts(
     present = torch.ones(shape, device=device).bool() if present is None else present.bool().to(device)
     measured = _token_mask(decoder.parts, inputs, tokens, present)
     rows = measured.any(1).nonzero().flatten().tolist()
-    for row in tqdm(rows, desc="prompts", unit="prompt") if len(rows) > 1 else rows:
+    for row in progress_bar(rows, desc="prompts", unit="prompt") if len(rows) > 1 else rows:
         columns = present[row].nonzero().flatten()
         yield row, Stream(decoder, first, row, columns), measured[row, columns].nonzero().flatten()
 

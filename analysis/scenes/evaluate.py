@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from analysis.models.loading import Loaded, load
+from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import Questions, sample
 
@@ -26,7 +26,7 @@ HELD_OUT_SEED = 2026  # of the held-out questions; training looked at test scene
 def first_words(loaded: Loaded, questions: Questions, masked: bool = False) -> list[str]:
     """The most likely next word after every question; `masked`: with attention to the image tokens masked out."""
     replies = []
-    for start in tqdm(range(0, len(questions), 50), desc="blind" if masked else "seeing"):
+    for start in progress_bar(range(0, len(questions), 50), desc="blind" if masked else "seeing"):
         batch = questions[start : start + 50]
         inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
         present = inputs["attention_mask"]

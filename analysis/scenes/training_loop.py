@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from analysis.progress import progress_bar
+
 Metrics = dict[str, float]
 
 
@@ -50,7 +52,7 @@ class Fit:
         start = self._resume()
         device = next(self.module.parameters()).device.type
         metrics: Metrics = {}
-        for step in tqdm(range(start, self.steps), initial=start, total=self.steps, desc=self.log.stem):
+        for step in progress_bar(range(start, self.steps), initial=start, total=self.steps, desc=self.log.stem):
             self._set_rate(step)
             with torch.autocast(device, torch.bfloat16):
                 loss, training_metrics = loss_at(step)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from analysis.models.loading import EMBEDDED, Loaded, load
+from analysis.progress import progress_bar
 from analysis.scenes.mosaic import sample
 from analysis.theorem.variation_impact import variation_impact
 
@@ -32,7 +32,7 @@ def one_question(loaded: Loaded, number: int, n: int, layers: list[int] | None =
 def run_sweep(loaded: Loaded, folder: Path, n: int) -> None:
     """Write the tables of n held-out questions that are not in the folder yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number in tqdm(range(n), desc="questions", unit="question"):
+    for number in progress_bar(range(n), desc="questions", unit="question"):
         path = folder / f"question_{number:03}.csv.gz"
         if not path.exists():
             scratch = path.with_suffix(".part")

@@ -9,8 +9,8 @@ from analysis import load
 from analysis.comparison.accuracy import accuracy, paper_layers, summarise_accuracy
 from analysis.comparison.kept_tokens import kept_on_objects
 from analysis.comparison.pairs import paired_difference
+from analysis.figures import accuracy_curve, overlay
 from analysis.models.loading import EMBEDDED
-from analysis.plots import accuracy_curve, overlay
 from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import sample
 from analysis.statistics.intervals import bootstrap_interval

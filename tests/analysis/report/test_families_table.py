@@ -4,14 +4,14 @@ import re
 from pathlib import Path
 
 from analysis.models import chat_prompts
-from analysis.supported import TAKES, table
+from analysis.report.families_table import TAKES, families_table
 from v2drop.models.families import FAMILIES, Family
 
 TEXT = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text()
 
 
 def test_one_row_a_family_with_what_it_takes():
-    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", table(), re.M)[1:])
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", families_table(), re.M)[1:])
     assert list(rows) == list(FAMILIES)
     for name, family in FAMILIES.items():
         assert {kind for kind, words in TAKES.items() if re.search(rf"\b{words}\b", rows[name])} >= set(family.inputs)

@@ -9,7 +9,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from analysis.report import kernel_environment, main
+from analysis.report.__main__ import main
+from analysis.report.notebooks import kernel_environment
 
 GOOD = new_notebook(
     cells=[
@@ -72,13 +73,14 @@ def test_failure_is_shown_and_the_others_still_run(made):
     assert "51" in pages["1_bad.html"] and "Traceback" in pages["1_bad.html"]
     assert "an old output" not in pages["1_bad.html"]
     bad, good = re.findall(r"<li.*?</li>", pages["index.html"], re.DOTALL)
+    assert "1 of 2 notebooks FAILED" in pages["index.html"]
     assert "FAILED" in bad and "ZeroDivisionError" in bad and "1_bad.html" in bad
     assert "FAILED" not in good and "2_good.html" in good
 
 
 def test_index_says_title_first_paragraph_and_versions(made):
     index = made[3]["index.html"]
-    assert re.search(r"Is <math.*</math> &lt; <em>y</em>\?</a></h2>", index)
+    assert re.search(r"Is <math.*</math> &lt; <em>y</em>\?</a></h3>", index)
     assert re.search(r"<p>It is, by <math.*</math>\.</p>", index) and "More about it" not in index
     assert "<p>no heading</p>" in index and ">1_bad</a>" in index
     for name in ("v2drop", "torch", "transformers"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 
-def intervals(rows: pd.DataFrame, index: str, columns: str, digits: int = 2) -> pd.DataFrame:
+def interval_table(rows: pd.DataFrame, index: str, columns: str, digits: int = 2) -> pd.DataFrame:
     """Means with their intervals as text, in the order in which rows and columns occur.
 
     Args:
@@ -15,7 +15,7 @@ def intervals(rows: pd.DataFrame, index: str, columns: str, digits: int = 2) -> 
         digits: behind the point.
 
     >>> frame = pd.DataFrame({"a": ["x"], "b": ["y"], "mean": [0.5], "low": [0.25], "high": [1.0]})
-    >>> intervals(frame, "a", "b").loc["x", "y"]
+    >>> interval_table(frame, "a", "b").loc["x", "y"]
     '0.50 [0.25, 1.00]'
     """
     text = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -11,10 +12,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots import NAMES, lines
+from analysis.figures.curves import level, lines
+from analysis.figures.labels import label, look
 from analysis.statistics.grids import grid_side
 
-PARTS = {"content": "#4c9f70", "position": "#d1495b", "rest": "#cccccc"}
+PARTS = {"content": "#1B7837", "position": "#C2A5CF", "rest": "#E8E8E8"}  # apart in grey, too
 
 
 def similarity_map(square: pd.DataFrame, groups: pd.Series, ax: Axes) -> Axes:
@@ -25,13 +27,16 @@ def similarity_map(square: pd.DataFrame, groups: pd.Series, ax: Axes) -> Axes:
         groups: of `analysis.criterion_groups`.
         ax: to draw on.
     """
-    shown = square.loc[groups.index, groups.index].rename(index=NAMES, columns=NAMES)
+    shown = square.loc[groups.index, groups.index].rename(index=label, columns=label)
     bar = {"label": "rank correlation", "shrink": 0.8}
-    sns.heatmap(shown, vmin=-1, vmax=1, cmap="vlag", annot=True, fmt=".2f", annot_kws={"size": 7}, ax=ax, cbar_kws=bar)
+    sns.heatmap(shown, vmin=-1, vmax=1, cmap="vlag", annot=True, fmt=".2f", annot_kws={"size": 9}, ax=ax, cbar_kws=bar)
     for edge in np.flatnonzero(np.diff(groups.to_numpy())) + 1:
         ax.axhline(edge, color="black", lw=1)
         ax.axvline(edge, color="black", lw=1)
-    ax.tick_params(labelsize=8)
+    ax.set(xlabel="", ylabel="")
+    ax.tick_params(labelsize=9)
+    ax.tick_params(axis="x", rotation=45)
+    plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
     return ax
 
 
@@ -44,15 +49,17 @@ def over_positions(curves: pd.DataFrame, criteria: Sequence[str], even: float, a
         even: share of tokens kept.
         ax: to draw on.
     """
+    level(ax, even, "kept evenly")
     lines(curves.assign(middle=(curves.bin + 0.5) / (curves.bin.max() + 1)), "middle", criteria, ax)
-    ax.axhline(even, color="grey", ls="--", lw=0.8)
-    ax.set(
-        xlabel="position in the sequence, 0 first to 1 last", ylabel="share of tokens kept", ylim=(0, 1), xlim=(0, 1)
-    )
+    ax.set(xlabel="position in the sequence", ylabel="share of tokens kept", ylim=(0, 1), xlim=(0, 1))
+    ax.set_xticks([0, 0.5, 1], ["first", "0.5", "last"])
+    ax.get_xticklabels()[0].set_ha("left")
+    ax.get_xticklabels()[-1].set_ha("right")
+    ax.label_outer()
     return ax
 
 
-def grids(curves: pd.DataFrame, criteria: Sequence[str]) -> Figure:
+def retention_maps(curves: pd.DataFrame, criteria: Sequence[str]) -> Figure:
     """Share kept at every place of the picture, one map a criterion, all on one scale.
 
     Args:
@@ -62,18 +69,23 @@ def grids(curves: pd.DataFrame, criteria: Sequence[str]) -> Figure:
     Raises:
         ValueError: the tokens are no square grid.
     """
-    figure, axes = plt.subplots(1, len(criteria), figsize=(1.9 * len(criteria) + 0.8, 2.4), layout="constrained")
-    for ax, name in zip(np.atleast_1d(axes), criteria, strict=True):
+    n_columns = min(3, len(criteria))
+    n_rows = math.ceil(len(criteria) / n_columns)
+    size = (2.3 * n_columns + 0.9, 2.5 * n_rows)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False)
+    for ax in axes.flat[len(criteria) :]:
+        ax.remove()
+    for ax, name in zip(axes.flat, criteria, strict=False):
         line = curves[curves.criterion == name].sort_values("bin")["mean"].to_numpy()
         side = grid_side(len(line))
         shown = ax.imshow(line.reshape(side, side), cmap="viridis", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
-        ax.set_title(NAMES.get(name, name), fontsize=9)
-    figure.colorbar(shown, ax=axes, shrink=0.8, label="share of pictures")
+        ax.set_title(label(name), fontsize=10)
+    figure.colorbar(shown, ax=axes, shrink=0.8, label="share of pictures in which a place is kept")
     return figure
 
 
-def parts(summary: pd.DataFrame, criteria: Sequence[str], ax: Axes) -> Axes:
+def variance_parts(summary: pd.DataFrame, criteria: Sequence[str], ax: Axes) -> Axes:
     """Content, position and rest as stacked bars.
 
     Args:
@@ -82,14 +94,15 @@ def parts(summary: pd.DataFrame, criteria: Sequence[str], ax: Axes) -> Axes:
         ax: to draw on.
     """
     wide = summary.pivot(index="criterion", columns="part", values="mean").loc[list(criteria), list(PARTS)]
-    wide.iloc[::-1].rename(index=NAMES).plot.barh(stacked=True, ax=ax, color=PARTS, width=0.75)
+    wide.iloc[::-1].rename(index=label).plot.barh(stacked=True, ax=ax, color=PARTS, width=0.75)
     ax.set(xlabel="share of the variance of ranks", ylabel="", xlim=(0, 1))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
+    sns.despine(ax=ax)
     return ax
 
 
-def scatter(frame: pd.DataFrame, x: str, y: str, ax: Axes) -> Axes:
-    """One labelled point a criterion, with the interval of y.
+def criterion_scatter(frame: pd.DataFrame, x: str, y: str, ax: Axes) -> Axes:
+    """One point a criterion, with the interval of y; their names are in a legend beside, from top to bottom.
 
     Args:
         frame: indexed by criterion: the columns x, y, low and high.
@@ -97,9 +110,9 @@ def scatter(frame: pd.DataFrame, x: str, y: str, ax: Axes) -> Axes:
         y: column.
         ax: to draw on.
     """
-    error = np.stack([frame[y] - frame.low, frame.high - frame[y]])
-    ax.errorbar(frame[x], frame[y], yerr=error, fmt="o", ms=4, color="#1557b0", elinewidth=0.8)
-    for turn, (name, row) in enumerate(frame.sort_values(x).iterrows()):
-        text = {"xytext": (5, 4 if turn % 2 else -9), "textcoords": "offset points", "fontsize": 7}
-        ax.annotate(NAMES.get(name, name), (row[x], row[y]), **text)
+    for name, row in frame.sort_values(y, ascending=False).iterrows():
+        spread = [[row[y] - row.low], [row.high - row[y]]]
+        ax.errorbar(row[x], row[y], yerr=spread, ms=7, elinewidth=1, **look(name).point())
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=9)
+    sns.despine(ax=ax)
     return ax

@@ -1,4 +1,7 @@
-"""The README's table of model families, made from the entries that the tests run over: python -m analysis.supported."""
+"""The README's table of model families, made from the entries that the tests run over.
+
+``python -m analysis.report.families_table`` prints it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ BATCHES = {  # what a family's processor cannot put into one batch
 }
 
 
-def table() -> str:
+def families_table() -> str:
     """One row a family, as Markdown, and the decoders that may be inside them."""
     head = [
         "| `model_type` | for example | a prompt takes | batches | attention | remarks |",
@@ -34,4 +37,4 @@ def _row(name: str, family: Family) -> str:
 
 
 if __name__ == "__main__":
-    print(table())
+    print(families_table())

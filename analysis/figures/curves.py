@@ -1,0 +1,110 @@
+"""Lines over layers, positions and budgets, and pictures with dropped tokens dark; no arithmetic but of drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from analysis.figures.labels import look
+from analysis.scenes.drawing import GRID
+from analysis.statistics.grids import grid_side
+
+
+def lines(rows: pd.DataFrame, x: str, criteria: Sequence[str], ax: Axes) -> Axes:
+    """Mean against a column, one line a criterion, its interval as a band.
+
+    Args:
+        rows: criterion, mean, low, high and the column x.
+        x: numbers.
+        criteria: to draw, in the order of the legend.
+        ax: to draw on.
+    """
+    for name in criteria:
+        line = rows[rows.criterion == name]
+        at, style = line[x].astype(float), look(name)
+        ax.fill_between(at, line.low.astype(float), line.high.astype(float), color=style.colour, alpha=0.15, lw=0)
+        ax.plot(at, line["mean"], markersize=4, linewidth=1.4, **style.line())
+    return ax
+
+
+def lines_with_error_bars(rows: pd.DataFrame, x: str, criteria: Sequence[str], ax: Axes, step: float) -> Axes:
+    """Draw what `lines` draws where bands would hide each other: intervals as bars, side by side.
+
+    Args:
+        rows: criterion, mean, low, high and the column x.
+        x: numbers.
+        criteria: to draw, in the order of the legend.
+        ax: to draw on.
+        step: between neighbours at one x, in units of x.
+    """
+    for i, name in enumerate(criteria):
+        line = rows[rows.criterion == name]
+        at = line[x].astype(float) + step * (i - (len(criteria) - 1) / 2)
+        spread = np.abs(line[["low", "high"]].to_numpy(float).T - line["mean"].to_numpy(float))
+        sizes = {"markersize": 5, "linewidth": 1.2, "elinewidth": 1.2, "capsize": 2}
+        ax.errorbar(at, line["mean"], yerr=spread, **sizes, **look(name).line())
+    return ax
+
+
+def level(ax: Axes, at: int | float, name: str | None = None, axis: str = "y") -> Axes:
+    """Draw a value to compare with across an axes, thin and dotted; dashed, and in the legend, if it has a name."""
+    draw = ax.axhline if axis == "y" else ax.axvline
+    draw(at, color="0.45", linewidth=1, linestyle="--" if name else ":", label=name, zorder=0)
+    return ax
+
+
+def accuracy_curve(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Accuracy against retained tokens, one line per method, its interval as a band; dashed at a single budget.
+
+    Args:
+        summary: columns method, budget, mean, low, high (shares), as `analysis.summarise_accuracy` gives them.
+        ax: to draw on.
+    """
+    ax = ax or plt.subplots(figsize=(7, 4.4), layout="constrained")[1]
+    lowest = summary.low.min()
+    for name, line in summary.groupby("method", sort=False):
+        if len(line) == 1:  # the model itself: a level to compare with, not a curve
+            level(ax, line["mean"].item(), name)
+    curves = summary[summary.method.duplicated(keep=False)]
+    lines(curves.rename(columns={"method": "criterion"}), "budget", [*curves.method.unique()], ax)
+    ax.set(xlabel="vision tokens retained (true layer average)", ylabel="held-out questions right")
+    ax.set_ylim(max(0, np.floor(10 * lowest) / 10), 1.02)  # where the curves are, not the empty half below
+    ax.set_xscale("log", base=2)
+    ticks = sorted(curves.budget.unique())
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.yaxis.set_major_formatter("{x:.0%}")
+    ax.grid(alpha=0.25)
+    ax.legend(frameon=False, fontsize=9, handlelength=3)
+    sns.despine(ax=ax)
+    return ax
+
+
+def overlay(image: np.ndarray, kept: Collection[int], n_tokens: int, ax: Axes, relevant: Collection[int] = ()) -> Axes:
+    """A mosaic in which the dropped tokens are dark; the patches a question is about are framed.
+
+    Args:
+        image: uint8 [side, side, 3].
+        kept: ranks of the kept tokens among the picture's `n_tokens`, a square grid row by row.
+        n_tokens: of the whole picture; other models cut it finer than a mosaic's 12 x 12.
+        ax: to draw on.
+        relevant: patches of the mosaic to frame.
+
+    Raises:
+        ValueError: the tokens are no square grid.
+    """
+    side = grid_side(n_tokens)
+    shade = np.ones((side, side))
+    shade.flat[list(kept)] = 0
+    extent = (0, GRID, GRID, 0)
+    ax.imshow(image, extent=extent)
+    ax.imshow(np.zeros((side, side)), extent=extent, alpha=0.78 * shade, cmap="gray", vmin=0, vmax=1)
+    for patch in relevant:
+        ax.add_patch(plt.Rectangle((patch % GRID, patch // GRID), 1, 1, fill=False, edgecolor="#ffd400", linewidth=1))
+    ax.set(xticks=[], yticks=[])
+    return ax

@@ -1,0 +1,115 @@
+"""Figures of the Variation-Impact Theorem: frame in, Axes out, no arithmetic but that of drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from analysis.figures.curves import level, lines
+from analysis.figures.display import PAGE_WIDTH
+from analysis.figures.labels import CRITERIA, STATISTICS, label, look
+from analysis.statistics.grids import grid_side
+from analysis.theorem.summary import FACTORS
+
+
+def token_maps(table: pd.DataFrame, image: np.ndarray, columns: Sequence[str]) -> Figure:
+    """The picture, then columns of one sample and layer over the grid of its tokens, each on its own log scale.
+
+    Args:
+        table: one row a token, in the order of the grid.
+        image: uint8 [side, side, 3].
+        columns: of the table, all positive; under each map the smallest and the largest value.
+
+    Raises:
+        ValueError: the tokens are no square grid.
+    """
+    side = grid_side(len(table))
+    n_rows = math.ceil((len(columns) + 1) / 4)
+    n_columns = math.ceil((len(columns) + 1) / n_rows)
+    size = (PAGE_WIDTH * n_columns / 4, 2.7 * n_rows)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.set_axis_off()
+    axes.flat[0].imshow(image)
+    axes.flat[0].set_title("the picture", fontsize=10)
+    for ax, name in zip(axes.flat[1:], columns, strict=False):
+        values = table[name].to_numpy(float)
+        shown = ax.imshow(values.reshape(side, side), cmap="viridis", norm=LogNorm())
+        ax.set_title(label(name), fontsize=10)
+        bar = figure.colorbar(shown, ax=ax, orientation="horizontal", shrink=0.9, aspect=16, pad=0.02)
+        bar.minorticks_off()
+        bar.set_ticks([values.min(), values.max()], labels=[f"{values.min():.2g}", f"{values.max():.2g}"])
+        bar.ax.tick_params(labelsize=9, length=0)
+        bar.ax.get_xticklabels()[0].set_ha("left")
+        bar.ax.get_xticklabels()[1].set_ha("right")
+    return figure
+
+
+def both_sides(table: pd.DataFrame, x: str, ax: Axes) -> Axes:
+    """Measured impact of taking updates back against a prediction of it, with the line on which they are equal.
+
+    Args:
+        table: of `analysis.variation_impact`; rows with a value that is not positive are left out.
+        x: column of the prediction.
+        ax: to draw on; a colour bar beside it says how many tokens a hexagon stands for.
+    """
+    shown = table[(table[x] > 0) & (table.revert_impact > 0)]
+    drawn = ax.hexbin(
+        shown[x], shown.revert_impact, xscale="log", yscale="log", bins="log", gridsize=45, cmap="viridis", lw=0.1
+    )
+    ax.get_figure(root=False).colorbar(drawn, ax=ax, label="tokens in a hexagon", pad=0.02)
+    ends = shown[[x, "revert_impact"]].min().min(), shown[[x, "revert_impact"]].max().max()
+    ax.plot(ends, ends, color="black", lw=1.2, ls="--", label="prediction = measurement")
+    ax.set(xlabel=label(x), ylabel=label("revert_impact"))
+    ax.legend(loc="upper left", frameon=False, fontsize=9)
+    return ax
+
+
+def by_layer(summary: pd.DataFrame, statistic: str, target: str, criteria: Sequence[str], ax: Axes) -> Axes:
+    """A statistic over layers, one line and band a criterion."""
+    rows = summary[(summary.statistic == statistic) & (summary.target == target) & (summary.versus == "")]
+    lines(rows[rows.layer != "all"], "layer", criteria, level(ax, 0))
+    ax.set(xlabel="layer that wrote the update", ylabel=STATISTICS.get(statistic, statistic), title=label(target))
+    ax.label_outer()
+    return ax
+
+
+def criterion_bars(summary: pd.DataFrame, statistic: str, targets: Sequence[str], ax: Axes) -> Axes:
+    """A pooled statistic of every criterion with its interval, one marker a target.
+
+    Args:
+        summary: of `analysis.summarise_impact`.
+        statistic: one of its column `statistic`.
+        targets: of its column `target`.
+        ax: to draw on.
+    """
+    rows = summary[(summary.statistic == statistic) & (summary.layer == "all") & (summary.versus == "")]
+    names = [name for name in CRITERIA if name in set(rows.criterion)]
+    for offset, target in zip((-0.17, 0.17), targets, strict=False):
+        line = rows[rows.target == target].set_index("criterion").loc[names]
+        error = np.stack([line["mean"] - line.low, line.high - line["mean"]])
+        ax.errorbar(line["mean"], np.arange(len(names)) + offset, xerr=error, ms=4, **look(target).point())
+    ax.set(yticks=range(len(names)), yticklabels=map(label, names), xlabel=STATISTICS.get(statistic, statistic))
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(axis="y", alpha=0.25)
+    return level(ax, 0, axis="x")
+
+
+def variance_shares(summary: pd.DataFrame, target: str, ax: Axes) -> Axes:
+    """Shares of the variance of log impact by layer, one line and band a factor; they add up to 1, some below 0.
+
+    Args:
+        summary: of `analysis.summarise_impact`.
+        target: whose impact.
+        ax: to draw on.
+    """
+    by_layer(summary, "variance_share", target, FACTORS, ax)
+    return level(ax, 1)

@@ -1,0 +1,108 @@
+"""The report's first page: the claims ledger, and under it a card for each notebook. One file that fetches nothing."""
+
+import base64
+import datetime
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from analysis.report.claims import CLAIMS, Claim
+from analysis.report.html_pages import markdown
+from analysis.report.index_style import STYLE
+from analysis.report.notebook_cards import Card, Figure, thumbnail
+
+LEAD = (
+    "V2Drop (CVPR 2026) drops the vision tokens of a language model that a decoder layer changes least. What holds of "
+    "the paper's claims was measured here, with intervals; every number is printed in one of the notebooks below."
+)
+
+
+@dataclass(frozen=True)
+class ReportEntry:
+    """What the index says of one notebook: its page, its first words, what it found, how its run went."""
+
+    href: str
+    title: str  # HTML
+    summary: str  # HTML; shown where the card has no question
+    card: Card
+    figure: Figure | None
+    seconds: float
+    error: str  # empty after a good run
+
+    def item(self) -> str:
+        """Return the entry as an HTML list item."""
+        css = ' class="bad"' if self.error else ""
+        href, asked, found = html.escape(self.href), self.card.question, self.card.finding
+        parts = [f'<h3><a href="{href}">{self.title}</a></h3>']
+        parts.append(f'<div class="question">{markdown(asked)}</div>' if asked else self.summary)
+        if self.error:
+            parts.append(f"<p><strong{css}>FAILED</strong> {html.escape(self.error)}</p>")
+        elif found:
+            parts.append(f'<div class="finding">{markdown(found)}</div>')
+        return (
+            f'<li{css}>{self.picture()}<div class="text">{"".join(parts)}<small>ran {self.seconds:.0f} s</small>'
+            "</div></li>"
+        )
+
+    def picture(self) -> str:
+        """Return the thumbnail of the main figure as HTML, or '' without one."""
+        if self.figure is None:
+            return ""
+        data = base64.b64encode(thumbnail(self.figure)).decode()
+        alt = html.escape(self.figure.alt or "The main figure of this notebook")
+        return f'<div class="figure"><img src="data:image/png;base64,{data}" alt="{alt}"></div>'
+
+
+def ledger(pages: set[str]) -> str:
+    """Return the claims as an HTML table; `pages` are those that can be linked to."""
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("", "claim", "verdict", "measured", "notebook"))
+    rows = "".join(_row(claim, f"{claim.notebook}.html" in pages) for claim in CLAIMS)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _row(claim: Claim, linked: bool) -> str:
+    text = {field: html.escape(value) for field, value in claim._asdict().items()}
+    link = f'<a href="{text["notebook"]}.html">{text["notebook"][:2]}</a>' if linked else text["notebook"][:2]
+    model = f"<small>{text['model']}</small>" if claim.model else ""
+    return (
+        f'<tr><th scope="row">{text["name"]}</th><td>{text["claim"]}</td>'
+        f'<td class="verdict"><span class="{claim.kind}">{text["verdict"]}</span>{model}</td>'
+        f'<td data-label="measured">{text["number"]}</td><td data-label="notebook">{link}</td></tr>'
+    )
+
+
+def index(entries: Sequence[ReportEntry], model: str) -> str:
+    """Return the page that lists all the others.
+
+    Args:
+        entries: one a notebook.
+        model: the notebooks were run on; '' for the embedded one.
+    """
+    bad = sum(bool(entry.error) for entry in entries)
+    failed = f'<p><strong class="bad">{bad} of {len(entries)} notebooks FAILED</strong></p>' if bad else ""
+    pages = {entry.href for entry in entries}
+    ours = any(f"{claim.notebook}.html" in pages for claim in CLAIMS)  # or the notebooks are about something else
+    claims = f'<h2 id="claims">What the paper claims, what was found</h2>{ledger(pages)}' if ours else ""
+    other = "<p>The ledger and the findings are about the embedded model; the pages are about " if ours else "<p>"
+    note = f"{other}<code>{html.escape(model)}</code>.</p>" if model and ours else ""
+    cards = "".join(entry.item() for entry in entries)
+    body = (
+        f"<header><h1>V2Drop: which vision tokens matter?</h1><p>{LEAD}</p>{failed}{note}</header>{claims}"
+        f'<h2 id="notebooks">Notebooks</h2><ol>{cards}</ol><footer><dl>{_facts(entries, model)}</dl></footer>'
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>V2Drop report</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n"
+    )
+
+
+def _facts(entries: Sequence[ReportEntry], model: str) -> str:
+    facts = {
+        "Model": model or "the embedded one",
+        "Made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        "Run time": f"{sum(entry.seconds for entry in entries):.0f} s",
+        **{name: version(name) for name in ("v2drop", "torch", "transformers")},
+    }
+    return "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
