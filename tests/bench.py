@@ -60,16 +60,16 @@ def suffix(model, inputs, layer):
 def by_svds(states, output, token):
     """One token's operator norm by scipy's Lanczos, from a JVP and a VJP."""
     x = states[token]
-    _, pull = torch.func.vjp(lambda v: output(v, token), x)
+    _, vjp = torch.func.vjp(lambda v: output(v, token), x)
 
-    def jvp_sum(v):
+    def jvp(v):
         tangent = torch.from_numpy(v.astype(np.float32).ravel())
         return torch.func.jvp(lambda x: output(x, token), (x,), (tangent,))[1].numpy()
 
     def transposed(u):
-        return pull(torch.from_numpy(u.astype(np.float32).ravel()))[0].numpy()
+        return vjp(torch.from_numpy(u.astype(np.float32).ravel()))[0].numpy()
 
-    operator = LinearOperator((len(x), len(x)), matvec=jvp_sum, rmatvec=transposed, dtype=np.float32)
+    operator = LinearOperator((len(x), len(x)), matvec=jvp, rmatvec=transposed, dtype=np.float32)
     return svds(operator, k=1, tol=1e-3, return_singular_vectors=False, rng=np.random.default_rng(0))[0]
 
 
