@@ -40,8 +40,8 @@ class DART(Method):
     Args:
         schedule: drop layers from 1 on.
         pivots: positions of the pivots in the prompt, in the order of their turns: vision tokens, or text after the
-            last vision token. They allow to repeat a run of the released code, and a schedule of one layer only. None:
-            pivots are chosen as above.
+            last vision token. With these, a run of the released code can be repeated; the schedule must have one layer
+            only. None: pivots are chosen as above.
 
     Raises:
         ValueError: the schedule drops at layer 0; `pivots` are not different positions; the schedule has several layers
