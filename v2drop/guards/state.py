@@ -98,4 +98,4 @@ def check_batch_size(kwargs: dict[str, Any], rows: int) -> None:
     """
     if len(decoder_input(kwargs)) != rows:
         got = len(decoder_input(kwargs))
-        raise ValueError(f"the prompt had {rows} rows, now there are {got}; run the prompt again.")
+        raise ValueError(f"the batch must keep the {rows} rows of its prompt; got {got}. Run the prompt again.")

@@ -36,9 +36,10 @@ class MergedTowerHooks(ClipTowerHooks):
 
     def _copy_to_patches(self, _: nn.Module, __: tuple, output: Tensor) -> Tensor:
         if self.patch_of_token is not None:
+            # The tower may be on another device than the projector.
             self.token_of_patch, self.patch_of_token = to_device(
                 (self.token_of_patch, self.patch_of_token), output.device
-            )  # the tower may be on another device than the projector
+            )
             output = output.gather(1, self.token_of_patch[..., None].expand(-1, -1, output.shape[2]))
         self._notes["projected"] = output
         return output

@@ -142,9 +142,8 @@ def _take_turns(
     quotas = (share + (valid_pivots.cumsum(1) <= remainder)) * valid_pivots
     first_place = n_vision_pivots + quotas.cumsum(1) - quotas
     pivot_place = torch.where(is_pivot, is_vision_pivot.cumsum(1)[..., None] - 1, n_keep[..., None])
-    place = torch.minimum(
-        pivot_place.amin(1), n_keep
-    )  # if there are more vision pivots than n_keep, the first are taken
+    # If there are more vision pivots than n_keep, the first of them are taken.
+    place = torch.minimum(pivot_place.amin(1), n_keep)
     for pivot in range(valid_pivots.shape[1]):
         free = place == n_keep
         free_scores = dissimilarity[:, pivot].masked_fill(~free, -torch.inf)
