@@ -30,7 +30,7 @@ class TokenSequence(TensorRecord):
         annotation: flags of the columns that the method's `annotate` gave; None if it gave none.
         angles: cosines and sines at the position ids before the drop; None at layer 0.
         mask: the layer's attention mask before the drop, as the model's operator takes it; None: plain causal.
-        position: position of each candidate in the caller's sequence; -1 for a token merged from several.
+        position: position of each candidate in the caller's sequence; -1 for a new token (`Selection.order`).
         placeholders: image placeholders of the caller's sequence; None if the model was called with `inputs_embeds`.
         parts: modules of the model.
         hooks: hooks of the method (`Method.hooks`).
@@ -84,8 +84,9 @@ class Selection(TensorRecord):
     Attributes:
         keep: flags of the surviving places, [batch, vision].
         n_kept: number of surviving places, per row.
-        order: index of the candidate that takes each surviving place, places ascending; -1 for a token merged from
-            several, and in padding. None: every surviving candidate keeps its own place.
+        order: index of the candidate whose position each surviving place gets, places ascending. For a merged token,
+            that of one of its members; -1 for a new token that has none, and in padding. None: every surviving
+            candidate keeps its own place.
         states: hidden state at each surviving place, places ascending. None: no state changes.
     """
 

@@ -56,7 +56,7 @@ class Dropping:
         method.schedule.check_layers(len(self._parts.layers))
         method.check_model(self._parts)
         self._vision_mask = vision_mask
-        self._new_vision_mask()
+        self._new_vision_mask()  # only to refuse a wrong mask at once; every `with` makes its own
         self._session: Session | None = None  # None outside the `with`
         self._handles: list[Any] = []
         self._call = ModelCall()  # the current call of the model, until its decoder is called

@@ -24,7 +24,7 @@ class PromptColumns:
         fixed: columns that always stay: text, and the last column, which generation reads.
         text_after: text after the row's last vision token.
         vision_index: number of the prompt's vision tokens before a vision token.
-        origin: column in the caller's sequence; -1 for a token merged from several.
+        origin: column in the caller's sequence; -1 for a new token (`Selection.order`).
     """
 
     vision: Flags
@@ -77,7 +77,7 @@ class PromptColumns:
         """The columns after a drop in which tokens were merged or changed their order.
 
         Args:
-            selection: surviving places, and the candidate at each; its `order` is not None.
+            selection: the method's selection; its `order` is not None.
             candidates: the candidates.
             columns: columns of the candidates.
         """

@@ -40,7 +40,7 @@ class Deepstack:
         Args:
             layer: decoder layer that computed `states`.
             states: output of the layer, [batch, columns, dim].
-            position: position of each column in the caller's sequence; -1 for a token merged from several.
+            position: position of each column in the caller's sequence; -1 for a new token that has none.
         """
         if layer >= len(self._features):
             return states
