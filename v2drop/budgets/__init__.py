@@ -1,6 +1,6 @@
-"""How many vision tokens are left from which decoder layer on: schedules, solvers, presets of papers.
+"""Number of vision tokens left from each drop layer on: schedules, solvers, presets of papers.
 
-Imports no other room. One rounding rule (`counting.share_of`) and one average (`counting.layer_average`) for all.
+Imports no other room. There is one rounding rule (`counting.share_of`) and one average (`counting.layer_average`).
 """
 
 from v2drop.budgets.schedule import Schedule

@@ -1,4 +1,8 @@
-"""What may stand in a schedule, and the number of tokens that it comes to."""
+"""Checks of a schedule's entries, the rounding rule, and token counts per layer.
+
+In every function `left` maps a drop layer to the vision tokens left from there on: an int is their number, a float
+their share of the prompt's vision tokens.
+"""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -6,15 +10,16 @@ from numbers import Integral, Real
 
 
 def check_entry(layer: object, amount: object) -> None:
-    """Refuse one `layer: amount` that means nothing in any model.
+    """Refuse an entry `layer: amount` that is invalid for every model.
 
     Raises:
-        ValueError: the layer is no int of 0 or more; the amount is neither a count nor a share in [0, 1].
+        ValueError: the layer is not an int of 0 or more; the amount is neither an int of 0 or more nor a share in
+            [0, 1].
     """
     if not isinstance(layer, Integral) or isinstance(layer, bool) or layer < 0:
         raise ValueError(f"a layer must be an int of 0 or more; got {layer!r}.")
     if isinstance(amount, bool) or not isinstance(amount, Real):
-        raise ValueError(f"layer {layer} must keep an int (so many) or a float (that share); got {amount!r}.")
+        raise ValueError(f"layer {layer} must keep an int (so many tokens) or a float (a share); got {amount!r}.")
     if isinstance(amount, Integral) and amount < 0:
         raise ValueError(f"layer {layer} must keep 0 tokens or more; got {amount}.")
     if not isinstance(amount, Integral) and not 0 <= amount <= 1:
@@ -26,23 +31,27 @@ def check_entry(layer: object, amount: object) -> None:
 def check_falling(left: dict[int, int | float]) -> None:
     """Refuse counts, or shares, that grow with depth.
 
+    Args:
+        left: either only counts or only shares, by ascending layer.
+
     Raises:
-        ValueError: they do.
+        ValueError: an entry is larger than the one before.
     """
     entries = list(left.items())
-    for (above, before), (layer, after) in zip(entries, entries[1:], strict=False):
+    for (earlier, before), (layer, after) in zip(entries, entries[1:], strict=False):
         if after > before:
             raise ValueError(
-                f"counts may not grow with depth: layer {above} keeps {before} and layer {layer} {after}; "
+                f"counts may not grow with depth: layer {earlier} keeps {before} and layer {layer} {after}; "
                 f"allowed at layer {layer}: 0 to {before}."
             )
 
 
 def share_of(share: float, n_tokens: int) -> int:
-    """The rounding rule: a share of `n_tokens` is rounded down.
+    """Number of tokens in a share of `n_tokens`, rounded down.
 
-    So do most released codes; a fork of FastV's and DivPrune's round to the nearest.
-    A product less than a millionth below a whole number is that number, for 0.29 * 100 is 28.999999999999996.
+    A product less than a millionth below a whole number counts as that number, because 0.29 * 100 is
+    28.999999999999996 in floating point. Most released codes round down too; DivPrune's and a fork of FastV's round to
+    the nearest.
 
     >>> share_of(0.9, 100), share_of(0.7, 10), share_of(0.29, 100), share_of(0.5, 577)
     (90, 7, 29, 288)
@@ -51,34 +60,34 @@ def share_of(share: float, n_tokens: int) -> int:
 
 
 def tokens_after(left: Mapping[int, int | float], n_tokens: int) -> dict[int, int]:
-    """Tokens left after the drop of each layer, for a prompt of `n_tokens` vision tokens.
+    """Tokens left after each drop, by drop layer, for a prompt of `n_tokens` vision tokens.
 
     Raises:
-        ValueError: `n_tokens` is negative, or counts grow where an int follows a share or a share an int.
+        ValueError: `n_tokens` is negative, or counts grow for this prompt; only a mix of ints and shares can do that.
 
     >>> tokens_after({3: 288, 17: 0.25}, 576)
     {3: 288, 17: 144}
     """
     if n_tokens < 0:
         raise ValueError(f"n_tokens must be 0 or more; got {n_tokens}.")
-    counts, most = {}, n_tokens
+    counts, n_before = {}, n_tokens
     for layer, amount in left.items():
-        counted = isinstance(amount, Integral)
-        counts[layer] = min(int(amount), n_tokens) if counted else share_of(amount, n_tokens)
-        if counts[layer] > most:
+        is_count = isinstance(amount, Integral)
+        counts[layer] = min(int(amount), n_tokens) if is_count else share_of(amount, n_tokens)
+        if counts[layer] > n_before:
             raise ValueError(
                 f"counts may not grow with depth: layer {layer} would keep {counts[layer]} "
-                f"({amount} of {n_tokens}), but only {most} are left by then; allowed: 0 to {most}."
+                f"({amount} of {n_tokens}), but only {n_before} are left by then; allowed: 0 to {n_before}."
             )
-        most = counts[layer]
+        n_before = counts[layer]
     return counts
 
 
 def check_layers(layers: Iterable[int], n_layers: int) -> None:
-    """Refuse drop layers that a model does not have.
+    """Refuse drop layers that a model with `n_layers` decoder layers does not have.
 
     Raises:
-        ValueError: a layer lies outside [0, n_layers).
+        ValueError: a layer is `n_layers` or more.
     """
     for layer in layers:
         if layer >= n_layers:
@@ -88,10 +97,11 @@ def check_layers(layers: Iterable[int], n_layers: int) -> None:
 
 
 def counts_per_layer(left: Mapping[int, int | float], n_tokens: int, n_layers: int) -> list[int]:
-    """Vision tokens that each of the `n_layers` decoder layers runs on.
+    """Number of vision tokens that each of the `n_layers` decoder layers runs on.
 
     Raises:
-        ValueError: a drop layer lies outside the model, or counts grow (see `tokens_after`).
+        ValueError: `n_layers` is less than 1, a drop layer lies outside the model, `n_tokens` is negative, or counts
+            grow (`tokens_after`).
     """
     if n_layers < 1:
         raise ValueError(f"n_layers must be 1 or more; got {n_layers}.")
@@ -104,7 +114,10 @@ def counts_per_layer(left: Mapping[int, int | float], n_tokens: int, n_layers: i
 
 
 def layer_average(left: Mapping[int, int | float], n_tokens: int, n_layers: int) -> float:
-    """The true layer average: the mean of `counts_per_layer`, every layer counted at the length it ran at.
+    """The true layer average: the mean over decoder layers of the vision tokens that each runs on.
+
+    Raises:
+        ValueError: as `counts_per_layer`.
 
     >>> layer_average({3: 288, 17: 144, 22: 1}, n_tokens=576, n_layers=32)
     202.8125

@@ -1,34 +1,36 @@
-"""Schedules of papers and released codes, under the budget the sources label them with.
+"""Schedules of papers and released codes, by model and by the budget that the source names.
 
-No two sources agree, and few labels are the true layer average, so each preset says whose it is and what it really
-comes to. Budgets that no source spells out are not here. Sources: V2Drop arXiv 2509.01552 and its code at 219e03e;
-FastV arXiv 2403.06764 and LLMC's port at 05eedff ("rate .778"); SparseVLM's code at 26a5f48, whose counts are of the
-tokens kept and whose recycled ones come on top; PyramidDrop's at 6444f30; DART's README, example "0.778 128".
+The sources define budgets differently, and few are the true layer average. So each preset names its source, and
+`Schedule.preset` adds the true average. A budget for which no source gives the counts is not here.
+
+Sources: V2Drop, arXiv 2509.01552 and its code at 219e03e. FastV, arXiv 2403.06764, and LLMC's port at 05eedff ("rate
+.778"). SparseVLM's code at 26a5f48, which counts kept tokens; the recycled tokens are added to them here. PyramidDrop's
+code at 6444f30. DART's README, example "0.778 128".
 """
 
 from typing import NamedTuple
 
 
 class Preset(NamedTuple):
-    """A schedule as its source has it.
+    """A schedule as published or released.
 
     Attributes:
-        left: tokens left (int) or the share of the prompt's (float), by drop layer.
+        left: number of tokens left (int) or share of the prompt's vision tokens left (float), by drop layer.
         source: the paper or released code.
-        n_tokens: vision tokens of a picture in the source's model.
-        n_layers: decoder layers of the source's model.
+        n_tokens: number of vision tokens of an image in the source's model.
+        n_layers: number of decoder layers of the source's model.
     """
 
     left: dict[int, int | float]
     source: str
-    n_tokens: int = 576  # as of LLaVA-1.5-7B
+    n_tokens: int = 576  # LLaVA-1.5-7B
     n_layers: int = 32
 
 
 PRESETS: dict[tuple[str, int], Preset] = {
     ("llava-1.5-7b", 192): Preset({3: 288, 17: 144, 22: 1}, "V2Drop, released LLaVA code"),
     ("llava-1.5-7b-paper", 192): Preset({3: 0.5, 17: 0.3, 22: 0.0}, "V2Drop, paper ('drops 50 % / 70 % / 100 %')"),
-    # Its Qwen2-VL code keeps a quarter, a twentieth of that, then one token, of however many the picture has.
+    # V2Drop's Qwen2-VL code keeps a quarter of an image's tokens, then a twentieth of that quarter, then one token.
     ("qwen2-vl-7b", 256): Preset({3: 0.25, 16: 0.0125, 22: 1}, "V2Drop, released Qwen2-VL code", 1024, 28),
     ("llava-1.5-7b-fastv", 288): Preset({2: 288}, "FastV, paper: K = 2, R = 50 %"),
     ("llava-1.5-7b-fastv", 128): Preset({3: 128}, "FastV, LLMC's port: K = 3, 128 in the end"),

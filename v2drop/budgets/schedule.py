@@ -1,4 +1,4 @@
-"""How many vision tokens are left from which decoder layer on; counts are rounded by `share_of` alone."""
+"""`Schedule`: the number or share of vision tokens left from each drop layer on."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ from v2drop.budgets.solvers import left_for_average, left_for_final
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """Vision tokens left per decoder layer: `{layer: int}` (so many) or `{layer: float}` (that share of the prompt's).
+    """Vision tokens left from each drop layer on: `{layer: int}`, a number, or `{layer: float}`, a share.
 
     A drop at layer l happens at the *input* of layer l (0-based): layer l is the first to run on the shorter
-    sequence. An int larger than what a prompt has leaves everything; 0 may be left.
+    sequence. Shares are of the prompt's vision tokens and are rounded down (`v2drop.budgets.counting.share_of`). An int
+    larger than the number of the prompt's vision tokens drops nothing, and 0 drops all of them.
 
     Args:
-        left: what is left from which layer on; counts may not grow with depth.
-        label: where the schedule comes from (set by `preset` and `for_average`).
+        left: tokens or share of tokens left, by drop layer; must not grow with depth.
+        label: origin of the schedule, set by `preset`, `for_average` and `for_final`; not compared by `==`.
 
     Raises:
-        ValueError: a layer is negative or no int; a count is negative; a share lies outside [0, 1]; counts grow.
+        ValueError: `left` is not a mapping; a layer is negative or not an int; a count is negative; a share lies
+            outside [0, 1]; counts grow, or shares grow.
 
     >>> Schedule({3: 0.5, 17: 0.25, 22: 0}).counts(n_tokens=576, n_layers=24)[-8:]
     [288, 144, 144, 144, 144, 144, 0, 0]
@@ -41,46 +43,47 @@ class Schedule:
     label: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        """Check what can be checked before a model is known, and freeze the mapping in the order of layers."""
+        """Check all that needs no model and no prompt, and freeze the mapping, sorted by layer."""
         if not isinstance(self.left, Mapping):
             raise ValueError(f"left must map layers to counts or shares, as in {{3: 0.5}}; got {self.left!r}.")
         for layer, amount in self.left.items():
             check_entry(layer, amount)
         ordered = dict(sorted(self.left.items()))
-        for counted in (True, False):  # an int and a share can be compared only when the prompt is known
-            check_falling({k: v for k, v in ordered.items() if isinstance(v, Integral) == counted})
+        for is_count in (True, False):  # an int and a share can be compared only when the prompt is known
+            check_falling({k: v for k, v in ordered.items() if isinstance(v, Integral) == is_count})
         object.__setattr__(self, "left", MappingProxyType(ordered))
 
     def _key(self) -> tuple:
-        # 1 == 1.0 in Python, but one token is not everything.
+        # 1 == 1.0 in Python, but 1 is one token and 1.0 is all of them.
         return tuple((layer, isinstance(amount, Integral), amount) for layer, amount in self.left.items())
 
     def __eq__(self, other: object) -> bool:
-        """Schedules with the same counts and shares are the same, whatever their labels."""
+        """Whether layers, counts and shares are equal; labels may differ."""
         return self._key() == other._key() if isinstance(other, Schedule) else NotImplemented
 
     def __hash__(self) -> int:
-        """As `__eq__`."""
+        """Hash of layers, counts and shares, consistent with `__eq__`."""
         return hash(self._key())
 
     def __reduce__(self) -> tuple:
-        """Pickle as the plain dictionary (a mapping proxy has no pickle of its own)."""
+        """Pickle as a plain dictionary, because a mapping proxy cannot be pickled."""
         return Schedule, (dict(self.left), self.label)
 
     def __repr__(self) -> str:
-        """As it would be typed."""
+        """The expression that makes an equal schedule."""
         return f"Schedule({dict(self.left)})"
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The layers at whose input tokens are dropped, ascending."""
+        """Drop layers, ascending."""
         return tuple(self.left)
 
     def after(self, n_tokens: int) -> dict[int, int]:
-        """Tokens left after the drop of each layer, for a prompt of `n_tokens` vision tokens.
+        """Tokens left after each drop, by drop layer, for a prompt of `n_tokens` vision tokens.
 
         Raises:
-            ValueError: `n_tokens` is negative, or counts grow where an int follows a share or a share an int.
+            ValueError: `n_tokens` is negative, or counts grow for this prompt; only a mix of ints and shares can do
+                that.
 
         >>> Schedule({3: 288, 17: 0.25}).after(576)
         {3: 288, 17: 144}
@@ -88,15 +91,19 @@ class Schedule:
         return tokens_after(self.left, n_tokens)
 
     def counts(self, n_tokens: int, n_layers: int) -> list[int]:
-        """Vision tokens that each of the `n_layers` decoder layers runs on.
+        """Number of vision tokens that each of the `n_layers` decoder layers runs on.
 
         Raises:
-            ValueError: a layer of the schedule lies outside the model, or counts grow (see `after`).
+            ValueError: `n_layers` is less than 1, a layer of the schedule lies outside the model, `n_tokens` is
+                negative, or counts grow (`after`).
         """
         return counts_per_layer(self.left, n_tokens, n_layers)
 
     def average(self, n_tokens: int, n_layers: int) -> float:
-        """The true layer average: the mean of `counts`, every layer counted at the length it ran at.
+        """The true layer average: the mean over decoder layers of the vision tokens that each runs on.
+
+        Raises:
+            ValueError: as `counts`.
 
         >>> Schedule.preset("llava-1.5-7b", 192).average(n_tokens=576, n_layers=32)
         202.8125
@@ -104,10 +111,10 @@ class Schedule:
         return layer_average(self.left, n_tokens, n_layers)
 
     def check_layers(self, n_layers: int) -> None:
-        """Refuse a schedule that does not fit a model.
+        """Refuse a schedule with layers that a model of `n_layers` decoder layers does not have.
 
         Raises:
-            ValueError: a layer lies outside [0, n_layers).
+            ValueError: a layer of the schedule is `n_layers` or more.
         """
         check_layers(self.left, n_layers)
 
@@ -115,11 +122,19 @@ class Schedule:
     def for_average(cls, average: float, layers: tuple[int, ...], n_tokens: int, n_layers: int) -> Schedule:
         """The schedule whose true layer average is `average` to within one token.
 
-        Each drop leaves the same share r of the tokens before it; r is found by bisection. Where r makes a count jump,
-        it jumps by one token, so the layer averages on the two sides of a jump are at most one apart; the nearer wins.
+        Each drop leaves the same share r of the tokens before it, and r is found by bisection. Where a change of r
+        changes a count, the count changes by one token. So the layer averages just below and just above differ by at
+        most one, and the nearer to `average` is taken.
+
+        Args:
+            average: true layer average of vision tokens.
+            layers: drop layers.
+            n_tokens: number of the prompt's vision tokens.
+            n_layers: number of decoder layers.
 
         Raises:
-            ValueError: `layers` is empty, repeats a layer or leaves the model; `average` cannot be reached with them.
+            ValueError: `average` is not a number; `layers` is empty, repeats a layer or lies outside the model; no
+                counts at these layers give `average`.
 
         >>> schedule = Schedule.for_average(192, layers=(3, 17, 22), n_tokens=576, n_layers=32)
         >>> schedule, schedule.average(576, 32)
@@ -130,10 +145,17 @@ class Schedule:
 
     @classmethod
     def for_final(cls, final: int, layers: tuple[int, ...], n_tokens: int, n_layers: int) -> Schedule:
-        """The schedule that leaves `final` tokens after its last layer, each drop the same share of those before it.
+        """The schedule that leaves `final` tokens after its last drop; each drop leaves the same share of the tokens.
+
+        Args:
+            final: number of vision tokens left after the last drop.
+            layers: drop layers.
+            n_tokens: number of the prompt's vision tokens.
+            n_layers: number of decoder layers.
 
         Raises:
-            ValueError: `layers` is empty, repeats a layer or leaves the model; `final` is no count of these tokens.
+            ValueError: `layers` is empty, repeats a layer or lies outside the model; `final` is not an int from 0 to
+                `n_tokens`.
 
         >>> schedule = Schedule.for_final(72, layers=(8, 16, 24), n_tokens=576, n_layers=32)
         >>> schedule, schedule.average(576, 32)
@@ -145,7 +167,12 @@ class Schedule:
 
     @classmethod
     def preset(cls, model: str, budget: int) -> Schedule:
-        """What a paper or a released code does; `label` says which, and its true layer average.
+        """The schedule of a paper or a released code; its `label` names the source and the true layer average.
+
+        Args:
+            model: name of the model in `v2drop.budgets.presets.PRESETS`, with the method's name after it for methods
+                other than V2Drop.
+            budget: budget as the source names it, in tokens.
 
         Raises:
             ValueError: no source defines that budget for that model.

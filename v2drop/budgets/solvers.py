@@ -1,4 +1,4 @@
-"""Solvers: which counts give a true layer average, or a final count."""
+"""Solvers: counts by drop layer that give a true layer average or a final count."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ def left_for_average(average: float, layers: Iterable[int], n_tokens: int, n_lay
     """Counts by drop layer whose true layer average is `average` to within one token (`Schedule.for_average`).
 
     Raises:
-        ValueError: `layers` is empty, repeats a layer or leaves the model; `average` cannot be reached with them.
+        ValueError: `average` is not a number; `layers` is empty, repeats a layer or lies outside the model; no counts
+            at these layers give `average`.
     """
     if not isinstance(average, Real):
         raise ValueError(f"average must be a number of tokens; got {average!r}.")
-    layers = _checked(layers)
+    layers = _sorted_layers(layers)
     least = layer_average(dict.fromkeys(layers, 0), n_tokens, n_layers)
     if not least <= average <= n_tokens:
         raise ValueError(
@@ -27,32 +28,33 @@ def left_for_average(average: float, layers: Iterable[int], n_tokens: int, n_lay
     low, high = 0.0, 1.0
     for _ in range(60):  # 2^-60 is far below the resolution of a count
         middle = (low + high) / 2
-        short = layer_average(_geometric(layers, middle, n_tokens), n_tokens, n_layers) < average
-        low, high = (middle, high) if short else (low, middle)
-    around = [_geometric(layers, ratio, n_tokens) for ratio in (low, high)]
-    return min(around, key=lambda left: abs(layer_average(left, n_tokens, n_layers) - average))
+        too_few = layer_average(_geometric_counts(layers, middle, n_tokens), n_tokens, n_layers) < average
+        low, high = (middle, high) if too_few else (low, middle)
+    solutions = [_geometric_counts(layers, ratio, n_tokens) for ratio in (low, high)]
+    return min(solutions, key=lambda left: abs(layer_average(left, n_tokens, n_layers) - average))
 
 
 def left_for_final(final: int, layers: Iterable[int], n_tokens: int, n_layers: int) -> dict[int, int]:
-    """Counts by drop layer that end with `final` tokens, each the same share of the one before (`Schedule.for_final`).
+    """Counts by drop layer, each the same share of the count before, the last `final` (`Schedule.for_final`).
 
     Raises:
-        ValueError: `layers` is empty, repeats a layer or leaves the model; `final` is no count of these tokens.
+        ValueError: `layers` is empty, repeats a layer or lies outside the model; `final` is not an int from 0 to
+            `n_tokens`.
     """
     if not isinstance(final, Integral) or not 0 <= final <= n_tokens:
         raise ValueError(f"final must be an int from 0 to the {n_tokens} tokens there are; got {final!r}.")
-    layers = _checked(layers)
+    layers = _sorted_layers(layers)
     check_layers(layers, n_layers)
     ratio = (final / n_tokens) ** (1 / len(layers)) if n_tokens else 1.0
-    return _geometric(layers, ratio, n_tokens)
+    return _geometric_counts(layers, ratio, n_tokens)
 
 
-def _checked(layers: Iterable[int]) -> tuple[int, ...]:
+def _sorted_layers(layers: Iterable[int]) -> tuple[int, ...]:
     layers = tuple(sorted(layers)) if isinstance(layers, Iterable) else ()
     if not layers or len(set(layers)) != len(layers):
         raise ValueError(f"layers must be different ints, at least one, as in (3, 17); got {layers}.")
     return layers
 
 
-def _geometric(layers: tuple[int, ...], ratio: float, n_tokens: int) -> dict[int, int]:
+def _geometric_counts(layers: tuple[int, ...], ratio: float, n_tokens: int) -> dict[int, int]:
     return {layer: share_of(ratio**i, n_tokens) for i, layer in enumerate(layers, start=1)}

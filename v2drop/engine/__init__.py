@@ -1,4 +1,4 @@
-"""The `with`: hooks, forward passes, prefill, trace, and the contract that a method fulfils.
+"""The `with`: its hooks, forward passes, prefill and trace, and the contract between the engine and a method.
 
-Imports `sequence` and the rooms above it, never a method: any object that fulfils `contract.Dropper` drops.
+Imports `sequence` and the rooms above it, never a method: any object that fulfils `contract.Dropper` can be used.
 """

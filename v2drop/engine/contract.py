@@ -19,21 +19,21 @@ from v2drop.types import Angles, Columns, Flags, Hidden, Indices, Scores, States
 
 @dataclass(frozen=True)
 class TokenSequence(TensorRecord):
-    """The sequence that candidates stand in: every column that is still there, text included.
+    """The sequence that contains the candidates: all remaining columns, text included.
 
     Attributes:
         states: hidden states at the input of the drop layer.
-        columns: column of each candidate.
+        columns: column of each candidate in this sequence.
         visible: columns that are neither padding nor holes.
         text_after: columns of text behind a row's last vision token.
         last: column of a row's last token, [batch, 1].
         annotation: flags of the columns that the method's `annotate` gave; None if it gave none.
         angles: cosines and sines at the position ids before the drop; None at layer 0.
         mask: the layer's attention mask before the drop, as the model's operator takes it; None: plain causal.
-        position: position of each candidate in the caller's sequence; -1 for a token merged from several.
+        position: position of each candidate in the caller's sequence; -1 for a new token (`Selection.order`).
         placeholders: image placeholders of the caller's sequence; None if the model was called with `inputs_embeds`.
         parts: modules of the model.
-        hooks: the method's own hooks.
+        hooks: hooks of the method (`Method.hooks`).
     """
 
     states: States
@@ -52,18 +52,18 @@ class TokenSequence(TensorRecord):
 
 @dataclass(frozen=True)
 class Candidates(TensorRecord):
-    """What a method is shown at one drop layer: the vision tokens still there, in prompt order, padded at the end.
+    """What a method is shown at one drop layer: the remaining vision tokens, in prompt order, rows padded at the end.
 
     Attributes:
         layer: the drop layer, at whose input tokens are dropped.
-        hidden: hidden states of the candidates at the input of the layer.
+        hidden: hidden states of the candidates at the input of the layer, [batch, vision, dim].
         previous: their hidden states one layer earlier; None unless the method `needs_previous`.
         vision_index: number of the prompt's vision tokens before each candidate.
         valid: False in padding.
         n_prompt_tokens: vision tokens of the prompt, per row.
         n_candidates: candidates, per row.
         n_keep: candidates that the schedule keeps, per row.
-        sequence: the sequence that the candidates stand in; None if they were made by hand.
+        sequence: the sequence that contains the candidates; None in tests of a method on tensors made by hand.
     """
 
     layer: int
@@ -79,14 +79,15 @@ class Candidates(TensorRecord):
 
 @dataclass(frozen=True)
 class Selection(TensorRecord):
-    """The places that survive a drop, and the token that stands at each.
+    """The candidates' places that survive a drop, and the token at each of them.
 
     Attributes:
-        keep: flags over the candidates: places that survive.
-        n_kept: number of them, per row.
-        order: for each surviving place, ascending, the index of the candidate that stands there now; -1 for a token
-            merged from several, and in padding. None: every candidate keeps its own place.
-        states: for each surviving place, the hidden state that goes on. None: no state changes.
+        keep: flags of the surviving places, [batch, vision].
+        n_kept: number of surviving places, per row.
+        order: index of the candidate whose position each surviving place gets, places ascending. For a merged token,
+            that of one of its members; -1 for a new token that has none, and in padding. None: every surviving
+            candidate keeps its own place.
+        states: hidden state at each surviving place, places ascending. None: no state changes.
     """
 
     keep: Valid
@@ -96,45 +97,54 @@ class Selection(TensorRecord):
 
 
 class Hooks:
-    """What a method adds to the model for one `with`: notes of its computation, or changes. Adds nothing by default.
+    """Hooks of a method for one `with`, which record the model's computation or change it. By default there are none.
 
     Class attributes:
-        reads_cache: whether the hooks read what KV caches hold.
+        reads_cache: whether the hooks read cached keys and values.
     """
 
     reads_cache: ClassVar[bool] = False
 
     def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
-        """Put hooks on the model; called when the `with` is entered.
+        """Install the hooks; called when the `with` is entered.
 
         Args:
             parts: modules of the model.
             drop_layers: layers at whose inputs tokens are dropped.
 
         Returns:
-            The handles, which are removed when the `with` is left.
+            The handles of the hooks, which are removed when the `with` is left.
         """
         return []
 
     def prefill_begins(self, vision: Flags, not_padding: Flags) -> None:
-        """A prompt enters layer 0: flags of its vision tokens, and of its columns that are no padding."""
+        """React to a prompt that enters layer 0.
+
+        Args:
+            vision: flags of the columns that may be dropped.
+            not_padding: flags of the columns; False in padding.
+        """
 
     def columns_dropped(self, kept: Columns) -> None:
-        """Only these columns of the sequence go on; called after each drop."""
+        """React to a drop at layer 1 or later.
+
+        Args:
+            kept: columns of the sequence before the drop that remain.
+        """
 
     def pass_ends(self) -> None:
-        """A forward pass has ended: let go of the tensors that belong to it."""
+        """Let go of the tensors of a forward pass; called when it ends."""
 
 
 @runtime_checkable  # the run-time type checker of the tests asks isinstance
 class Dropper(Protocol):
-    """A method, as the engine sees it. Calls come in the order in which they stand here.
+    """A method, as the engine sees it. The functions are called in the order in which they are listed here.
 
     Attributes:
         schedule: layers at whose inputs tokens are dropped, and the number or share of tokens left.
-        merges_at_entry: `choose` is also called at layer 0, before the first drop of the schedule.
-        trims_caches: after the last drop, KV caches of earlier layers are trimmed to the tokens that survive it.
-        needs_previous: `candidates.previous` holds the states one layer earlier.
+        merges_at_entry: whether `choose` is also called at layer 0, before the first drop of the schedule.
+        trims_caches: whether KV caches of earlier layers are trimmed to the tokens that survive the last drop.
+        needs_previous: whether `candidates.previous` must hold the states one layer earlier.
         positions: "keep": survivors keep their position ids; "repack": gaps in position ids are closed.
     """
 
@@ -148,13 +158,13 @@ class Dropper(Protocol):
         """Refuse a model that the method cannot work on; called once, before anything runs."""
 
     def hooks(self) -> Hooks:
-        """The method's own hooks; called once for every `with`."""
+        """New hooks of the method; called once for every `with`."""
 
     def annotate(self, states: States, vision: Flags, text_after: Flags) -> Flags | None:
         """Flags of the columns that enter layer 0, for `TokenSequence.annotation`; called once for every prefill."""
 
     def score(self, candidates: Candidates) -> Scores:
-        """Importance of each candidate, higher is kept; called at every drop layer."""
+        """Importance of each candidate, [batch, vision], higher is kept; called at every drop layer."""
 
     def choose(self, candidates: Candidates, scores: Scores) -> Selection:
         """The candidates that survive; called right after `score`."""

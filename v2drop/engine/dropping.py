@@ -1,9 +1,12 @@
 """The context manager that makes an unmodified model drop tokens. It knows no method.
 
-A pre-hook on every decoder layer drops hidden states at the layers of the schedule and, from there on, slices the mask
-and the position ids that the model's own loop hands to each layer. The KV cache follows by itself: a layer caches what
-it is given. A hook on the decoder puts the result back to full length. A drop at layer 0 shortens the embeddings before
-the model makes its masks. Positions are the caller's in the trace, those of what enters layer 0 elsewhere.
+A pre-hook on every decoder layer drops hidden states at the layers of the schedule. From there on, it slices the mask,
+the position ids and the rotary angles that the decoder passes to each layer. KV caches need no code, because a layer
+caches the states it is called with. A hook on the decoder restores the result to the caller's length. A drop at layer 0
+shortens the embeddings before the decoder makes its masks.
+
+Positions in the trace are those of the caller's sequence. Elsewhere in the engine, positions are those of the sequence
+that enters layer 0, which is shorter after a drop at layer 0.
 """
 
 from __future__ import annotations
@@ -27,48 +30,48 @@ from v2drop.guards.state import check_same_model_and_thread
 from v2drop.models.parts import locate
 from v2drop.sequence.cache_registry import CacheRegistry
 
-_active: WeakSet[nn.Module] = WeakSet()  # decoders inside a `with`; nothing is written on a model to remember them
+_active: WeakSet[nn.Module] = WeakSet()  # decoders inside a `with`; kept here, so that models need no extra attribute
 
 
 class Dropping:
-    """`with Dropping(method, model, vision_mask) as trace`; made by calling a method on a model.
+    """`with Dropping(method, model, vision_mask) as trace`; the result of calling a method on a model.
 
-    Every `with` has a session of its own, with a trace and hooks of its own. A forward pass, while one runs, is
-    `_pass`.
+    Every `with` has a new session (trace, hooks, caches), in `_session`. `_pass` is the forward pass that runs; None
+    between passes.
 
     Args:
         method: the method that drops.
-        model: a model of a supported family.
-        vision_mask: BoolTensor [batch, sequence], positions that may be dropped; None: the image placeholders.
+        model: model of a supported family.
+        vision_mask: BoolTensor [batch, sequence], True at positions that may be dropped; None: the image placeholders.
 
     Raises:
-        ValueError: at once, for a model that is unsupported, a schedule with a layer outside it, or a mask of another
-            kind; on entry, for a model inside another `with`; in a forward pass of a kind that cannot be followed
-            (`v2drop.guards.forward`).
+        ValueError: at once, if the model is not supported, lacks a layer of the schedule or what the method needs, or
+            if the mask is no such tensor or is missing for a text model; on entry, if the model is already inside a
+            `with`; in a forward pass, if it cannot have a right result (`v2drop.guards`).
     """
 
     def __init__(self, method: Dropper, model: nn.Module, vision_mask: Tensor | None = None) -> None:
-        """Check what can be checked before anything runs; nothing is put on the model yet."""
+        """Check all that can be checked before anything runs; no hook is installed yet."""
         self._method, self._model, self._parts = method, model, locate(model)
         method.schedule.check_layers(len(self._parts.layers))
         method.check_model(self._parts)
         self._vision_mask = vision_mask
-        self._marked()
-        self._session: Session | None = None  # inside the `with`
+        self._new_vision_mask()  # only to refuse a wrong mask at once; every `with` makes its own
+        self._session: Session | None = None  # None outside the `with`
         self._handles: list[Any] = []
-        self._call = ModelCall()  # what the model was called with, until its decoder is called
+        self._call = ModelCall()  # the current call of the model, until its decoder is called
         self._pass: ForwardPass | None = None
 
-    def _marked(self) -> VisionMask:
+    def _new_vision_mask(self) -> VisionMask:
         return VisionMask(self._vision_mask, self._parts)
 
     def __enter__(self) -> Trace:
-        """Hook the model."""
+        """Install the hooks and return the trace, which is empty until a prompt runs."""
         if self._parts.decoder in _active:
             raise ValueError("the model is already inside a dropping `with`; leave that one first.")
-        memory = CacheRegistry(len(self._parts.layers), self._vision_mask is not None)
-        own = self._method.hooks()
-        self._session = Session(self._method, self._parts, self._marked(), own, memory, Trace())
+        caches = CacheRegistry(len(self._parts.layers), self._vision_mask is not None)
+        hooks = self._method.hooks()
+        self._session = Session(self._method, self._parts, self._new_vision_mask(), hooks, caches, Trace())
         _active.add(self._parts.decoder)
         try:
             self._install(self._session)
@@ -80,8 +83,8 @@ class Dropping:
     def _install(self, session: Session) -> None:
         parts, add = self._parts, self._handles.append
         if parts.vlm_module is not None:
-            add(parts.vlm_module.register_forward_pre_hook(self._before_receiver, with_kwargs=True))
-            add(parts.vlm_module.register_forward_hook(self._after_receiver, always_call=True))
+            add(parts.vlm_module.register_forward_pre_hook(self._before_vlm, with_kwargs=True))
+            add(parts.vlm_module.register_forward_hook(self._after_vlm, always_call=True))
         add(parts.decoder.register_forward_pre_hook(self._before_decoder, with_kwargs=True))
         self._handles += session.hooks.install(parts, self._method.schedule.layers)
         for number, layer in enumerate(parts.layers):
@@ -93,30 +96,31 @@ class Dropping:
         self._handles += install_guards(self._model, session.reads_cache)
 
     def __exit__(self, *exception: object) -> None:
-        """Take every hook away again, whatever happened."""
+        """Remove every hook, also after an exception."""
         while self._handles:
             self._handles.pop().remove()
         _active.discard(self._parts.decoder)
         self._session, self._call, self._pass = None, ModelCall(), None
 
     def __deepcopy__(self, memo: dict) -> Dropping:
-        """A copy of a hooked model keeps hooks that lead here, where it is refused."""
+        """Return this object itself: a copied model keeps its hooks, and its calls are refused here."""
         return self
 
-    def _checked(self, original: nn.Module, module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Any]:
-        """A call's arguments by name, if it is a call that can be followed."""
+    def _check_call(self, original: nn.Module, module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Any]:
+        """Check a call of a module; `original` is that module of this `with`'s model. Returns the arguments by name."""
         check_same_model_and_thread(module is original, None if self._pass is None else self._pass.thread)
         return check_forward(self._parts, module, args, kwargs, self._session.reads_cache)
 
-    def _before_receiver(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        self._call = ModelCall.from_receiver(self._checked(self._parts.vlm_module, module, args, kwargs), self._parts)
+    def _before_vlm(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        arguments = self._check_call(self._parts.vlm_module, module, args, kwargs)
+        self._call = ModelCall.from_vlm_module(arguments, self._parts)
 
-    def _after_receiver(self, module: nn.Module, args: tuple, output: Any) -> None:
+    def _after_vlm(self, module: nn.Module, args: tuple, output: Any) -> None:
         if self._pass is None and module is self._parts.vlm_module:
-            self._call = ModelCall()  # of a call that failed before its decoder ran
+            self._call = ModelCall()  # the call may have failed before its decoder ran
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        kwargs = self._checked(self._parts.decoder, module, args, kwargs)
+        kwargs = self._check_call(self._parts.decoder, module, args, kwargs)
         call, self._call = self._call.with_decoder(kwargs, self._parts), ModelCall()
         cache = kwargs.get("past_key_values")
         past = 0 if cache is None else cache.get_seq_length()
@@ -137,7 +141,7 @@ class Dropping:
 
     def _after_decoder(self, module: nn.Module, args: tuple, output: Any) -> Any:
         if self._pass is None or module is not self._parts.decoder or self._pass.thread != get_ident():
-            return output  # of a call that was refused; the pass that runs goes on
+            return output  # the call was refused; a pass that another call started is still running
         finished, self._pass = self._pass, None
         self._session.hooks.pass_ends()
         return finished.after_decoder(output)

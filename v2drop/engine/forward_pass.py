@@ -1,6 +1,6 @@
-"""One forward pass of the decoder: a prefill, from which tokens are dropped, or tokens that follow it.
+"""One forward pass of the decoder: a prefill, in which tokens are dropped, or a pass of later tokens.
 
-A pass is made when the decoder is called and gone when the decoder returns or raises.
+A `ForwardPass` is made when the decoder is called, and ends when the decoder returns or raises.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from v2drop.types import States, Survivors
 
 @dataclass(frozen=True)
 class Session:
-    """What all forward passes of one `with` share; made on entry, gone on exit.
+    """What all forward passes of one `with` share; made on entry, discarded on exit.
 
     Attributes:
         method: the method that drops.
         parts: modules of the model.
         vision_mask: the user's `vision_mask`.
-        hooks: the method's own hooks.
-        caches: the prompts of this `with`, by the cache they filled.
-        trace: what the latest prompt kept.
+        hooks: hooks of the method.
+        caches: the prompts of this `with`, by the cache that each filled.
+        trace: trace of the latest prompt.
     """
 
     method: Dropper
@@ -48,15 +48,15 @@ class Session:
 
     @property
     def reads_cache(self) -> bool:
-        """Whether the method reads or changes what KV caches hold."""
+        """Whether the method reads or changes cached keys and values."""
         return self.method.trims_caches or self.hooks.reads_cache
 
 
 class ForwardPass:
-    """A pass in which nothing is dropped; the two kinds of passes say what is different.
+    """A pass in which nothing is dropped; subclasses override what differs.
 
     Attributes:
-        thread: the thread that runs this pass.
+        thread: id of the thread that runs this pass.
     """
 
     def __init__(self, session: Session, call: ModelCall) -> None:
@@ -65,19 +65,19 @@ class ForwardPass:
         self._session, self._call = session, call
 
     def before_decoder(self, decoder: nn.Module, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments that the decoder is called with."""
+        """The decoder's arguments."""
         return kwargs
 
     def before_layer(self, layer: int, states: States, kwargs: dict[str, Any]) -> tuple[Survivors, dict[str, Any]]:
-        """What a layer is called with: hidden states, and keyword arguments."""
+        """A layer's arguments: hidden states, and keyword arguments."""
         return states, kwargs
 
     def after_layer(self, layer: int, states: States) -> States:
-        """What a layer wrote, as the next one reads it."""
+        """The output of a layer, as the next layer receives it."""
         return states
 
     def after_decoder(self, output: Any) -> Any:
-        """What the decoder returns to its caller; `output` is None if it raised."""
+        """The decoder's output, as its caller receives it; `output` is None if the decoder raised."""
         return output
 
 
@@ -85,7 +85,7 @@ class PrefillPass(ForwardPass):
     """A prompt: tokens are dropped at the layers of the schedule, and the trace is written.
 
     Raises:
-        ValueError: `vision_mask` does not fit the prompt, or nobody knows which of its tokens are vision tokens.
+        ValueError: `vision_mask` does not fit the prompt, or it is unknown which tokens are vision tokens.
     """
 
     def __init__(self, session: Session, call: ModelCall, kwargs: dict[str, Any]) -> None:
@@ -98,10 +98,10 @@ class PrefillPass(ForwardPass):
         self._prefill = Prefill.of_columns(columns, call.placeholders, method, parts, hooks)
         self._inputs = None if self._prefill is None else PrefillInputs(self._prefill.cached, parts)
         self._deepstack: Deepstack | None = None
-        self._previous: Tensor | None = None  # input of the layer before, where the method compares
+        self._previous: Tensor | None = None  # input of the layer before a drop layer, if the method `needs_previous`
 
     def before_decoder(self, decoder: nn.Module, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The decoder's arguments; after a drop at layer 0 those of the shorter sequence, so that masks and cache fit.
+        """The decoder's arguments; with a drop at layer 0, those of the shortened sequence.
 
         Raises:
             ValueError: position ids say that several sequences are packed into a row.
@@ -122,11 +122,11 @@ class PrefillPass(ForwardPass):
         return kwargs | {"inputs_embeds": states, "input_ids": None}
 
     def before_layer(self, layer: int, states: States, kwargs: dict[str, Any]) -> tuple[Survivors, dict[str, Any]]:
-        """The states and arguments that are left after the layer's drop, if it has one."""
+        """A layer's hidden states and arguments, after its drop if it is a drop layer."""
         prefill = self._prefill
         if prefill is not None:
             states = self._drop(layer, states, kwargs)
-        if layer == 0:  # the decoder has made the cache by now, if the caller gave none
+        if layer == 0:  # if the caller passed no cache, the decoder has made one by now
             cache = kwargs.get("past_key_values")
             self._session.caches.register(cache, None if prefill is None else prefill.cached)
         if prefill is None:
@@ -136,14 +136,14 @@ class PrefillPass(ForwardPass):
         return states, self._inputs.layer_arguments(layer, kwargs)
 
     def _drop(self, layer: int, states: States, kwargs: dict[str, Any]) -> Survivors:
-        """Drop at a layer of the schedule; remember the states that the next layer's score will compare with."""
+        """The layer's hidden states, after its drop if it is a drop layer. Stored if the next layer needs them."""
         method, layers = self._session.method, self._session.method.schedule.left
         if layer == 0:
             self._prefill.annotate(states)
         elif layer in layers:
             arguments = self._inputs.layer_arguments(layer, kwargs)
-            beside = self._previous, arguments["position_embeddings"], arguments.get("attention_mask")
-            dropped = self._prefill.drop(layer, self._inputs.queries, states, self._session.trace, *beside)
+            inputs = self._previous, arguments["position_embeddings"], arguments.get("attention_mask")
+            dropped = self._prefill.drop(layer, self._inputs.queries, states, self._session.trace, *inputs)
             if dropped is not None:
                 layout, columns, states = dropped
                 self._prefill.cached.note_drop(layer, layout)
@@ -155,7 +155,7 @@ class PrefillPass(ForwardPass):
         return states
 
     def after_layer(self, layer: int, states: States) -> States:
-        """What a layer wrote, with the features that the decoder would add to all of the prompt's vision tokens."""
+        """The output of a layer, with the DeepStack features of the remaining vision tokens added."""
         if self._deepstack is None:
             return states
         return self._deepstack.add_to(layer, states, self._prefill.columns.origin.gather(1, self._inputs.queries.index))
@@ -171,7 +171,7 @@ class LaterPass(ForwardPass):
     """Generated tokens, or any others after a prefill: the caches of some layers are shorter than the prompt was."""
 
     def __init__(self, session: Session, call: ModelCall, past: int) -> None:
-        """Go on from a cache whose first layer holds `past` tokens."""
+        """Start with a cache whose first layer holds `past` tokens."""
         super().__init__(session, call)
         self._past, self._inputs = past, None
 
@@ -179,7 +179,7 @@ class LaterPass(ForwardPass):
         """The decoder's arguments, with mask and position ids that fit the cache.
 
         Raises:
-            ValueError: new image tokens came; the cache is of another `with`, was changed since, or has other rows.
+            ValueError: there are new image tokens, rows or cache changed, or the cache is from another `with`.
         """
         call, past = self._call, self._past
         check_no_new_vision(call.placeholders, past)
@@ -192,7 +192,7 @@ class LaterPass(ForwardPass):
         return cached.inputs_after(kwargs, past, call.mask, call.counts_by_cache)
 
     def before_layer(self, layer: int, states: States, kwargs: dict[str, Any]) -> tuple[Survivors, dict[str, Any]]:
-        """The layer's arguments, made to fit what its cache holds."""
+        """The layer's arguments, adapted to the contents of its cache."""
         if self._inputs is None:
             return states, kwargs
         self._inputs.resume_at(layer, states.shape[1])

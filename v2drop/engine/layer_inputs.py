@@ -1,7 +1,7 @@
-"""What each decoder layer is given in place of the model's own arguments: mask, position ids, rotary angles.
+"""Arguments of the decoder layers in place of the model's own: attention mask, position ids, rotary angles.
 
-The model hands the same tensors to layer after layer, made for the sequence as it was before any drop. They are sliced
-to the columns that are still there, once for every span of layers between two drops.
+The decoder passes the same tensors to all layers, made for the sequence before any drop. They are sliced here to the
+remaining columns, once for every span of layers between two drops.
 """
 
 from __future__ import annotations
@@ -22,16 +22,21 @@ from v2drop.types import Angles
 
 
 class LayerInputs:
-    """Arguments of the layers of one forward pass; the layouts hold for one span of layers.
+    """Arguments of the layers of one forward pass. The attributes are those of the current span of layers.
+
+    Args:
+        cached: the prompt, as its cache records it.
+        parts: modules of the model.
+        past: number of tokens in the first layer's cache; 0 in a prefill.
 
     Attributes:
-        queries: columns of this pass that are still there.
-        keys: columns of the keys, cached ones included; None as long as nothing was dropped.
-        position_shift: how far position ids of the queries move down; None if they are kept.
+        queries: remaining columns of this pass.
+        keys: columns of the keys, cached ones included; None before the first drop.
+        position_shift: amount by which position ids of the queries move down; None if they are kept.
     """
 
     def __init__(self, cached: CachedPrompt, parts: ModelParts, past: int) -> None:
-        """Start with every column there."""
+        """Start with all columns."""
         self.queries, self.keys = cached.full_layout, None
         self.position_shift: Tensor | None = None
         self._cached, self._parts, self._past = cached, parts, past
@@ -43,7 +48,7 @@ class LayerInputs:
         self._sliced.clear()
 
     def layer_arguments(self, layer: int, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """A layer's keyword arguments, sliced to the columns that are there."""
+        """A layer's keyword arguments, sliced to the remaining columns."""
         return kwargs if self.keys is None else self._rotary(layer, kwargs | {"attention_mask": self._mask(kwargs)})
 
     def _mask(self, kwargs: dict[str, Any]) -> Tensor | None:
@@ -54,14 +59,14 @@ class LayerInputs:
         )
 
     def _rotary(self, layer: int, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Position ids, and the cosines and sines that belong to them."""
+        """A layer's keyword arguments with position ids and rotary angles of the remaining columns."""
         ids = self._sliced_once("ids", kwargs.get("position_ids"), self._position_ids)
         angles = kwargs.get("position_embeddings")
         angles = self._sliced_once("angles", angles, lambda angles: self._angles(layer, ids, angles))
         return kwargs | {"position_ids": ids, "position_embeddings": angles}
 
     def _sliced_once(self, name: str, value: Any, slice_: Callable) -> Any:
-        # The model's tensor is kept beside its slice, so that its id is not used again for another tensor.
+        # The model's tensor is stored with its slice, so that Python cannot give its id to another tensor meanwhile.
         key = name, id(value)
         if key not in self._sliced:
             self._sliced[key] = value, slice_(value)
@@ -71,7 +76,7 @@ class LayerInputs:
         if ids is None:
             return None
         ids, shift = gather_columns(ids, self.queries.index), self.position_shift
-        return ids if shift is None else (ids - shift.to(ids.device)).clamp(min=0)  # a hole's may be anything
+        return ids if shift is None else (ids - shift.to(ids.device)).clamp(min=0)  # a hole may have any position id
 
     def _angles(self, layer: int, ids: Tensor | None, angles: Angles | None) -> tuple[Tensor, Tensor] | None:
         if angles is None:
@@ -87,16 +92,16 @@ class PrefillInputs(LayerInputs):
     """A prefill: queries and keys are the same columns, fewer after every drop."""
 
     def __init__(self, cached: CachedPrompt, parts: ModelParts) -> None:
-        """Start with every column there."""
+        """Start with all columns."""
         super().__init__(cached, parts, past=0)
 
     def drop(self, layout: Layout) -> None:
-        """Go on with `layout` from this layer on."""
+        """Use the columns of `layout` from this layer on."""
         self._new_span(layout, layout, self._cached.position_shift(layout))
 
 
 class LaterInputs(LayerInputs):
-    """Tokens after the prefill: none of them is dropped, and each layer's cache holds what was left of the prompt.
+    """Tokens after the prefill: none of them is dropped, and each layer's cache holds the columns left there.
 
     Args:
         cached: the prompt that filled the cache.
@@ -111,18 +116,18 @@ class LaterInputs(LayerInputs):
         self._model_mask = mask
 
     def resume_at(self, layer: int, n_new: int) -> None:
-        """Take up the contents of the layer's cache, `n_new` new tokens behind them."""
+        """Use the contents of the layer's cache as keys, followed by `n_new` new tokens."""
         contents, length = self._cached.cache_layers.get(layer), self._cached.length
         if contents is None:
             return
-        # A cache that was cropped has lost the end of the prompt, which stays in every layer (`common_suffix`).
-        lost = max(0, length - self._past)
-        keys = contents.columns.without_last(lost).extended(length - lost, self._past + n_new)
+        # If the cache was cropped, columns at the end of the prompt are missing, the same in all layers.
+        n_cropped = max(0, length - self._past)
+        keys = contents.columns.without_last(n_cropped).extended(length - n_cropped, self._past + n_new)
         queries = Layout.full(self._cached.rows, n_new, keys.index.device)
         self._new_span(queries, keys, contents.position_shift)
 
     def layer_arguments(self, layer: int, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """A layer's keyword arguments; position ids and angles stay as they are unless gaps are closed."""
+        """A layer's keyword arguments; position ids and angles change only if gaps in position ids are closed."""
         if self.keys is None:
             return kwargs
         mask = self._windowed_mask(layer, kwargs) if any(self._parts.sliding_windows) else self._mask(kwargs)
@@ -130,7 +135,7 @@ class LaterInputs(LayerInputs):
         return kwargs if self.position_shift is None else self._rotary(layer, kwargs)
 
     def _windowed_mask(self, layer: int, kwargs: dict[str, Any]) -> Tensor:
-        """The mask of one layer of a decoder with sliding windows, whose cache may hold no more than its window."""
+        """The mask of one layer of a decoder with sliding windows; its cache may hold no more than the window."""
         cached, window, n_new = self._cached, self._parts.sliding_windows[layer], self.queries.width
         width = kwargs["past_key_values"].layers[layer].get_mask_sizes(n_new)[0]
         dtype = kwargs["position_embeddings"][0].dtype

@@ -1,4 +1,4 @@
-"""One prefill: what a method is shown at each drop, and what is left after it."""
+"""One prefill: the candidates that a method is shown at each drop, its selection, and the columns left."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ class Prefill:
     Attributes:
         method: the method that drops.
         parts: modules of the model.
-        hooks: the method's own hooks.
-        placeholders: image placeholders of the caller's sequence; None if the model was called with embeddings.
-        columns: the prompt's columns: those of the caller's sequence until `shorten_at_entry`, afterwards those of the
-            sequence that enters layer 0.
-        n_prompt_tokens: vision tokens per row at the start.
-        n_fixed: columns per row that always stay.
-        n_left: vision tokens per row that are still there.
-        cached: what forward passes after this one need to know.
-        annotation: flags of the columns that the method's `start` gave.
+        hooks: hooks of the method.
+        placeholders: image placeholders of the caller's sequence; None if the model was called with `inputs_embeds`.
+        columns: columns of the caller's sequence; after `shorten_at_entry`, of the sequence that enters layer 0.
+        n_prompt_tokens: number of vision tokens that may be dropped, per row.
+        n_fixed: number of columns that always stay, per row.
+        n_left: number of remaining vision tokens, per row.
+        cached: what forward passes after this one need.
+        annotation: flags of columns that the method's `annotate` returned; None if it returned none.
     """
 
     method: Dropper
@@ -58,16 +57,16 @@ class Prefill:
         parts: ModelParts,
         hooks: Hooks,
     ) -> Prefill | None:
-        """The state at the start of a decoder call; None if no row has a vision token to drop."""
+        """The prefill of a prompt with these columns; None if no row has a vision token that may be dropped."""
         n_vision, n_fixed, suffix = columns.counts()
         if not any(n_vision):
             return None
-        # Position ids of three axes (M-RoPE: time, height, width) are no count and have no gaps to close.
+        # Position ids of three axes (M-RoPE: time, height, width) do not count tokens, so there are no gaps to close.
         cached = CachedPrompt(columns.not_padding, suffix, method.positions == "repack" and not parts.mrope)
         return cls(method, parts, hooks, placeholders, columns, n_vision, n_fixed, list(n_vision), cached)
 
     def annotate(self, states: States) -> None:
-        """Show the method the embeddings that enter layer 0."""
+        """Show the method the hidden states that enter layer 0, and keep its annotation."""
         columns = self.columns
         self.hooks.prefill_begins(columns.vision, columns.not_padding)
         flags = self.method.annotate(states, *to_device((columns.vision, columns.text_after), states.device))
@@ -83,19 +82,19 @@ class Prefill:
         angles: Angles | None = None,
         mask: Tensor | None = None,
     ) -> tuple[Layout, Int[Tensor, "batch left"], Survivors] | None:
-        """Score the candidates at the input of a layer and choose; None if all of them stay.
+        """Let the method score the candidates at the input of a layer and choose survivors.
 
         Args:
             layer: the layer about to run.
-            layout: columns that are there.
-            states: their hidden states.
-            trace: where the drop is recorded.
-            previous: their states one layer earlier, where the method compares.
-            angles: cosines and sines of their position ids; None at layer 0.
+            layout: remaining columns.
+            states: hidden states of these columns.
+            trace: trace in which the drop is recorded.
+            previous: their hidden states one layer earlier; None unless the method needs them.
+            angles: cosines and sines of their rotary angles; None at layer 0.
             mask: the layer's attention mask of these columns, as the model's operator takes it.
 
         Returns:
-            The new layout, its columns in the old one [batch, left], and their states [batch, left, dim].
+            The new layout, its columns in the old one [batch, left] and their states; None if all candidates stay.
 
         Raises:
             ValueError: the schedule's counts grow for this prompt, or the method's scores have a wrong shape.
@@ -103,18 +102,18 @@ class Prefill:
         columns, valid = padded_columns(self.columns.flags_in(layout, "vision"), max(self.n_left))
         sequence = self._sequence(layout, states, columns, angles, mask)
         candidates = self._candidates(layer, layout, valid, previous, sequence)
-        score, choice = self._choose(candidates, states.device)
-        trace.note_drop(layer, DropRecord(sequence.position, valid, score, replace(choice, states=None)))
-        if choice.n_kept == self.n_left:
+        score, selection = self._choose(candidates, states.device)
+        trace.note_drop(layer, DropRecord(sequence.position, valid, score, replace(selection, states=None)))
+        if selection.n_kept == self.n_left:
             return None
-        self.n_left = choice.n_kept
+        self.n_left = selection.n_kept
         fixed = self.columns.flags_in(layout, "fixed")
-        kept = torch.zeros_like(fixed).scatter(1, columns, choice.keep)
-        lengths = [text + vision for text, vision in zip(self.n_fixed, choice.n_kept, strict=True)]
+        kept = torch.zeros_like(fixed).scatter(1, columns, selection.keep)
+        lengths = [text + vision for text, vision in zip(self.n_fixed, selection.n_kept, strict=True)]
         new, old = layout.selected(fixed | kept, lengths)
-        states = self._with_new_states(gather_columns(states, old), new, choice)
-        if choice.order is not None:
-            self.columns = self.columns.reordered(choice, candidates, layout.index.gather(1, columns))
+        states = self._with_new_states(gather_columns(states, old), new, selection)
+        if selection.order is not None:
+            self.columns = self.columns.reordered(selection, candidates, layout.index.gather(1, columns))
         return new, old, states
 
     def _sequence(
@@ -154,17 +153,17 @@ class Prefill:
         )
 
     def _choose(self, candidates: Candidates, device: torch.device) -> tuple[Scores, Selection]:
-        """Scores and choice, on the device of the bookkeeping; the method works on that of the layer's states."""
+        """Scores and selection, on the device of `candidates`; the method works on `device`, that of the states."""
         valid = candidates.valid
         if valid.numel() == 0:
             return valid.float(), Selection(valid, list(self.n_left))
         shown = to_device(candidates, device)
         with torch.no_grad():
-            score = self._checked(self.method.score(shown).detach(), shown.valid)
-        choice, score = to_device((self.method.choose(shown, score), score), valid.device)
-        return score, choice
+            score = self._check_scores(self.method.score(shown).detach(), shown.valid)
+        selection, score = to_device((self.method.choose(shown, score), score), valid.device)
+        return score, selection
 
-    def _checked(self, score: Tensor, valid: Valid) -> Scores:
+    def _check_scores(self, score: Tensor, valid: Valid) -> Scores:
         if score.shape != valid.shape:
             raise ValueError(
                 f"{type(self.method).__name__}.score must give one score a candidate, {tuple(valid.shape)}; "
@@ -172,32 +171,29 @@ class Prefill:
             )
         return score.to(valid.device)
 
-    def _with_new_states(self, states: States, layout: Layout, choice: Selection) -> States:
-        """States of a layout, those of its vision tokens replaced where the method made new ones."""
-        if choice.states is None:
+    def _with_new_states(self, states: States, layout: Layout, selection: Selection) -> States:
+        """States of a layout, with those of its vision tokens replaced if the selection has new states."""
+        if selection.states is None:
             return states
         vision = self.columns.flags_in(layout, "vision")
-        new = gather_columns(choice.states, (vision.cumsum(1) - 1).clamp(min=0)).to(states)
+        new = gather_columns(selection.states, (vision.cumsum(1) - 1).clamp(min=0)).to(states)
         return torch.where(vision[..., None].to(states.device), new, states)
 
     def shorten_at_entry(self, layout: Layout, kwargs: dict, dtype: torch.dtype) -> dict:
-        """Make what a drop at layer 0 left the sequence that enters the model.
+        """Replace the caller's sequence by what a drop at layer 0 left; returns the decoder's arguments for it.
 
         Args:
             layout: columns that are left.
-            kwargs: the decoder's arguments.
-            dtype: dtype of the states.
-
-        Returns:
-            The decoder's arguments for the shorter sequence, all but the embeddings.
+            kwargs: the decoder's arguments; new embeddings are not put into the result.
+            dtype: dtype of the hidden states.
 
         Raises:
-            ValueError: position ids say that several sequences are packed into a row.
+            ValueError: as `ShortenedPrompt.from_drop`.
         """
         columns = self.columns
         ids = torch.arange(columns.length, device=columns.vision.device).expand_as(columns.vision)
         options = self.cached.repacks, self.parts, dtype
-        entry, kwargs = ShortenedPrompt.from_drop(layout, kwargs, ids, columns.not_padding, *options)
+        shortened, kwargs = ShortenedPrompt.from_drop(layout, kwargs, ids, columns.not_padding, *options)
         self.columns = columns.selected(layout)
-        self.cached.note_entry(entry, layout, any(self.parts.sliding_windows))
+        self.cached.note_entry(shortened, layout, any(self.parts.sliding_windows))
         return kwargs

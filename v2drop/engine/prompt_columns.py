@@ -1,4 +1,4 @@
-"""The columns of a prompt: which are vision tokens, text, or padding, and where each of them comes from."""
+"""The columns of a prompt: flags of vision tokens, text and padding, and positions in the caller's sequence."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class PromptColumns:
     """Flags and indices of every column, [batch, length].
 
     Attributes:
-        vision: columns that may be dropped: vision tokens but for a row's last token, whose output is the next token.
+        vision: columns that may be dropped: vision tokens, except a row's last token, which predicts the next token.
         not_padding: columns that are no padding.
         fixed: columns that always stay: text, and the last column, which generation reads.
-        text_after: text behind the row's last vision token.
-        vision_index: number of the prompt's vision tokens before this one.
-        origin: column in the caller's sequence; -1 for a token that is none of the caller's.
+        text_after: text after the row's last vision token.
+        vision_index: number of the prompt's vision tokens before a vision token.
+        origin: column in the caller's sequence; -1 for a new token (`Selection.order`).
     """
 
     vision: Flags
@@ -39,8 +39,8 @@ class PromptColumns:
         """The columns that a decoder is called with.
 
         Args:
-            padding_mask: [batch, length], 0 in padding; None: nothing is padded.
-            vision: columns of vision tokens.
+            padding_mask: attention mask [batch, length], 0 in padding; None: there is no padding.
+            vision: flags of vision tokens.
         """
         not_padding = torch.ones_like(vision) if padding_mask is None else padding_mask.to(vision.device).bool()
         length = vision.shape[1]
@@ -54,43 +54,44 @@ class PromptColumns:
 
     @property
     def length(self) -> int:
-        """Columns of a row."""
+        """Number of columns per row."""
         return self.vision.shape[1]
 
     def counts(self) -> tuple[list[int], list[int], int]:
-        """Vision tokens and fixed columns per row, and the length of the suffix that is fixed in every row."""
+        """Number of vision tokens and of fixed columns, per row, and length of the suffix that is fixed in all rows."""
         suffix = self.fixed.flip(1).int().cumprod(1).sum(1)
         n_vision, n_fixed, suffixes = torch.stack([self.vision.sum(1), self.fixed.sum(1), suffix]).tolist()
         return n_vision, n_fixed, min(suffixes)
 
     def flags_in(self, layout: Layout, name: str) -> Flags:
-        """One of the flags for the columns of a layout, False in holes."""
+        """The flags called `name` for the columns of a layout; False in holes."""
         return getattr(self, name).gather(1, layout.index) & layout.valid
 
     def selected(self, layout: Layout) -> PromptColumns:
-        """The columns of a layout alone."""
+        """The columns of a layout only."""
         flags = {name: self.flags_in(layout, name) for name in ("vision", "not_padding", "fixed", "text_after")}
         vision_index, origin = (x.gather(1, layout.index) for x in (self.vision_index, self.origin))
         return PromptColumns(**flags, vision_index=vision_index, origin=origin)
 
-    def reordered(self, choice: Selection, candidates: Candidates, columns: Indices) -> PromptColumns:
-        """The columns with other tokens at the places that stay, where a method changed the order or merged.
+    def reordered(self, selection: Selection, candidates: Candidates, columns: Indices) -> PromptColumns:
+        """The columns after a drop in which tokens were merged or changed their order.
 
         Args:
-            choice: the places that stay, and which candidate stands at each.
+            selection: the method's selection; its `order` is not None.
             candidates: the candidates.
             columns: columns of the candidates.
         """
-        places, valid = padded_columns(choice.keep, choice.order.shape[1])
-        # One column more, which takes what padding writes and is cut off again.
-        to = torch.where(valid, columns.gather(1, places), self.length)
-        origin = _written(self.origin, to, candidates.sequence.position, choice.order)
-        return replace(
-            self, origin=origin, vision_index=_written(self.vision_index, to, candidates.vision_index, choice.order)
-        )
+        places, valid = padded_columns(selection.keep, selection.order.shape[1])
+        # Padding writes to an extra last column, which is removed again.
+        to, order = torch.where(valid, columns.gather(1, places), self.length), selection.order
+        origin = _write_candidates(self.origin, to, candidates.sequence.position, order)
+        vision_index = _write_candidates(self.vision_index, to, candidates.vision_index, order)
+        return replace(self, origin=origin, vision_index=vision_index)
 
 
-def _written(old: Columns, to: Int[Tensor, "batch left"], values: Indices, order: Int[Tensor, "batch left"]) -> Columns:
-    """`old` with the values of the candidates in `order` at the columns `to`; -1 for a token made of no single one."""
+def _write_candidates(
+    old: Columns, to: Int[Tensor, "batch left"], values: Indices, order: Int[Tensor, "batch left"]
+) -> Columns:
+    """`old` with the values of the candidates `order` written to the columns `to`; -1 where `order` is -1."""
     new = values.gather(1, order.clamp(min=0)).masked_fill(order < 0, -1)
     return torch.cat([old, old[:, :1]], 1).scatter(1, to, new)[:, :-1]

@@ -1,4 +1,7 @@
-"""What a run kept. Tensors are put in their final form when asked for, so an unread trace costs nothing."""
+"""`Trace`: the tokens that the latest prompt kept, with scores and counts.
+
+Tensors get their final form when they are read, so a trace that is not read costs next to nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,29 +18,29 @@ from v2drop.types import Indices, Scores, Valid
 
 @dataclass(frozen=True)
 class DropRecord:
-    """One drop: who was there, how they scored, who stayed. Rows are padded at the end where `real` is False.
+    """One drop: candidates, scores and survivors; rows are padded at the end.
 
     Attributes:
-        position: of every candidate in the original sequence.
-        real: False in padding.
-        score: what the method gave.
-        choice: who stayed.
+        position: position of each candidate in the original sequence.
+        valid: False in padding.
+        score: score of each candidate; any number in padding.
+        selection: the candidates that survive.
     """
 
     position: Indices
     valid: Valid
     score: Scores
-    choice: Selection
+    selection: Selection
 
 
 @dataclass
 class Trace:
-    """What the latest prompt (prefill) that ran inside the `with` kept; generation from its cache leaves it as it is.
+    """The tokens that the latest prompt (prefill) inside the `with` kept; generation from its cache does not change it.
 
     Attributes:
-        lengths: sequence length every decoder layer ran at in the prefill (of the longest row of a batch).
-        vision_tokens: vision tokens every decoder layer ran on, `[layer][row]`.
-        prompt_tokens: vision tokens that could be dropped, per row.
+        lengths: sequence length at which each decoder layer ran in the prefill (of the longest row of a batch).
+        vision_tokens: number of vision tokens on which each decoder layer ran, `[layer][row]`.
+        prompt_tokens: number of vision tokens that could be dropped, per row.
     """
 
     lengths: list[int] = field(default_factory=list)
@@ -47,39 +50,39 @@ class Trace:
 
     @property
     def kept(self) -> dict[int, Int[Tensor, "batch left"]]:
-        """Per drop layer: positions in the original sequence of the vision tokens left, ascending; -1 pads.
+        """Positions in the original sequence of the vision tokens left, by drop layer; ascending, -1 in padding.
 
-        A token that was made of several goes by the position of the one that its method names, in the order in which
-        the model reads them, and by -1 if there is none.
+        If a method merges or reorders tokens, positions are in the order of the shortened sequence. A merged token has
+        the position of the token that its method names for it, or -1 (`Selection.order`).
         """
-        return {layer: _kept(drop) for layer, drop in self._drops.items()}
+        return {layer: _kept_positions(drop) for layer, drop in self._drops.items()}
 
     @property
     def candidates(self) -> dict[int, Indices]:
-        """Per drop layer: positions in the original sequence of the vision tokens scored, in reading order; -1 pads."""
+        """Positions in the original sequence of the vision tokens scored, by drop layer; -1 in padding."""
         return {layer: drop.position.masked_fill(~drop.valid, -1) for layer, drop in self._drops.items()}
 
     @property
     def scores(self) -> dict[int, Scores]:
-        """Per drop layer: the scores of `candidates`, higher is kept; NaN pads."""
+        """Scores of `candidates`, by drop layer; higher is kept, NaN in padding."""
         return {layer: drop.score.masked_fill(~drop.valid, torch.nan) for layer, drop in self._drops.items()}
 
     @property
     def average_tokens(self) -> float:
-        """The true layer average of vision tokens, over the rows that have any (0 if none has).
+        """True layer average of vision tokens, mean over the rows that have vision tokens; 0 if none has.
 
         Raises:
-            ValueError: nothing has run yet.
+            ValueError: no prompt has run yet.
         """
         rows = self._rows()
         return sum(sum(row) / len(row) for row in rows) / len(rows) if rows else 0.0
 
     @property
     def final_tokens(self) -> float:
-        """Vision tokens that the last layer ran on, mean over the rows that have any (0 if none has).
+        """Vision tokens on which the last layer ran, mean over the rows that have vision tokens; 0 if none has.
 
         Raises:
-            ValueError: nothing has run yet.
+            ValueError: no prompt has run yet.
         """
         rows = self._rows()
         return sum(row[-1] for row in rows) / len(rows) if rows else 0.0
@@ -89,14 +92,20 @@ class Trace:
             raise ValueError("the trace is empty: run the model inside the `with` first.")
         return [row for *row, n in zip(*self.vision_tokens, self.prompt_tokens, strict=True) if n]
 
-    def note_layer(self, length: int, left: list[int], of: list[int]) -> None:
-        """Note what a layer ran on: columns, and vision tokens per row, of how many."""
-        self.prompt_tokens = of
+    def note_layer(self, length: int, n_left: list[int], n_prompt_tokens: list[int]) -> None:
+        """Record a layer of the prefill.
+
+        Args:
+            length: number of columns on which the layer runs.
+            n_left: number of vision tokens among them, per row.
+            n_prompt_tokens: number of vision tokens of the prompt that may be dropped, per row.
+        """
+        self.prompt_tokens = n_prompt_tokens
         self.lengths.append(length)
-        self.vision_tokens.append(left)
+        self.vision_tokens.append(n_left)
 
     def note_drop(self, layer: int, drop: DropRecord) -> None:
-        """Note what a drop did."""
+        """Record a drop at the input of a layer."""
         self._drops[layer] = drop
 
     def clear(self) -> None:
@@ -107,9 +116,9 @@ class Trace:
         self._drops.clear()
 
 
-def _kept(drop: DropRecord) -> Int[Tensor, "batch left"]:
-    choice = drop.choice
-    order, there = padded_columns(choice.keep, max(choice.n_kept))
-    if choice.order is not None:
-        order, there = choice.order.clamp(min=0), choice.order >= 0
-    return torch.where(there, drop.position.gather(1, order), -1)
+def _kept_positions(drop: DropRecord) -> Int[Tensor, "batch left"]:
+    selection = drop.selection
+    order, valid = padded_columns(selection.keep, max(selection.n_kept))
+    if selection.order is not None:
+        order, valid = selection.order.clamp(min=0), selection.order >= 0
+    return torch.where(valid, drop.position.gather(1, order), -1)

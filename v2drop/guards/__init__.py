@@ -1,4 +1,4 @@
-"""What is refused while tokens are dropped, and the message: calls, caches, `generate`, state of a `with`.
+"""Checks of what cannot work while tokens are dropped: calls, KV caches, `generate`, the state of a `with`.
 
-Imports `models`. Nothing here changes a model's numbers.
+Imports `models`. A check raises ValueError with the way out, and never changes a model's results.
 """

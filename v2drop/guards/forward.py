@@ -1,4 +1,4 @@
-"""What a forward pass may ask for while tokens are dropped: what cannot be followed is refused, never guessed at."""
+"""Refusal of forward passes that have no right result while tokens are dropped."""
 
 from __future__ import annotations
 
@@ -16,57 +16,63 @@ PER_LAYER = ("output_hidden_states", "output_attentions", "output_router_logits"
 def check_forward(
     parts: ModelParts, module: nn.Module, args: tuple, kwargs: dict[str, Any], reads_cache: bool
 ) -> dict[str, Any]:
-    """Refuse what has no meaning, or no right value, when layers run at different lengths.
+    """Refuse a call that has no right result when layers run at different lengths.
 
     Args:
-        parts: of the model.
-        module: that is called: the decoder, or what calls it.
-        args: of this call.
-        kwargs: of this call.
-        reads_cache: whether the method reads what caches hold.
+        parts: modules of the model.
+        module: the module that is called: the decoder, or the module that calls the decoder.
+        args: positional arguments of the call.
+        kwargs: keyword arguments of the call.
+        reads_cache: whether the method reads or changes cached keys and values.
 
     Returns:
-        All arguments by name.
+        All arguments of the call, by name.
 
     Raises:
-        ValueError: something of every layer is asked for (`PER_LAYER`); the attention operator, the cache or gradient
-            checkpointing is of a kind that is not supported.
+        ValueError: an output of every layer is requested (`PER_LAYER`), or the attention operator, the KV cache or the
+            kind of gradient checkpointing is not supported.
     """
     kwargs, decoder = arguments_by_name(module, args, kwargs), parts.decoder
     for name in PER_LAYER:
-        asked = kwargs.get(name)
-        check_no_output_per_layer(name, getattr(decoder.config, name, False) if asked is None else asked)
-    _operator(decoder.config._attn_implementation, parts)
-    _run_once(parts.layers[0])
+        requested = kwargs.get(name)
+        check_no_output_per_layer(name, getattr(decoder.config, name, False) if requested is None else requested)
+    _check_operator(decoder.config._attn_implementation, parts)
+    _check_checkpointing(parts.layers[0])
     check_cache(kwargs.get("past_key_values"), reads_cache)
     return kwargs
 
 
-def _operator(name: str, parts: ModelParts) -> None:
+def _check_operator(name: str, parts: ModelParts) -> None:
     if "flex" in name or "paged" in name or ("flash" in name and "flash" not in parts.attention_operators):
         allowed = ", ".join(parts.attention_operators).replace("flash", "flash_attention_2, 3, 4")
         raise ValueError(
             f"attention {name!r} is not supported for this model while tokens are dropped; allowed: {allowed}. "
-            "(Flash operators count a sliding window over the tokens that are left, and know no tokens that see later "
+            "(FlashAttention counts a sliding window over the tokens that are left, and lets no token attend to later "
             'ones.) model.set_attn_implementation("sdpa") switches.'
         )
 
 
-def _run_once(layer: nn.Module) -> None:
-    """Refuse gradient checkpointing that runs hooks again; newer releases of transformers keep them outside."""
+def _check_checkpointing(layer: nn.Module) -> None:
+    """Refuse gradient checkpointing that runs hooks in the backward pass; newer transformers releases do not."""
     checkpointed = layer.training and getattr(layer, "gradient_checkpointing", False)
     if checkpointed and type(layer).__call__ is not nn.Module.__call__:
         raise ValueError(
-            "gradient checkpointing of this transformers runs hooks again in the backward pass, when nothing is "
-            "dropped any more; install a newer one, or call model.gradient_checkpointing_disable()."
+            "gradient checkpointing of this transformers release runs hooks again in the backward pass, when nothing "
+            "is dropped any more; install a newer release, or call model.gradient_checkpointing_disable()."
         )
 
 
-def check_no_output_per_layer(name: str, asked: bool | None) -> None:
-    """Refuse what only layers of one length can give.
+def check_no_output_per_layer(name: str, requested: bool | None) -> None:
+    """Refuse an output of every layer, which needs layers of one length.
+
+    Args:
+        name: an argument in `PER_LAYER`.
+        requested: its value.
 
     Raises:
-        ValueError: it is asked for.
+        ValueError: the output is requested.
     """
-    if asked:
-        raise ValueError(f"{name}=True is not supported while tokens are dropped: layers run at different lengths.")
+    if requested:
+        raise ValueError(
+            f"{name}=True is not supported while tokens are dropped: layers run at different lengths. Leave it out."
+        )

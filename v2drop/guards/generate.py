@@ -1,6 +1,7 @@
-"""What `generate` may be asked for while tokens are dropped, refused before even the pictures are encoded.
+"""Refusal of arguments of `generate`, before images are encoded.
 
-`generate` runs the vision tower before it makes the cache and calls the model, so a hook would be too late.
+`generate` runs the vision tower before it makes the cache and calls the model. A hook on the model would refuse too
+late, after that work.
 """
 
 from __future__ import annotations
@@ -17,58 +18,69 @@ from v2drop.guards.forward import PER_LAYER, check_no_output_per_layer
 from v2drop.guards.state import check_same_model_and_thread
 from v2drop.models.compilation import EagerOnly
 
-# Old checkpoints of models with sliding windows name it, and transformers gives them a dynamic cache since.
+# Old checkpoints of models with sliding windows say "hybrid", and transformers now gives them a dynamic cache.
 STATIC = {*ALL_STATIC_CACHE_IMPLEMENTATIONS} - {"hybrid"}
 
 
 def install_guards(model: nn.Module, reads_cache: bool) -> Iterator[Any]:
-    """Handles of what is put beside the hooks, on the model and on compiled code; each is there before the next."""
+    """Yield the handles of the guard on `generate` and of eager mode; each is installed before it is yielded.
+
+    Args:
+        model: model with its language-model head.
+        reads_cache: whether the method reads or changes cached keys and values.
+    """
     yield GenerateGuard(model, reads_cache)
     yield EagerOnly()
 
 
 class GenerateGuard:
-    """A handle: until it is removed, the model's `generate` is checked first; its continuous batching is refused."""
+    """A handle: until it is removed, `model.generate` checks its arguments first, and continuous batching is refused.
+
+    Args:
+        model: model with its language-model head.
+        reads_cache: whether the method reads or changes cached keys and values.
+    """
 
     def __init__(self, model: nn.Module, reads_cache: bool) -> None:
-        """See `caches.check` for `reads_cache`."""
         self._model, self._names = model, []
-        for name, guarded in (("generate", _checked(model, reads_cache)), ("init_continuous_batching", _refused)):
+        checks = {"generate": _generate_check(model, reads_cache), "init_continuous_batching": _refuse_batching}
+        for name, check in checks.items():
             if hasattr(model, name) and name not in vars(model):
-                setattr(model, name, _CheckedMethod(getattr(model, name), guarded))
+                setattr(model, name, _CheckedMethod(getattr(model, name), check))
                 self._names.append(name)
 
     def remove(self) -> None:
-        """The methods of the model's class are back, unless somebody has put others there since."""
+        """Restore the methods of the model's class, unless someone else has replaced them since."""
         for name in self._names:
             if isinstance(vars(self._model).get(name), _CheckedMethod):
                 delattr(self._model, name)
 
 
 class _CheckedMethod:
-    """A method of a model, and what looks at its arguments first. A copy of the model would run the model's own."""
+    """A method of a model that checks its arguments first."""
 
-    def __init__(self, method: Callable, look: Callable) -> None:
-        self._method, self._look = method, look
+    def __init__(self, method: Callable, check: Callable) -> None:
+        self._method, self._check = method, check
         update_wrapper(self, method)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self._look(args, kwargs)
+        self._check(args, kwargs)
         return self._method(*args, **kwargs)
 
     def __deepcopy__(self, memo: dict) -> _CheckedMethod:
-        return _CheckedMethod(self._method, _copied)
+        # `method` is bound to the original model, so a copy of the model would run the original. It is refused instead.
+        return _CheckedMethod(self._method, _refuse_copy)
 
 
-def _checked(model: nn.Module, reads_cache: bool) -> Callable:
+def _generate_check(model: nn.Module, reads_cache: bool) -> Callable:
     return lambda args, kwargs: check_generate(model, args, kwargs, reads_cache)
 
 
-def _copied(args: tuple, kwargs: dict[str, Any]) -> None:
+def _refuse_copy(args: tuple, kwargs: dict[str, Any]) -> None:
     check_same_model_and_thread(same=False, busy=None)
 
 
-def _refused(args: tuple, kwargs: dict[str, Any]) -> None:
+def _refuse_batching(args: tuple, kwargs: dict[str, Any]) -> None:
     raise ValueError(
         "continuous batching (generate_batch, cache_implementation='paged') is not supported while tokens are "
         "dropped: its pages hold the same tokens in every layer. Use generate."
@@ -78,20 +90,26 @@ def _refused(args: tuple, kwargs: dict[str, Any]) -> None:
 def check_generate(model: nn.Module, args: tuple, kwargs: dict[str, Any], reads_cache: bool) -> None:
     """Refuse arguments of `generate`.
 
-    Raises:
-        ValueError: the cache would be static, or the method cannot read it; the prompt would be prefilled in chunks;
-            something of every layer is asked for.
-    """
-    given = args[1] if len(args) > 1 else kwargs.get("generation_config")
+    Args:
+        model: model whose `generate` is called.
+        args: positional arguments of the call.
+        kwargs: keyword arguments of the call.
+        reads_cache: whether the method reads or changes cached keys and values.
 
-    def asked(name: str) -> Any:
-        sources = (kwargs.get(name), getattr(given, name, None), getattr(model.generation_config, name, None))
+    Raises:
+        ValueError: the cache would be static, or unreadable for the method; the prompt would be prefilled in chunks; an
+            output of every layer is requested.
+    """
+    config = args[1] if len(args) > 1 else kwargs.get("generation_config")
+
+    def option(name: str) -> Any:
+        sources = (kwargs.get(name), getattr(config, name, None), getattr(model.generation_config, name, None))
         return next((value for value in sources if value is not None), None)
 
     for name in PER_LAYER:
-        check_no_output_per_layer(name, asked(name))
+        check_no_output_per_layer(name, option(name))
     check_cache(kwargs.get("past_key_values"), reads_cache)
-    kind = asked("cache_implementation")
+    kind = option("cache_implementation")
     if kind in STATIC:
         raise ValueError(
             f"cache_implementation={kind!r} cannot hold a different number of tokens per layer; allowed: "
@@ -102,8 +120,8 @@ def check_generate(model: nn.Module, args: tuple, kwargs: dict[str, Any], reads_
             f"the method reads what caches hold, so cache_implementation={kind!r} is not supported with "
             "it; leave it out."
         )
-    if asked("prefill_chunk_size") is not None:
+    if option("prefill_chunk_size") is not None:
         raise ValueError(
             "prefill_chunk_size is not supported while tokens are dropped: a prompt must be prefilled at "
-            "once, for what is dropped may depend on its end. Leave it out."
+            "once, because the choice of tokens may depend on its end. Leave it out."
         )

@@ -1,4 +1,4 @@
-"""What is refused because of the state of a `with`: other models and threads, caches that are not its own."""
+"""Refusals that depend on the state of a `with`: copies of the model, other threads, caches it does not know."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from v2drop.models.calling import decoder_input
 
 
 def check_same_model_and_thread(same: bool, busy: int | None) -> None:
-    """Refuse a model or a thread that the state of this `with` is not about.
+    """Refuse a copy of the model, and a second thread.
+
+    Args:
+        same: whether the called module belongs to the model of this `with`, not to a copy.
+        busy: id of the thread that runs a forward pass now; None if none does.
 
     Raises:
-        ValueError: the call comes from a copy of the model, or while another thread runs the model.
+        ValueError: the module belongs to a copy, or another thread runs the model.
     """
     if not same:
         raise ValueError("this model was copied inside a dropping `with`, hooks and all; copy it outside.")
@@ -23,10 +27,14 @@ def check_same_model_and_thread(same: bool, busy: int | None) -> None:
 
 
 def check_no_new_vision(placeholders: Tensor | None, past: int) -> None:
-    """Refuse image tokens after the start of a prompt.
+    """Refuse image tokens in a call with a filled cache.
+
+    Args:
+        placeholders: flags of the call's image placeholders, [batch, length]; None if unknown.
+        past: number of tokens in the cache.
 
     Raises:
-        ValueError: there are some: a new image on an old cache, a prefill in chunks, or the prompt anew.
+        ValueError: there are image tokens: a new image with an old cache, a prefill in chunks, or the prompt again.
     """
     if placeholders is not None and placeholders.shape[1] > 1 and placeholders.any():
         raise ValueError(
@@ -37,10 +45,17 @@ def check_no_new_vision(placeholders: Tensor | None, past: int) -> None:
 
 
 def check_foreign_cache(lengths: list[int], past: int, shortened: bool, masked: bool) -> None:
-    """Accept a cache that no prompt of this `with` filled only if it holds whole sequences.
+    """Refuse a cache that no prompt of this `with` filled, unless it holds all tokens in every layer.
+
+    Args:
+        lengths: number of tokens in each layer of the cache.
+        past: number of tokens in the first layer.
+        shortened: whether a drop at layer 0 is known to have shortened every layer of the cache.
+        masked: whether the `with` has a `vision_mask`.
 
     Raises:
-        ValueError: tokens were dropped from it; or `vision_mask` names positions of a prompt that it already holds.
+        ValueError: tokens are missing from the cache, or `vision_mask` would have to apply to a prompt that is already
+            cached.
     """
     if shortened or set(lengths) != {past}:
         raise ValueError(
@@ -55,10 +70,14 @@ def check_foreign_cache(lengths: list[int], past: int, shortened: bool, masked: 
 
 
 def check_cache_lengths(lengths: list[int], expected: list[int]) -> None:
-    """Refuse the prompt's own cache if something else was done to it.
+    """Refuse a cache of this `with` that was changed outside the model.
+
+    Args:
+        lengths: number of tokens in each layer of the cache.
+        expected: number of tokens that each layer must hold.
 
     Raises:
-        ValueError: a layer holds more or fewer tokens than it was given.
+        ValueError: a layer holds another number of tokens.
     """
     if lengths != expected:
         raise ValueError(
@@ -68,11 +87,15 @@ def check_cache_lengths(lengths: list[int], expected: list[int]) -> None:
 
 
 def check_batch_size(kwargs: dict[str, Any], rows: int) -> None:
-    """Refuse a batch that changed after the prefill.
+    """Refuse a batch with another number of rows than the prompt.
+
+    Args:
+        kwargs: arguments of the decoder's call.
+        rows: number of rows of the prompt.
 
     Raises:
-        ValueError: it has more or fewer rows than the prompt had.
+        ValueError: the numbers differ.
     """
     if len(decoder_input(kwargs)) != rows:
         got = len(decoder_input(kwargs))
-        raise ValueError(f"the prompt had {rows} rows, now there are {got}; run the prompt again.")
+        raise ValueError(f"the batch must keep the {rows} rows of its prompt; got {got}. Run the prompt again.")

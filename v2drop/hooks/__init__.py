@@ -1,4 +1,4 @@
-"""What single methods note of the model's computation, or change in it, beside dropping.
+"""Hooks of single methods: they record a part of the model's computation, or change it.
 
-Imports `engine` and the rooms above it. A method gives its own hooks in `Method.hooks`.
+Imports `engine` and the rooms above it. A method returns its hooks from `Method.hooks`.
 """

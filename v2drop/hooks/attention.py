@@ -1,4 +1,4 @@
-"""Notes of queries and keys, from which methods compute rows of attention."""
+"""Hooks that record queries and keys, from which methods compute attention weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from v2drop.scoring.attention import QueriesAndKeys
 
 
 class AttentionHooks(Hooks):
-    """Notes queries and keys of every layer before a drop."""
+    """Records queries and keys of the layer before each drop layer; they belong to one forward pass."""
 
     def __init__(self) -> None:
-        """Know nothing."""
-        self._seen: dict[str, Any] = {}
+        """Start with no notes."""
+        self._notes: dict[str, Any] = {}
 
     def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
-        """On the self-attention of the layers before drops."""
+        """Hook the self-attention of the layer before each drop layer."""
         handles = []
         for drop in drop_layers:
             module = parts.layers[drop - 1].self_attn
@@ -30,18 +30,18 @@ class AttentionHooks(Hooks):
         return handles
 
     def _start(self, module: nn.Module, _: tuple, kwargs: dict[str, Any]) -> None:
-        self._seen = {"module": module, "angles": kwargs["position_embeddings"], "mask": kwargs.get("attention_mask")}
+        self._notes = {"module": module, "angles": kwargs["position_embeddings"], "mask": kwargs.get("attention_mask")}
 
     def _note(self, name: str, _: nn.Module, __: tuple, output: Tensor) -> None:
-        self._seen[name] = output
+        self._notes[name] = output
 
     def pass_ends(self) -> None:
         """Let go of all tensors."""
-        self._seen.clear()
+        self._notes.clear()
 
     @property
     def projected(self) -> QueriesAndKeys:
-        """Queries and keys of the layer that ran last."""
+        """Queries and keys of the recorded layer that ran last."""
         return QueriesAndKeys.from_projections(
-            *(self._seen[name] for name in ("module", "q_proj", "k_proj", "angles", "mask"))
+            *(self._notes[name] for name in ("module", "q_proj", "k_proj", "angles", "mask"))
         )

@@ -1,4 +1,4 @@
-"""What a CLIP vision tower notes for methods that reduce pictures before the language model."""
+"""Hooks that record features and attention of a CLIP vision tower, for methods that drop before the language model."""
 
 from __future__ import annotations
 
@@ -15,89 +15,102 @@ from v2drop.types import Indices
 
 
 class ClipTowerHooks(Hooks):
-    """Notes queries, keys and output of the tower's layer whose features the model takes; pictures in prompt order.
+    """Records the output, queries and keys of the tower layer that gives the model its image features.
 
-    Notes outlive a forward pass, for `generate` without a cache runs the tower once only.
+    The notes last until the tower runs again. They outlive a forward pass, because `generate` without a cache runs the
+    tower only once. Images come in the order of the prompts.
     """
 
     def __init__(self) -> None:
-        """Know nothing."""
-        self._seen: dict[str, Tensor] = {}
+        """Start with no notes."""
+        self._notes: dict[str, Tensor] = {}
 
     def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
-        """On one layer of the tower."""
+        """Hook the feature layer of the tower, and the projector."""
         layer = parts.vision_tower.encoder.layers[parts.vision_feature_layer]
         self._heads, self._scaling = layer.self_attn.num_heads, layer.self_attn.scale
-        noted = {"queries": layer.self_attn.q_proj, "keys": layer.self_attn.k_proj, "output": layer}
-        noted["projected"] = parts.projector
-        return [module.register_forward_hook(partial(self._note, name)) for name, module in noted.items()]
+        modules = {"queries": layer.self_attn.q_proj, "keys": layer.self_attn.k_proj, "output": layer}
+        modules["projected"] = parts.projector
+        return [module.register_forward_hook(partial(self._note, name)) for name, module in modules.items()]
 
     def _note(self, name: str, _: nn.Module, __: tuple, output: Tensor) -> None:
-        self._seen[name] = output if name in ("output", "projected") else output.detach()
+        self._notes[name] = output if name in ("output", "projected") else output.detach()
 
     def for_candidates(self, values: Shaped[Tensor, "images patches *rest"], candidates: Candidates) -> Tensor:
-        """What is said of every patch, for the candidates, [batch, vision, ...]; anything in padding."""
-        n_seen = values.shape[0] * values.shape[1]
-        numbers = patch_numbers(candidates, n_seen).masked_fill(~candidates.valid, 0)
-        numbers = numbers.clamp(max=n_seen - 1).to(values.device)
+        """Values of the candidates' patches, [batch, vision, ...]; any value in padding.
+
+        Args:
+            values: values of every patch of every image.
+            candidates: candidates of a prompt.
+
+        Raises:
+            ValueError: the model was called with `inputs_embeds`, so the image placeholders are unknown.
+        """
+        n_patches = values.shape[0] * values.shape[1]
+        numbers = patch_numbers(candidates, n_patches).masked_fill(~candidates.valid, 0)
+        numbers = numbers.clamp(max=n_patches - 1).to(values.device)
         return values.flatten(0, 1)[numbers].to(candidates.valid.device)
 
     def check(self, candidates: Candidates) -> None:
-        """Refuse candidates of other pictures than those the tower saw last.
+        """Refuse candidates of other images than those on which the tower ran last.
 
         Raises:
-            ValueError: their embeddings are not what the projector made.
+            ValueError: the candidates' embeddings differ from the last output of the projector.
         """
-        projected, real = self._seen.get("projected"), candidates.valid
+        projected, valid = self._notes.get("projected"), candidates.valid
         if projected is None or not torch.equal(
-            self.for_candidates(projected, candidates)[real], candidates.hidden[real].to(projected.dtype)
+            self.for_candidates(projected, candidates)[valid], candidates.hidden[valid].to(projected.dtype)
         ):
             raise ValueError(
-                "the pictures' features must come from this model's tower inside this `with`; got others (of another "
-                "run, or changed since). Pass pixel_values."
+                "the images' features must come from this model's vision tower inside this `with`; got others (from "
+                "another run, or changed since). Pass pixel_values."
             )
 
     @property
     def features(self) -> Float[Tensor, "images patches width"]:
-        """Of the patches, before the projector."""
-        return self._seen["output"][:, 1:]
+        """Features of the patches, before the projector."""
+        return self._notes["output"][:, 1:]
 
     @property
     def class_feature(self) -> Float[Tensor, "images width"]:
-        """Of the class token, before the projector."""
-        return self._seen["output"][:, 0]
+        """Feature of the class token, before the projector."""
+        return self._notes["output"][:, 0]
 
     @property
     def keys(self) -> Float[Tensor, "images patches angle"]:
-        """Of the patches, mean over heads, as the projection gives them."""
-        return self._seen["keys"].unflatten(-1, (self._heads, -1)).mean(2)[:, 1:]
+        """Keys of the patches, mean over heads."""
+        return self._notes["keys"].unflatten(-1, (self._heads, -1)).mean(2)[:, 1:]
 
     @property
     def attention(self) -> Float[Tensor, "images heads patches"]:
-        """Weights, float32, with which the class token attends to the patches."""
+        """Attention weights of the class token on the patches, float32."""
         return self.logits.softmax(-1)[:, :, 1:]
 
     @property
     def logits(self) -> Float[Tensor, "images heads positions"]:
-        """Of these weights, the class token in front."""
-        queries, keys = (self._seen[name].unflatten(-1, (self._heads, -1)).float() for name in ("queries", "keys"))
+        """Attention logits of the class token on itself, position 0, and on the patches, float32."""
+        queries, keys = (self._notes[name].unflatten(-1, (self._heads, -1)).float() for name in ("queries", "keys"))
         return torch.einsum("bhd,bkhd->bhk", queries[:, 0], keys) * self._scaling
 
 
 def patch_numbers(candidates: Candidates, n_seen: int | None = None) -> Indices:
-    """Which patch of all pictures of the batch, laid end to end, each candidate is; anything in padding.
+    """Number of each candidate's patch, counted through all images of the batch; any number in padding.
 
     Args:
-        candidates: of a prompt.
-        n_seen: patches that the tower saw. Beams repeat rows, and `generate` may have run the tower before that: then
-            the copies of a row share its patches.
+        candidates: candidates of a prompt.
+        n_seen: number of patches in the tower's last run; None: as many as the batch has placeholders. If the batch has
+            several times as many, `generate` repeated its rows for beams after that run. The copies of a row then
+            share its patches.
 
     Raises:
-        ValueError: the image placeholders are not known.
+        ValueError: the model was called with `inputs_embeds`, so the image placeholders are unknown.
     """
     placeholders = candidates.sequence.placeholders
     if placeholders is None:
-        raise ValueError("with inputs_embeds nobody knows which picture a token is of; pass input_ids.")
+        raise ValueError(
+            "with inputs_embeds it is not known to which image a token belongs, and this method needs that; pass "
+            "input_ids."
+        )
     counts = placeholders.sum(1)
     times = max(1, int(counts.sum()) // n_seen) if n_seen else 1
     before = (counts[::times].cumsum(0) - counts[::times]).repeat_interleave(times)[: len(counts)]

@@ -1,4 +1,4 @@
-"""Merging of alike 3 x 3 windows in the vision tower, and notes of attention (MustDrop)."""
+"""Hooks that merge windows of similar patches in the vision tower, and record attention (MustDrop)."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from v2drop.scoring.patch_windows import MERGED_FROM_COSINE, mean_pairwise_cosin
 
 
 class WindowMergingHooks(MergedTowerHooks):
-    """Merges windows after the tower's first block, and notes its last layer's attention and that of the text.
+    """Merges 3 x 3 windows after the tower's first block; records attention in the tower and in the language model.
 
-    The tower keeps its length: a window's token stands at its first patch, and the other eight are hidden from all
-    blocks that follow, for pictures of a batch may have different numbers of tokens.
+    The tower keeps its length, because the images of a batch may have different numbers of merged windows. A merged
+    window's token takes the place of the window's first patch, and the other eight patches are hidden from all later
+    blocks.
 
     Attributes:
-        text: of the language model's layers before drops.
+        text: hooks on the language model, which record queries and keys of the layer before each drop layer.
     """
 
     def __init__(self) -> None:
-        """Nothing ran yet."""
+        """Start with no notes."""
         super().__init__()
         self.text = AttentionHooks()
-        self._hidden: Bool[Tensor, "images patches"] | None = None
+        self._hidden_patches: Bool[Tensor, "images patches"] | None = None
 
     def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
-        """On all blocks of the tower, and the language model's."""
+        """Hook all blocks of the tower, the projector, and the layer before each drop layer."""
         first, *others = parts.vision_tower.encoder.layers
         last = parts.vision_tower.encoder.layers[-1].self_attn
         self._heads, self._scaling = last.num_heads, last.scale
-        # First of all hooks, for transformers records a block's output in one of its own.
+        # Before other hooks, because transformers records a block's output in a hook of its own.
         handles = [first.register_forward_hook(self._merge, prepend=True)]
         handles += [block.self_attn.register_forward_pre_hook(self._hide, with_kwargs=True) for block in others]
         for name, module in {"queries": last.q_proj, "keys": last.k_proj}.items():
@@ -45,35 +46,35 @@ class WindowMergingHooks(MergedTowerHooks):
 
     def _merge(self, _: nn.Module, __: tuple, output: Tensor) -> Tensor | None:
         patches = output[:, 1:]
-        own = torch.arange(patches.shape[1], device=output.device).expand(patches.shape[:2])
-        window = patch_windows(round(patches.shape[1] ** 0.5)).to(output.device)
-        members = patches[:, window]
+        number = torch.arange(patches.shape[1], device=output.device).expand(patches.shape[:2])
+        windows = patch_windows(round(patches.shape[1] ** 0.5)).to(output.device)
+        members = patches[:, windows]
         merged = mean_pairwise_cosine(members) >= MERGED_FROM_COSINE
-        self.token_of_patch, self.patch_of_token, self._hidden = own, None, None
+        self.token_of_patch, self.patch_of_token, self._hidden_patches = number, None, None
         if not merged.any():
             return None
-        firsts = window[:, 0]
-        leader = torch.where(merged[..., None], firsts[:, None], window).flatten(1)
-        self.token_of_patch = own.scatter(1, window.flatten().expand_as(leader), leader)
-        self.patch_of_token, self._hidden = own, self.token_of_patch != own
-        tokens = torch.where(merged[..., None], members.float().mean(2).to(output.dtype), patches[:, firsts])
-        return output.index_copy(1, 1 + firsts, tokens)
+        first_patch = windows[:, 0]
+        token = torch.where(merged[..., None], first_patch[:, None], windows).flatten(1)
+        self.token_of_patch = number.scatter(1, windows.flatten().expand_as(token), token)
+        self.patch_of_token, self._hidden_patches = number, self.token_of_patch != number
+        states = torch.where(merged[..., None], members.float().mean(2).to(output.dtype), patches[:, first_patch])
+        return output.index_copy(1, 1 + first_patch, states)
 
     def _hide(self, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        if self._hidden is None:
+        if self._hidden_patches is None:
             return None
         states = kwargs["hidden_states"]
         bias = states.new_zeros(states.shape[:2])
-        bias[:, 1:].masked_fill_(self._hidden.to(bias.device), torch.finfo(states.dtype).min)
+        bias[:, 1:].masked_fill_(self._hidden_patches.to(bias.device), torch.finfo(states.dtype).min)
         bias = bias[:, None, None].expand(-1, 1, states.shape[1], -1)
         return args, kwargs | {"attention_mask": bias}
 
     @property
     def key(self) -> Bool[Tensor, "images patches"]:
-        """The best 8 % of a picture's tokens, rounded up, by the class token's attention, mean over heads."""
-        logits, hidden = self.logits, self._hidden
+        """Flags of the key tokens: an image's best 8 %, rounded up, by the class token's mean attention over heads."""
+        logits, hidden = self.logits, self._hidden_patches
         hidden = torch.zeros_like(self.token_of_patch, dtype=torch.bool) if hidden is None else hidden
-        hidden = hidden.to(logits.device)  # blocks may be on several
+        hidden = hidden.to(logits.device)  # blocks may be on several devices
         logits[:, :, 1:].masked_fill_(hidden[:, None], -torch.inf)
         score = logits.softmax(-1).mean(1)[:, 1:].masked_fill(hidden, -torch.inf)
         order = score.argsort(dim=1, descending=True, stable=True)
@@ -82,5 +83,5 @@ class WindowMergingHooks(MergedTowerHooks):
         return torch.zeros_like(hidden).scatter(1, order, best)
 
     def pass_ends(self) -> None:
-        """Let go of the text's tensors; those of pictures outlive a pass."""
+        """Let go of the language model's tensors; those of the tower outlive a pass."""
         self.text.pass_ends()

@@ -1,4 +1,4 @@
-"""Every method, by the name it goes by in tables, tests and notebooks; one line each, in README order."""
+"""`METHODS`: every method by its name in tables, tests and notebooks, in the order of the README."""
 
 from v2drop.methods.base import Method
 from v2drop.methods.baselines.random import Random

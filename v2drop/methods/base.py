@@ -1,4 +1,4 @@
-"""What every method has: a schedule, a score, and the way onto a model."""
+"""`Method`, the base class of every method: a schedule, a score, and use on a model."""
 
 from __future__ import annotations
 
@@ -20,28 +20,32 @@ from v2drop.types import Flags, Scores, States
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """A way to choose vision tokens. The base owns the model; a method owns `score`.
+    """A way to choose the vision tokens that stay. A subclass implements `score`; the engine handles the model.
 
-    Calling a method on a model gives a context manager; inside it the model drops tokens, after it nothing is left on
-    the model. A method holds no state and can be used on any number of models, one at a time each.
+    Calling a method on a model gives a context manager. Inside it the model drops tokens; after it nothing is left on
+    the model. A method has no state and can be used on any number of models; each can be in one `with` at a time.
+
+    Args:
+        schedule: layers at whose inputs tokens are dropped, and the number or share of tokens left.
 
     Class attributes:
-        released: the schedule of the released code on LLaVA-1.5-7B, 576 tokens and 32 layers, in shares.
-        before_llm: tokens are dropped at layer 0 alone, before the language model sees them.
-        exact_count: as many are left as the schedule says. False: a row may have fewer, and a row of several pictures
-            needs a share, for pictures are shortened before rows are known; or more, if the method needs frames.
-        makes_tokens: some of those that go on are made of several.
-        enters: the method is asked at layer 0 too, where the schedule has no say, to merge what is alike.
-        cuts_caches: after the last drop, caches are cut to what it left from the layer before the first on (`held`).
-        needs_frames: the method compares several pictures of a row, and leaves a single one as it is.
-        needs_tower: the method reads the vision tower.
-        first_layer: tokens may be dropped from here on; 1 if the score is of what layer 0 does not have.
-        needs_previous: `score` reads `candidates.previous`, the input of the layer before.
-        needs_attention: `whole.hooks` is an `AttentionHooks`, of the layer before.
-        uses_query: the score depends on text behind the vision tokens, so what is kept depends on the question.
-        uses_position: a permutation of the tokens may change which are kept.
-        positions: "keep": survivors keep their position ids; "repack": the gaps are closed, but for ids that are places
-            in time, height and width (M-RoPE), which are kept.
+        released_schedule: schedule of the released code for LLaVA-1.5-7B (576 vision tokens, 32 layers), in shares.
+        first_layer: first layer at which the method can drop; 1 if its score needs what layer 0 does not have.
+        needs_previous: whether `score` reads `candidates.previous`, the states one layer earlier.
+        needs_attention: whether `candidates.sequence.hooks` must be an `AttentionHooks`, of the layer before.
+        needs_tower: whether the method reads the vision tower.
+        needs_frames: whether the method compares several images of a row; a row with one image then loses nothing.
+        before_llm: whether tokens are dropped at layer 0 only, before the language model.
+        exact_count: whether as many tokens are left as the schedule says. Methods that merge in the tower (ToMe,
+            Downsample, MustDrop) may leave fewer. DyCoke may leave more, because it never drops whole frames.
+        merges_tokens: whether some tokens that stay are merged from several.
+        merges_at_entry: whether `choose` is also called at layer 0, before the schedule applies (MustDrop's windows).
+        trims_caches: whether at the last drop layer the KV caches of the layers from (first drop layer - 1) to (last
+            drop layer - 1), but never of layer 0, are trimmed to the tokens that survive the last drop (MustDrop).
+        uses_query: whether the score depends on the text after the vision tokens, the question.
+        uses_position: whether a permutation of the vision tokens may change the choice.
+        positions: "keep": survivors keep their position ids; "repack": gaps in position ids are closed, except for
+            position ids of time, height and width (M-RoPE), which are kept.
     """
 
     schedule: Schedule
@@ -62,10 +66,10 @@ class Method(ABC):
     positions: ClassVar[Literal["keep", "repack"]] = "keep"
 
     def __post_init__(self) -> None:
-        """Refuse a schedule the method cannot follow.
+        """Check the schedule and the options.
 
         Raises:
-            ValueError: `schedule` is no Schedule, or drops before the method has what it scores by.
+            ValueError: `schedule` is not a Schedule or drops before `first_layer`; a boolean option is not a bool.
         """
         if not isinstance(self.schedule, Schedule):
             raise ValueError(f"schedule must be a Schedule, as in Schedule({{3: 0.5}}); got {self.schedule!r}.")
@@ -76,16 +80,16 @@ class Method(ABC):
         early = [layer for layer in self.schedule.layers if layer < self.first_layer]
         if early:
             raise ValueError(
-                f"{type(self).__name__} scores by what layer 0 does not have; allowed: layers from {self.first_layer} "
-                f"on; got {early}."
+                f"{type(self).__name__} scores by what layer 0 does not have yet; allowed: layers from "
+                f"{self.first_layer} on; got {early}."
             )
 
     @classmethod
     def drop_layers(cls, n_layers: int) -> tuple[int, ...]:
-        """The released layers, at the same depths of a decoder of `n_layers`; two that fall together are one.
+        """Drop layers at the depths of the released ones in a decoder of `n_layers` layers; equal ones are merged.
 
         Raises:
-            ValueError: the decoder has too few layers.
+            ValueError: the decoder has no layer from `first_layer` on.
 
         >>> from v2drop import V2Drop
         >>> V2Drop.drop_layers(32), V2Drop.drop_layers(12)
@@ -103,21 +107,21 @@ class Method(ABC):
 
     @classmethod
     def default(cls, model: nn.Module, **options: Any) -> Method:
-        """The method as released, its layers at the same depths and its counts in the same shares.
+        """The method as released: drop layers at the same depths, the same shares.
 
         Args:
-            model: a model of a supported family.
-            options: the method's own options.
+            model: model of a supported family.
+            options: options of the method.
 
         Raises:
-            ValueError: the model is not supported.
+            ValueError: the model is not supported, or has no layer from `first_layer` on.
         """
         n_layers = len(locate(model).layers)
         return cls(Schedule(cls._released_left(n_layers), label=cls.released_schedule.label), **options)
 
     @classmethod
     def for_average(cls, average: int | float, n_tokens: int, n_layers: int, **options: Any) -> Method:
-        """The method at a true layer average, dropping at the released depths (`Schedule.for_average`).
+        """The method with a given true layer average, dropping at the released depths (`Schedule.for_average`).
 
         >>> from v2drop import FastV
         >>> FastV.for_average(192, n_tokens=576, n_layers=32).schedule
@@ -127,39 +131,39 @@ class Method(ABC):
 
     @classmethod
     def for_final(cls, final: int, n_tokens: int, n_layers: int, **options: Any) -> Method:
-        """The method at a final count, dropping at the released depths (`Schedule.for_final`)."""
+        """The method with a given final count, dropping at the released depths (`Schedule.for_final`)."""
         return cls(Schedule.for_final(final, cls.drop_layers(n_layers), n_tokens, n_layers), **options)
 
     @abstractmethod
     def score(self, candidates: Candidates) -> Scores:
-        """Importance of each candidate, [batch, vision], higher is kept; ties go to the earlier token.
+        """Importance of each candidate, [batch, vision]; higher is kept, ties go to the earlier token.
 
-        A row's scores may depend on that row only, and padding (`candidates.valid` False) may hold any number.
+        Scores of a row must depend on that row only. In padding (`candidates.valid` False) any number is allowed.
         """
 
     def choose(self, candidates: Candidates, score: Scores) -> Selection:
-        """Who goes on: by default the highest scores. A method that makes new tokens says so here."""
+        """The candidates that survive: by default those with the highest scores. Overridden to merge or reorder."""
         return Selection(top_mask(score, candidates.valid, candidates.n_keep), candidates.n_keep)
 
     def annotate(self, states: States, vision: Flags, text_after: Flags) -> Flags | None:
-        """Note something of each column when the embeddings are there, for `whole.annotation` at every drop.
+        """Flags of columns, computed once from the embeddings, for `candidates.sequence.annotation` at every drop.
 
         Args:
-            states: what enters layer 0.
-            vision: columns that may be dropped.
-            text_after: text behind a row's last vision token.
+            states: hidden states that enter layer 0.
+            vision: flags of the columns that may be dropped.
+            text_after: flags of the text after a row's last vision token.
         """
         return None
 
     def hooks(self) -> Hooks:
-        """What else is noted of the model's computation, for `whole.hooks`; a new one for each `with`."""
+        """New hooks of the method for one `with`, available as `candidates.sequence.hooks`."""
         return AttentionHooks() if self.needs_attention else Hooks()
 
     def check_model(self, parts: ModelParts) -> None:
         """Refuse a model that the method cannot work on.
 
         Raises:
-            ValueError: it lacks what the method needs.
+            ValueError: the method reads the vision tower, and the model has no CLIP tower.
         """
         if self.needs_tower and parts.vision_tower is None:
             raise ValueError(
@@ -170,18 +174,19 @@ class Method(ABC):
     def __call__(self, model: nn.Module, vision_mask: Tensor | None = None) -> Dropping:
         """Use the method on a model: `with method(model) as trace: model.generate(...)`.
 
-        A KV cache belongs to the `with` that made it. A vision token at the very end of a prompt always stays, for the
-        next token is read there; without a KV cache `generate` runs each longer sequence as a prompt of its own, in
-        which that token is an ordinary one, and the trace is that of the last. Generation with drafts (prompt lookup,
-        an assistant) prefills them with the prompt, so a method that `uses_query` asks them too and may keep other
-        tokens. Where a loss is taken at a dropped position it is NaN: the token has no output.
+        - A KV cache can be used only inside the `with` in which it was filled.
+        - A vision token at the very end of a prompt is never dropped, because the next token is predicted there.
+        - Without a KV cache, `generate` runs each longer sequence as a new prompt, and the trace is of the last one.
+        - Draft tokens (prompt lookup, an assistant) are prefilled with the prompt. So they count as text after the
+          vision tokens, and a method that `uses_query` may keep other tokens.
+        - A dropped position has NaN as its output, and a loss at that position is NaN.
 
         Args:
-            model: of a supported family (`v2drop.models.families.FAMILIES`), as transformers loads it.
-            vision_mask: BoolTensor [batch, sequence], which positions of the prompt may be dropped; the image
-                placeholders by default. Needed for text models and `inputs_embeds`.
+            model: model of a supported family (`v2drop.models.families.FAMILIES`), as transformers loads it.
+            vision_mask: BoolTensor [batch, sequence], True at positions of the prompt that may be dropped; None: the
+                image placeholders. Required for text models and for `inputs_embeds`.
 
         Returns:
-            A context manager that gives the `Trace`.
+            A context manager that returns the `Trace` on entry.
         """
         return Dropping(self, model, vision_mask)

@@ -1,4 +1,4 @@
-"""Where a model keeps its layers and what its decoder is like: one entry a family.
+"""Supported families, the modules of one model, the properties of its decoder, and devices.
 
-Imports `v2drop.types` alone. A new family is one entry of `families.FAMILIES`.
+Imports `v2drop.types` only. A new family is one entry of `families.FAMILIES`.
 """

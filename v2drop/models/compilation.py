@@ -1,4 +1,4 @@
-"""torch.compile: compiled code does not see hooks that came later, so dropping would silently not happen."""
+"""torch.compile: compiled code ignores hooks that are added after compilation, so nothing would be dropped."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 
 from torch import nn
 
-_lock, _open = Lock(), []  # stances to go back to: one, while any `with` is open
+_lock = Lock()
+_stances: list[Any] = []  # one entry per open `with`, all the same object: set by the first, undone by the last
 
 
 def check_not_compiled(model: nn.Module) -> None:
     """Refuse a model that is compiled, whole or in part.
 
     Raises:
-        ValueError: the model or a module of it was wrapped by `torch.compile`, or its `compile` was called, or its
-            `forward` was replaced by a compiled one.
+        ValueError: the model or one of its modules was wrapped by `torch.compile`, its method `compile` was called, or
+            its `forward` was replaced by a compiled function.
     """
     for name, module in model.named_modules():
         if "_orig_mod" in module._modules or module._compiled_call_impl is not None or _is_compiled(module.forward):
@@ -28,33 +29,34 @@ def check_not_compiled(model: nn.Module) -> None:
 
 
 def _is_compiled(forward: Any) -> bool:
-    """Whether a function was made by `torch.compile`; wrappers of it, as accelerate's, have its attributes too."""
+    """Whether a function was made by `torch.compile`, or wraps such a function (accelerate copies its attributes)."""
     return hasattr(forward, "_torchdynamo_orig_callable") and not getattr(forward, "_torchdynamo_disable", False)
 
 
 class EagerOnly:
-    """A handle: until it is removed, compiled code runs as it is written, hooks and all.
+    """A handle: until it is removed, functions compiled by torch.compile run eagerly, with all hooks.
 
-    A wrapper that `torch.compile(model)` gave earlier leaves no mark on the model, so it cannot be refused.
+    It covers the case that `check_not_compiled` cannot see: `torch.compile(model)` returns a wrapper and leaves no mark
+    on the model itself.
     """
 
     def __init__(self) -> None:
-        """Compiled code there is only where torch's compiler was imported, which takes seconds."""
-        self._needed = "torch._dynamo" in sys.modules
-        if self._needed:
+        """Switch to eager mode, unless torch's compiler was never imported (importing it takes seconds)."""
+        self._compiler_imported = "torch._dynamo" in sys.modules
+        if self._compiler_imported:
             with _lock:
-                _open.append(_open[0] if _open else _eager())
+                _stances.append(_stances[0] if _stances else _force_eager())
 
     def remove(self) -> None:
-        """The last one to go lets compiled code run again."""
-        if self._needed:
+        """Let compiled code run again, unless another handle is still open."""
+        if self._compiler_imported:
             with _lock:
-                stance = _open.pop()
-                if not _open:
+                stance = _stances.pop()
+                if not _stances:
                     stance.__exit__(None, None, None)
 
 
-def _eager() -> Any:
+def _force_eager() -> Any:
     from torch.compiler import set_stance
 
     stance = set_stance("force_eager")

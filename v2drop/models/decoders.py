@@ -1,4 +1,4 @@
-"""What kinds of decoder layers can be followed, and what each of them sees."""
+"""Supported decoders, the sliding window of each layer, and how positions and image features enter."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LAYER_KINDS = ("full_attention", "sliding_attention")
 
 
 def window_per_layer(decoder: nn.Module) -> tuple[int | None, ...]:
-    """How many columns back each layer sees, itself included; None: all.
+    """Sliding window of each decoder layer: number of columns that a token attends to, itself included; None: all.
 
     Raises:
-        ValueError: the decoder is of an unknown type, or a layer is neither full nor sliding attention.
+        ValueError: the decoder's type is not in `TEXT_MODELS`, or a layer's kind is not in `LAYER_KINDS`.
     """
     config = decoder.config
     if config.model_type not in TEXT_MODELS:
@@ -41,10 +41,10 @@ def window_per_layer(decoder: nn.Module) -> tuple[int | None, ...]:
 
 
 def uses_mrope(decoder: nn.Module) -> bool:
-    """Whether position ids are places in time, height and width (M-RoPE) and no count."""
+    """Whether position ids have three axes, time, height and width (M-RoPE), instead of counting tokens."""
     return "mrope_section" in (getattr(decoder.config, "rope_parameters", None) or {})
 
 
 def uses_deepstack(decoder: nn.Module) -> bool:
-    """Whether the decoder adds features of pictures after some of its layers."""
+    """Whether the decoder adds image features to the output of its first layers (DeepStack)."""
     return "deepstack_visual_embeds" in signature(decoder.forward).parameters

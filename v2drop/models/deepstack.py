@@ -1,4 +1,4 @@
-"""Features of pictures that a decoder adds after its first layers (DeepStack, arXiv 2406.04334), to survivors only."""
+"""Image features that a decoder adds to the output of its first layers (DeepStack, arXiv 2406.04334)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from v2drop.types import Columns, States
 
 
 class Deepstack:
-    """The features of one prompt, taken from the decoder, which would add them to all of its tokens.
+    """DeepStack features of one prompt, added to the surviving tokens only.
+
+    The decoder itself would add them to every vision token of the prompt, with a mask that no longer fits once some are
+    dropped. So they are removed from its arguments.
 
     Args:
-        vision: which of the caller's columns they are for, [batch, length].
-        features: of all of them, row after row, one tensor a layer.
+        vision: flags of the caller's columns that get features, [batch, length].
+        features: features of these columns, row after row, [tokens, dim]; one tensor for each of the first layers.
     """
 
     def __init__(self, vision: Bool[Tensor, "batch length"], features: list[Float[Tensor, "tokens dim"]]) -> None:
@@ -24,27 +27,27 @@ class Deepstack:
 
     @classmethod
     def taken_from(cls, kwargs: dict[str, Any]) -> tuple[Deepstack | None, dict[str, Any]]:
-        """What a decoder is to add, and its arguments without it."""
+        """The features in a decoder's arguments (None if there are none), and the arguments without them."""
         features = kwargs.get("deepstack_visual_embeds")
         if not features:
             return None, kwargs
-        found = cls(kwargs["visual_pos_masks"], list(features))
-        return found, kwargs | {"visual_pos_masks": None, "deepstack_visual_embeds": None}
+        deepstack = cls(kwargs["visual_pos_masks"], list(features))
+        return deepstack, kwargs | {"visual_pos_masks": None, "deepstack_visual_embeds": None}
 
     def add_to(self, layer: int, states: States, position: Columns) -> States:
-        """What a layer wrote, with its features.
+        """Hidden states with the layer's features added.
 
         Args:
-            layer: that wrote it.
-            states: what it wrote.
-            position: of the columns in the caller's sequence; -1 for a token that is none of the caller's.
+            layer: decoder layer that computed `states`.
+            states: output of the layer, [batch, columns, dim].
+            position: position of each column in the caller's sequence; -1 for a new token that has none.
         """
         if layer >= len(self._features):
             return states
         position = position.to(self._vision.device)
-        here = self._vision.gather(1, position.clamp(min=0)) & (position >= 0)
-        rows, features = self._number.gather(1, position.clamp(min=0))[here], self._features[layer]
+        has_features = self._vision.gather(1, position.clamp(min=0)) & (position >= 0)
+        rows, features = self._number.gather(1, position.clamp(min=0))[has_features], self._features[layer]
         features = features[rows.to(features.device)]
-        here, states = here.to(states.device), states.clone()
-        states[here] = states[here] + features.to(states)
+        has_features, states = has_features.to(states.device), states.clone()
+        states[has_features] = states[has_features] + features.to(states)
         return states

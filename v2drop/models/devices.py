@@ -1,4 +1,4 @@
-"""Models spread over several devices: moving tensors to where layers, states and the bookkeeping of a prompt meet."""
+"""Moving tensors between devices, for models whose layers are spread over several."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 class TensorRecord:
-    """Base class of dataclasses whose tensors move to another device together."""
+    """Base class of dataclasses whose tensors `to_device` moves together."""
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """A tensor on a device; also the tensors of a tuple or of a `TensorRecord`. Any other value as it is."""
+    """Move a tensor, or all tensors in a tuple or `TensorRecord`, to a device; return any other value as it is."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, tuple):

@@ -1,8 +1,8 @@
-"""Where each Hugging Face family keeps its decoder layers and its vision tokens: one entry each.
+"""Supported Hugging Face families: where a model of each keeps its decoder and its vision tokens.
 
-To add a family, add an entry to FAMILIES under its `config.model_type`. What is assumed of a family: its decoder is of
-a type in `v2drop.models.decoders.TEXT_MODELS`, a module with `layers`, called in turn on hidden states of [batch,
-length, dim], each given `attention_mask`, `position_ids`, `position_embeddings` and `past_key_values` by keyword.
+To add a family, add an entry to FAMILIES under its `config.model_type`. Requirements: the decoder's type is in
+`v2drop.models.decoders.TEXT_MODELS`. The decoder has `layers` and calls them in turn on hidden states [batch, length,
+dim], with `attention_mask`, `position_ids`, `position_embeddings` and `past_key_values` as keyword arguments.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Family:
-    """Paths from the model a user holds, and what the README says of it.
+    """Paths of a family's modules from the model a user loads, and its row in the README's table.
 
     Attributes:
-        decoder: to the module with `layers`.
-        receiver: to the module that is given `input_ids` with placeholders; empty for text models, whose vision tokens
-            the user names with `vision_mask`.
-        placeholders: attributes of the config that hold the ids of placeholders.
-        tower: to a CLIP vision tower with a class token; empty if there is none.
-        projector: to the module that turns the tower's features into the decoder's.
-        takes: "image", several "images" a prompt, "video".
-        operators: of attention; "flash" stands for FlashAttention 2 to 4.
-        example: a checkpoint on the hub.
-        note: what is special about it, and how it is met.
+        decoder: path of the module with `layers`.
+        vlm_module: path of the module that takes `input_ids` with placeholders (the model without its head); empty for
+            text models, whose users mark vision tokens with `vision_mask`.
+        placeholders: names of the config attributes that hold the placeholders' token ids.
+        vision_tower: path of a CLIP vision tower with a class token; empty if the family has none.
+        projector: path of the module that maps the tower's features to the decoder's embeddings; empty without such a
+            tower.
+        inputs: kinds of input of one prompt: "image", "images" (several), "video".
+        attention_operators: supported attention operators; "flash" means FlashAttention 2 to 4.
+        example: a checkpoint on the Hugging Face hub; empty for text models.
+        remarks: peculiarities, in the words of the README's table.
     """
 
     decoder: str
@@ -40,7 +41,7 @@ class Family:
 
 LANGUAGE_MODEL = "model.language_model"
 WINDOWED_REMARK = "if its layers have sliding windows: eager, sdpa"
-WITHOUT_FLASH = ("eager", "sdpa")  # flash operators know no windows over positions, and no tokens that see later ones
+WITHOUT_FLASH = ("eager", "sdpa")  # FlashAttention counts windows over remaining tokens, and attends causally only
 VIDEO = {"placeholders": ("image_token_id", "video_token_id"), "inputs": ("image", "images", "video")}
 
 FAMILIES: dict[str, Family] = {

@@ -1,4 +1,4 @@
-"""The modules of one model: where its decoder layers, its vision tower and its language-model head are."""
+"""The modules of one model: decoder layers, vision tower, language-model head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from v2drop.models.compilation import check_not_compiled
 from v2drop.models.decoders import uses_deepstack, uses_mrope, window_per_layer
 from v2drop.models.families import FAMILIES, WITHOUT_FLASH, Family
 
-CROSS_ATTENTION = ("mllama", "idefics")  # asked for often enough to be told why not
+CROSS_ATTENTION = ("mllama", "idefics")  # families that users often ask for; they get a reason of their own
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class ModelParts:
         projector: module that turns the tower's features into the decoder's; None without a CLIP tower.
         vision_feature_layer: layer of the tower, from 0, that gives the features.
         sliding_windows: for each decoder layer, the number of columns it looks back, itself included; None: all.
-        mrope: whether position ids are places in time, height and width (M-RoPE).
-        deepstack: whether the decoder adds features of images after some of its layers.
-        attention_operators: attention operators that can do what the layers ask for (`Family.attention_operators`).
+        mrope: whether position ids have three axes, time, height and width (M-RoPE).
+        deepstack: whether the decoder adds image features to the output of its first layers.
+        attention_operators: supported attention operators (`Family.attention_operators`).
     """
 
     decoder: nn.Module
@@ -49,11 +49,14 @@ class ModelParts:
 
 
 def locate(model: nn.Module) -> ModelParts:
-    """Find the parts of a supported model.
+    """Find the modules of a supported model.
+
+    Args:
+        model: model with its language-model head, as transformers loads it.
 
     Raises:
-        ValueError: the model is compiled, of an unsupported family, has layers of an unknown kind, or is not the class
-            with the language-model head.
+        ValueError: the model is not a module, is compiled, is of an unsupported family, has layers of an unknown kind,
+            or lacks the language-model head.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"a model must be as transformers loads it (loaded.model); got {type(model).__name__}.")
@@ -61,8 +64,8 @@ def locate(model: nn.Module) -> ModelParts:
     name = getattr(getattr(model, "config", None), "model_type", None)
     if name in CROSS_ATTENTION:
         raise ValueError(
-            f"{type(model).__name__} cannot drop vision tokens: they are no part of its sequence, layers of "
-            f"cross-attention read them from beside it. Allowed: {', '.join(FAMILIES)}."
+            f"{type(model).__name__} cannot drop vision tokens: they are not part of its sequence, and its layers read "
+            f"them by cross-attention. Allowed: {', '.join(FAMILIES)}."
         )
     if name not in FAMILIES:
         raise ValueError(
@@ -98,12 +101,12 @@ def locate(model: nn.Module) -> ModelParts:
 
 
 def is_vision(ids: Tensor, vision_ids: tuple[int, ...]) -> Tensor:
-    """Which ids are placeholders of pictures or videos, as flags of the same shape."""
+    """Flags of the ids that are placeholders of images or videos, in the shape of `ids`."""
     return sum((ids == vision for vision in vision_ids), torch.zeros_like(ids, dtype=torch.bool))
 
 
 def _clip_tower(model: nn.Module, family: Family) -> tuple[nn.Module | None, nn.Module | None, int]:
-    """The tower, the projector and the feature layer, if it is a CLIP tower that gives the features of one layer."""
+    """CLIP tower, projector and feature layer; (None, None, 0) unless the model uses one layer of a CLIP tower."""
     tower = model.get_submodule(family.vision_tower) if family.vision_tower else None
     number = getattr(model.config, "vision_feature_layer", None)
     if getattr(tower, "config", None) is None or tower.config.model_type != "clip_vision_model":

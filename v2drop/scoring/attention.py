@@ -1,7 +1,8 @@
-"""Attention weights of a few queries, from queries and keys that are there anyway.
+"""Attention weights of a few queries, computed from queries and keys that the model computes anyway.
 
-Beside whatever attention operator the model runs: no map of all positions, no layer run twice, nothing written to a
-cache. What the released codes pay instead, the whole map, can be had too (`full_attention_map`).
+The weights are computed in addition to the model's own attention, so any attention operator may run there. There is no
+full attention map, no layer runs twice, and nothing is written to a cache. The full map, which released codes compute,
+is an option (`full_map`).
 """
 
 from __future__ import annotations
@@ -20,16 +21,17 @@ Heads = Float[Tensor, "batch column _heads angle"]
 
 @dataclass(frozen=True)
 class QueriesAndKeys:
-    """Queries and keys of one self-attention, before rotation.
+    """Queries and keys of one self-attention, before rotary position embedding.
 
     Attributes:
-        queries: [batch, column, heads, dim], of all columns, or of `query_columns` alone.
-        keys: the same of all columns; they may have fewer heads.
-        angles: cosines and sines that rotate them.
-        scaling: of the logits.
-        asked: the columns that `queries` are of; None: all.
-        mask: the layer's own, [batch or 1, 1, queries, keys], boolean or additive; others say no more than `visible`.
-        cap: that a hyperbolic tangent holds logits to, if there is one (Gemma 2).
+        queries: queries of the columns `query_columns`, [batch, columns, heads, head dim].
+        keys: keys of all columns, [batch, columns, heads, head dim]; possibly fewer heads than the queries have.
+        angles: cosines and sines of the rotary angles of all columns.
+        scaling: factor of the logits.
+        query_columns: columns of `queries`, [batch, queries]; None: all columns.
+        mask: the layer's attention mask, boolean or additive, [batch or 1, 1, queries, keys]. A 2-D mask or None is
+            ignored, and every column attends to the visible columns up to itself.
+        cap: bound of the logits, applied as cap * tanh(logits / cap) (Gemma 2); None: no bound.
     """
 
     queries: Float[Tensor, "batch _ _heads angle"]
@@ -44,7 +46,15 @@ class QueriesAndKeys:
     def of_layer(
         cls, layer: nn.Module, states: States, angles: Angles, query_columns: Queries, mask: Tensor | None
     ) -> QueriesAndKeys:
-        """Of what a decoder layer is about to be given; queries of some columns alone."""
+        """Project the input of a decoder layer that is about to run.
+
+        Args:
+            layer: decoder layer.
+            states: hidden states at its input.
+            angles: cosines and sines of the rotary angles of all columns.
+            query_columns: columns whose queries are computed.
+            mask: the layer's attention mask, as the model's operator takes it.
+        """
         module, normed = layer.self_attn, layer.input_layernorm(states)
         return cls.from_projections(
             module,
@@ -65,45 +75,57 @@ class QueriesAndKeys:
         mask: Tensor | None,
         query_columns: Queries | None = None,
     ) -> QueriesAndKeys:
-        """Of what the projections of a self-attention gave, [batch, column, heads * dim]."""
+        """Split the outputs of a self-attention's projections into heads.
+
+        Args:
+            module: self-attention module.
+            queries: output of `q_proj`, [batch, queries, heads * head dim].
+            keys: output of `k_proj`, [batch, columns, heads * head dim].
+            angles: cosines and sines of the rotary angles of all columns.
+            mask: the layer's attention mask, as the model's operator takes it.
+            query_columns: columns of `queries`; None: all columns.
+        """
         cap = getattr(module, "attn_logit_softcapping", None)
-        # A layer that is yet to run may be on another device than what it will be given.
-        parts = (split_heads(module, *x).to(angles[0].device) for x in (("q_norm", queries), ("k_norm", keys)))
-        return cls(*parts, angles, module.scaling, query_columns, mask, cap)
+        # A layer that has not run yet may be on another device than its input.
+        heads = (split_heads(module, *x).to(angles[0].device) for x in (("q_norm", queries), ("k_norm", keys)))
+        return cls(*heads, angles, module.scaling, query_columns, mask, cap)
 
     def rotated_keys(self) -> Heads:
-        """Keys as the cache holds them."""
+        """Keys after rotary position embedding, as the KV cache holds them, [batch, columns, heads, head dim]."""
         cos, sin = (x[:, :, None] for x in self.angles)
         return apply_rotary(self.keys, cos, sin)
 
     @torch.no_grad()
     def weights(
-        self, queries: Queries, visible: Flags, whole_map: bool = False
+        self, queries: Queries, visible: Flags, full_map: bool = False
     ) -> Float[Tensor, "batch heads queries column"]:
-        """Attention weights, float32, with which some columns attend to all.
+        """Attention weights of some queries on all columns, float32; each sums to 1.
 
         Args:
-            queries: the columns that attend, per row; `query_columns`, if queries are of these alone.
-            visible: columns that may be attended to, by themselves and, unless the mask says more, what follows.
-            whole_map: compute it for all columns and throw the rest away, as eager attention does.
+            queries: columns that attend, [batch, queries]; must equal `query_columns` unless that is None.
+            visible: columns that are neither padding nor holes. Only these are attended to; a query always attends to
+                itself.
+            full_map: compute the weights of all columns first and select afterwards, as eager attention does. The
+                result is the same; only time and memory differ.
         """
-        if whole_map:
-            every = torch.arange(visible.shape[1], device=visible.device).expand_as(visible)
+        if full_map:
+            all_columns = torch.arange(visible.shape[1], device=visible.device).expand_as(visible)
             rows = queries[:, None, :, None].expand(-1, self.queries.shape[2], -1, visible.shape[1])
-            return self.weights(every, visible).gather(2, rows)
+            return self.weights(all_columns, visible).gather(2, rows)
         row = torch.arange(len(queries), device=queries.device)[:, None]
         cos, sin = (x.expand(len(queries), -1, -1)[row, queries][:, :, None] for x in self.angles)
-        query_columns = apply_rotary(
+        rotated_queries = apply_rotary(
             self.queries if self.query_columns is not None else self.queries[row, queries], cos, sin
         )
         keys = self.rotated_keys().repeat_interleave(self.queries.shape[2] // self.keys.shape[2], 2)
-        logits = torch.einsum("bqhd,bkhd->bhqk", query_columns.float(), keys.float()) * self.scaling
+        logits = torch.einsum("bqhd,bkhd->bhqk", rotated_queries.float(), keys.float()) * self.scaling
         logits = logits if self.cap is None else (logits / self.cap).tanh() * self.cap
         column = torch.arange(visible.shape[1], device=visible.device)
-        seen = (visible[:, None] & self._sees(queries, column)) | (column == queries[..., None])
-        return logits.masked_fill(~seen[:, None], -torch.inf).softmax(-1)
+        allowed = (visible[:, None] & self._mask_rows(queries, column)) | (column == queries[..., None])
+        return logits.masked_fill(~allowed[:, None], -torch.inf).softmax(-1)
 
-    def _sees(self, queries: Queries, column: Int[Tensor, " column"]) -> Bool[Tensor, "batch queries column"]:
+    def _mask_rows(self, queries: Queries, column: Int[Tensor, " column"]) -> Bool[Tensor, "batch queries column"]:
+        """Columns that the layer's mask lets each query attend to; the columns up to itself if there is no 4-D mask."""
         if self.mask is None or self.mask.ndim == 2:
             return column <= queries[..., None]
         mask = self.mask.to(column.device).expand(len(queries), -1, -1, -1)[:, 0]
@@ -112,17 +134,29 @@ class QueriesAndKeys:
 
 
 def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the pairs of angle i and i + dim / 2, as the model does."""
+    """Rotary position embedding: rotate entries i and i + dim / 2 of the last axis by angle i, as the models do.
+
+    Args:
+        x: queries or keys, [..., head dim].
+        cos: cosines of the angles, broadcast against `x`.
+        sin: sines of the angles, broadcast against `x`.
+    """
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
 def split_heads(module: nn.Module, norm: str, x: States) -> Heads:
-    """What a projection gave, by heads, normalised where the model does that (Qwen3, Gemma 3) by the named module."""
+    """Split the output of a projection into heads and normalise them, if the model does (Qwen3, Gemma 3).
+
+    Args:
+        module: self-attention module.
+        norm: name of its submodule that normalises heads, "q_norm" or "k_norm"; not every model has it.
+        x: output of the projection, [batch, columns, heads * head dim].
+    """
     x = x.unflatten(-1, (-1, module.head_dim))
     return getattr(module, norm)(x) if hasattr(module, norm) else x
 
 
 def at_columns(weights: Float[Tensor, "batch heads queries column"], columns: Indices) -> Tensor:
-    """Weights on some columns, [batch, heads, queries, these]."""
+    """Attention weights on some columns, [batch, heads, queries, vision]."""
     return weights.gather(3, columns[:, None, None].expand(-1, *weights.shape[1:3], -1))

@@ -1,42 +1,45 @@
-"""Clusters around density peaks with k nearest neighbours (DPC-kNN; Du, Ding and Jia, 2016)."""
+"""Density-peaks clustering with k nearest neighbours (DPC-kNN; Du, Ding and Jia, 2016)."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-NOISE = 1e-6  # on densities: below what differs for a reason
+NOISE = 1e-6  # largest noise added to a density; smaller than differences between points that are not duplicates
 
 
 def dpc_knn(
     points: Float[Tensor, "points dim"], n: int, noise: Float[Tensor, " points"]
 ) -> tuple[Int[Tensor, " n"], Float[Tensor, "n points"]]:
-    r"""`n` cluster centres, best first, and the members of their clusters, 1.0 or 0.0.
+    r"""Cluster points around `n` centres.
 
-    With distances :math:`d_{ij}` divided by the square root of the dimension, a point's density is
-    :math:`\exp(-\operatorname{mean} d^2)` over its `n` nearest neighbours, itself the first of them, plus noise. Its
-    rank as a centre is its density times its distance to the nearest denser point; for the densest, to the largest
-    distance of all. A point belongs to the nearest centre, a centre to itself.
+    Distances :math:`d_{ij}` are divided by the square root of the dimension. The density of a point is
+    :math:`\exp(-\operatorname{mean} d^2)` over its `n` nearest neighbours, itself included, plus noise. The centres are
+    the `n` points with the largest product of density and distance to the nearest denser point. For the densest point
+    that distance is the largest of all distances. Every other point belongs to the nearest centre.
 
     Args:
-        points: where they are.
-        n: from 1 to the number of points.
-        noise: from 0 to 1, scaled down to `NOISE`.
+        points: coordinates of the points.
+        n: number of clusters, and of neighbours; from 1 to the number of points.
+        noise: tie-breaker between equally dense points, from 0 to 1; multiplied by `NOISE`.
+
+    Returns:
+        Indices of the centres, best first, [n], and membership in their clusters, 1.0 or 0.0, [n, points].
 
     >>> points = torch.tensor([[0.0], [0.1], [0.3], [5.0], [5.2]])
-    >>> centres, members = clusters(points, 2, torch.zeros(5))
+    >>> centres, members = dpc_knn(points, 2, torch.zeros(5))
     >>> centres, (members @ points / members.sum(1, keepdim=True)).flatten()
     (tensor([0, 3]), tensor([0.1333, 5.1000]))
     """
-    # Not by way of a product of matrices, whose rounding would set a point apart from itself.
+    # Not by a matrix product, whose rounding gives a point a distance from itself.
     distance = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist") / points.shape[1] ** 0.5
     nearest = distance.topk(n, dim=1, largest=False).values
-    density = torch.expm1(-nearest.square().mean(1)) + NOISE * noise  # less 1, where float32 resolves the noise
-    order = density.argsort(descending=True, stable=True)  # so that the denser points are those before
-    among = distance[order][:, order]
-    before = torch.ones_like(among, dtype=torch.bool).tril(-1)
-    gap = among.masked_fill(~before, torch.inf).amin(1).clamp(max=distance.max())
-    best = (gap * (1 + density[order])).argsort(descending=True, stable=True)[:n]  # of equal ones the denser
+    density = torch.expm1(-nearest.square().mean(1)) + NOISE * noise  # density - 1: float32 resolves the noise there
+    order = density.argsort(descending=True, stable=True)  # denser points come first
+    ordered = distance[order][:, order]
+    denser = torch.ones_like(ordered, dtype=torch.bool).tril(-1)
+    gap = ordered.masked_fill(~denser, torch.inf).amin(1).clamp(max=distance.max())
+    best = (gap * (1 + density[order])).argsort(descending=True, stable=True)[:n]  # ties go to the denser point
     centres = order[best]
-    nearest = distance[centres].argmin(0)
-    nearest[centres] = torch.arange(n, device=points.device)
-    return centres, (nearest == torch.arange(n, device=points.device)[:, None]).to(points.dtype)
+    cluster = distance[centres].argmin(0)
+    cluster[centres] = torch.arange(n, device=points.device)
+    return centres, (cluster == torch.arange(n, device=points.device)[:, None]).to(points.dtype)

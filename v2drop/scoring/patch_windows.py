@@ -1,4 +1,4 @@
-"""Windows of a picture whose patches are alike become one token early in the vision tower (MustDrop's first stage)."""
+"""Windows of 3 x 3 patches, the similarity of their patches, and the number of key tokens (MustDrop)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
-SIDE = 3  # of a window
-MERGED_FROM_COSINE = 0.8
+SIDE = 3  # patches along a side of a window
+MERGED_FROM_COSINE = 0.8  # a window is merged if the mean cosine of its pairs is at least this
 
 
 def patch_windows(side: int) -> Int[Tensor, "windows patches"]:
-    """Patches of each whole window of a square grid; what is left over at the right and below is in none.
+    """Patch indices of each complete 3 x 3 window of a square grid, [windows, 9].
 
-    >>> windows(4).tolist(), len(windows(24)), len(windows(2))
+    Patches at the right and at the bottom that fill no complete window are in none.
+
+    Args:
+        side: patches along a side of the grid.
+
+    >>> patch_windows(4).tolist(), len(patch_windows(24)), len(patch_windows(2))
     ([[0, 1, 2, 4, 5, 6, 8, 9, 10]], 64, 0)
     """
     n = side // SIDE
@@ -23,9 +28,9 @@ def patch_windows(side: int) -> Int[Tensor, "windows patches"]:
 
 
 def mean_pairwise_cosine(members: Float[Tensor, "images windows patches width"]) -> Float[Tensor, "images windows"]:
-    """Mean cosine over all pairs of a window's patches.
+    """Mean cosine over all pairs of different patches of a window.
 
-    >>> likeness(torch.tensor([[[[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]]]))
+    >>> mean_pairwise_cosine(torch.tensor([[[[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]]]))
     tensor([[0.3333]])
     """
     unit, n = normalize(members.float(), dim=-1), members.shape[2]
@@ -33,9 +38,10 @@ def mean_pairwise_cosine(members: Float[Tensor, "images windows patches width"])
 
 
 def n_key_tokens(tokens: Tensor | int) -> Tensor | int:
-    """8 % of these, rounded up, in whole numbers, for 0.08 is no binary one.
+    """Number of key tokens among `tokens` tokens: 8 %, rounded up.
 
-    >>> n_key(576), n_key(25), n_key(1)
+    >>> n_key_tokens(576), n_key_tokens(25), n_key_tokens(1)
     (47, 2, 1)
     """
+    # In integers, because 0.08 has no exact binary form.
     return (8 * tokens + 99) // 100

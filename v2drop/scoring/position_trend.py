@@ -1,33 +1,34 @@
-"""Attention without its position trend (arXiv 2508.17807)."""
+"""Attention divided by its fitted position trend (arXiv 2508.17807)."""
 
 import torch
 
 from v2drop.types import Indices, Scores, Valid
 
 
-def divide_trend(attention: Scores, rank: Indices, real: Valid) -> Scores:
-    r"""Attention divided by an exponential of the token's rank, fitted to each row.
+def divide_trend(attention: Scores, vision_index: Indices, valid: Valid) -> Scores:
+    r"""Divide attention by an exponential function of the vision index, fitted to each row.
 
-    The trend is :math:`e^{\alpha + \beta j}`, j the rank, :math:`\alpha, \beta` by least squares of the logarithm over
-    the row's own tokens, so nothing is calibrated beforehand; a content that happens to lie at one end counts as trend.
-    Zero attention stays zero and does not enter the fit; of fewer than three tokens there is no trend. The paper also
-    zeroes the padding tokens of tiled pictures, which the families here do not have.
+    The trend is :math:`e^{\alpha + \beta j}` with j the vision index. :math:`\alpha` and :math:`\beta` come from a
+    least-squares fit to the logarithm of the row's attention. So nothing is calibrated beforehand, but content that
+    happens to lie at one end of an image counts as trend. Zeros stay zeros and are left out of the fit; a row with
+    fewer than three other values stays as it is. The paper also zeroes the padding tokens of tiled images, which the
+    families here do not have.
 
     Args:
-        attention: not negative.
-        rank: of the tokens among the prompt's.
-        real: False in padding, which stays as it is.
+        attention: attention weights of the candidates, 0 or more.
+        vision_index: number of the prompt's vision tokens before each candidate.
+        valid: False in padding, which stays as it is.
 
     >>> ones = torch.ones(1, 4, dtype=torch.bool)
     >>> divide_trend(torch.tensor([[1.0, 2.0, 4.0, 8.0]]), torch.arange(4)[None], ones).round(decimals=4)
     tensor([[1., 1., 1., 1.]])
     """
-    seen = real & (attention > 0)
-    count = seen.sum(1, keepdim=True)
-    logarithm = torch.where(seen, attention, 1).log()
-    level = logarithm.sum(1, keepdim=True) / count.clamp(min=1)
-    middle = (rank * seen).sum(1, keepdim=True) / count.clamp(min=1)
-    centred = ((rank - middle) * seen).to(attention.dtype)
+    fitted = valid & (attention > 0)
+    count = fitted.sum(1, keepdim=True)
+    logarithm = torch.where(fitted, attention, 1).log()
+    mean_log = logarithm.sum(1, keepdim=True) / count.clamp(min=1)
+    mean_index = (vision_index * fitted).sum(1, keepdim=True) / count.clamp(min=1)
+    centred = ((vision_index - mean_index) * fitted).to(attention.dtype)
     slope = (centred * logarithm).sum(1, keepdim=True) / centred.square().sum(1, keepdim=True).clamp(min=1e-12)
-    trend = torch.exp(level + slope * (rank - middle).to(attention.dtype))
-    return torch.where(seen & (count > 2), attention / trend, attention)
+    trend = torch.exp(mean_log + slope * (vision_index - mean_index).to(attention.dtype))
+    return torch.where(fitted & (count > 2), attention / trend, attention)

@@ -1,4 +1,4 @@
-"""Gathering columns of every row, and choosing the columns or candidates that stay."""
+"""Gathers of columns, row by row, and flags of the highest scores."""
 
 from __future__ import annotations
 
@@ -9,31 +9,51 @@ from v2drop.types import Columns, Flags, Scores, Valid
 
 
 def gather_columns(x: Tensor, columns: Columns) -> Tensor:
-    """Columns of `x` [batch or 1, length, ...] for every row: [batch, columns, ...]."""
+    """Entries of `x` at the given columns of every row.
+
+    Args:
+        x: tensor [batch or 1, length, ...]; a single row serves all rows.
+        columns: columns to gather, [batch, columns].
+
+    Returns:
+        A tensor [batch, columns, ...] on the device of `x`.
+    """
     rows = torch.arange(len(columns), device=x.device)[:, None] if len(x) > 1 else 0
     return x[rows, columns.to(x.device)]
 
 
-def top_mask(score: Scores, real: Valid, left: list[int]) -> Valid:
-    """Flags of the `left[row]` highest scores of every row; ties go to the earlier token.
+def top_mask(score: Scores, valid: Valid, n_keep: list[int]) -> Valid:
+    """Flags of the `n_keep[row]` highest scores of every row; ties go to the earlier token.
+
+    Args:
+        score: scores of the candidates.
+        valid: False in padding, which is never flagged.
+        n_keep: number of flags, per row.
 
     >>> score = torch.tensor([[1.0, 3.0, 3.0, 2.0]])
-    >>> top(score, torch.ones_like(score, dtype=torch.bool), [2])
+    >>> top_mask(score, torch.ones_like(score, dtype=torch.bool), [2])
     tensor([[False,  True,  True, False]])
     """
-    order = score.masked_fill(~real, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    order = score.masked_fill(~valid, -torch.inf).argsort(dim=1, descending=True, stable=True)
     place = torch.arange(score.shape[1], device=score.device).expand_as(order)
-    chosen = place < torch.tensor(left, device=score.device)[:, None]
-    return torch.zeros_like(real).scatter(1, order, chosen) & real
+    chosen = place < torch.tensor(n_keep, device=score.device)[:, None]
+    return torch.zeros_like(valid).scatter(1, order, chosen) & valid
 
 
-def padded_columns(flags: Flags, most: int) -> tuple[Tensor, Tensor]:
-    """Columns of the flags of every row, ascending and padded at the end, [batch, most], and which are no padding.
+def padded_columns(flags: Flags, width: int) -> tuple[Tensor, Tensor]:
+    """Flagged columns of every row, ascending, padded at the end to a common width.
 
-    >>> flagged(torch.tensor([[False, True, True], [True, False, False]]), 2)
+    Args:
+        flags: flags of columns.
+        width: columns per row in the result; at least the largest number of flags in a row.
+
+    Returns:
+        The columns, [batch, width], and flags that are False in padding, [batch, width].
+
+    >>> padded_columns(torch.tensor([[False, True, True], [True, False, False]]), 2)
     (tensor([[1, 2],
             [0, 1]]), tensor([[ True,  True],
             [ True, False]]))
     """
-    columns = torch.sort((~flags).int(), dim=1, stable=True).indices[:, :most]
+    columns = torch.sort((~flags).int(), dim=1, stable=True).indices[:, :width]
     return columns, flags.gather(1, columns)

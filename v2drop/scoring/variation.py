@@ -1,8 +1,9 @@
-"""How far a decoder layer moved a token: the metrics that variation-aware dropping can rank by.
+"""Metrics of how much a decoder layer changes a token, the scores of variation-aware dropping (V2Drop).
 
-Every metric takes the states of the same tokens at the input of a layer (`before`) and at its output (`after`),
-`[..., dim]` in any floating dtype, and returns `[...]`, float32 (float64 for float64 input): the difference is taken
-and summed after the conversion, so bfloat16 states lose nothing more. Zero vectors give finite values.
+Every metric takes hidden states of the same tokens, `[..., dim]` in any floating dtype: `before`, at the input of a
+layer, and `after`, at its output. It returns `[...]` in float32, or in float64 for float64 states. States are converted
+before they are subtracted, so bfloat16 loses nothing more. Two zero vectors give 0. Only `relative_l2` can be infinite:
+for a change from a zero vector. A metric raises ValueError if the two shapes differ.
 """
 
 from __future__ import annotations
@@ -40,22 +41,24 @@ def l2(before: States, after: States) -> Variation:
 def cosine(before: States, after: States) -> Variation:
     r"""Change of direction, :math:`1 - \cos(x, x + \Delta x)`, in [0, 2] (V2Drop).
 
-    Computed as half the squared distance of the unit vectors: the same number, without the cancellation that makes
-    `1 - cos` zero for small turns. A zero vector has no direction: the metric is 1 if one is zero, 0 if both are.
+    Computed as half the squared distance between the unit vectors. That is the same number, without the cancellation
+    that makes `1 - cos` zero for small angles. A zero vector has no direction: the metric is 1 if one of the two
+    vectors is zero, and 0 if both are.
 
     >>> cosine(torch.tensor([[2.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0, 3.0], [-5.0, 0.0]]))
     tensor([1., 2.])
     """
     before, after = _widen(before, after)
-    apart = (_unit(after) - _unit(before)).square().sum(-1) / 2
+    distance = (_unit(after) - _unit(before)).square().sum(-1) / 2
     comparable = (before != 0).any(-1) == (after != 0).any(-1)
-    return torch.where(comparable, apart, torch.ones_like(apart))
+    return torch.where(comparable, distance, torch.ones_like(distance))
 
 
 def relative_l2(before: States, after: States) -> Variation:
-    r"""L2 change relative to the state's own length, :math:`\lVert \Delta x \rVert_2 / \lVert x \rVert_2`.
+    r"""Norm of the change relative to the norm of the state, :math:`\lVert \Delta x \rVert_2 / \lVert x \rVert_2`.
 
-    Without it a token of large norm looks restless. From a zero state any change is infinite, no change is 0.
+    Under `l2`, tokens with a large norm tend to score high because of that norm alone. From a zero vector, any change
+    is infinite and no change is 0.
 
     >>> relative_l2(torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 14.0]]))
     tensor([2.])
@@ -66,7 +69,7 @@ def relative_l2(before: States, after: States) -> Variation:
 
 
 def transition(before: States, after: States) -> Variation:
-    r"""Change of length times change of direction: TransPrune's transition score of one module (arXiv 2507.20630).
+    r"""Change of norm times change of direction: the transition score in TransPrune's paper (arXiv 2507.20630).
 
     :math:`\bigl|\lVert x + \Delta x \rVert - \lVert x \rVert\bigr| \cdot (1 - \cos(x, x + \Delta x))`.
 
@@ -74,8 +77,8 @@ def transition(before: States, after: States) -> Variation:
     tensor([3.])
     """
     before, after = _widen(before, after)
-    start, end = (torch.linalg.vector_norm(x, dim=-1) for x in (before, after))
-    return (end - start).abs() * cosine(before, after)
+    norm_before, norm_after = (torch.linalg.vector_norm(x, dim=-1) for x in (before, after))
+    return (norm_after - norm_before).abs() * cosine(before, after)
 
 
 METRICS: dict[str, Callable[[States, States], Variation]] = {
@@ -95,6 +98,6 @@ def _widen(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _unit(x: Tensor) -> Tensor:
-    # By the largest entry first: the square of a tiny number would underflow, of a huge one overflow.
+    # Divided by the largest entry first, because squares of tiny entries underflow and squares of huge ones overflow.
     x = x / x.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)

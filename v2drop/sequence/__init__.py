@@ -1,4 +1,4 @@
-"""What is left of a sequence after drops: columns, masks, position ids, KV caches.
+"""The sequence after drops: remaining columns, attention masks, position ids, contents of KV caches.
 
-Imports `guards`, `models` and `scoring`. No hook and no method; tensors in, tensors out.
+Imports `guards`, `models` and `scoring`. No hook and no method: tensors in, tensors out.
 """

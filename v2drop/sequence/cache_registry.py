@@ -1,4 +1,4 @@
-"""Which prompt filled which cache, for everything that comes after a prefill."""
+"""Registry of KV caches and the prompts that filled them; forward passes after a prefill look their prompt up here."""
 
 from __future__ import annotations
 
@@ -9,34 +9,40 @@ from transformers import Cache
 from v2drop.guards.state import check_cache_lengths, check_foreign_cache
 from v2drop.sequence.cached_prompt import CachedPrompt
 
-_shortened: WeakSet[Cache] = WeakSet()  # caches whose every layer is short: a drop at layer 0 made them
+_shortened: WeakSet[Cache] = WeakSet()  # caches that a drop at layer 0 shortened in every layer, in any `with`
 
 
 class CacheRegistry:
-    """The prompts of one `with`, by the cache they filled; nothing is written on a cache.
+    """The prompts of one `with`, by the cache that each filled; caches themselves are not changed.
 
     Args:
-        n_layers: of the decoder.
-        masked: there is a `vision_mask`, which must be of every prompt.
+        n_layers: number of decoder layers.
+        masked: whether the `with` has a `vision_mask`; then every prompt must run inside it.
     """
 
     def __init__(self, n_layers: int, masked: bool) -> None:
-        """Know no cache."""
+        """Start with no cache."""
         self._n_layers, self._masked = n_layers, masked
         self._prompts: WeakKeyDictionary[Cache, CachedPrompt | None] = WeakKeyDictionary()
 
     def register(self, cache: Cache | None, prompt: CachedPrompt | None) -> None:
-        """The cache is being filled by this prompt; None: by one without vision tokens."""
+        """Record the prompt that fills a cache.
+
+        Args:
+            cache: cache that the prefill fills; None: nothing is cached, and nothing is recorded.
+            prompt: the prompt; None: no row has vision tokens to drop.
+        """
         if cache is not None:
             self._prompts[cache] = prompt
             if prompt is not None and prompt.shortened_prompt is not None:
                 _shortened.add(cache)
 
     def prompt_of(self, cache: Cache) -> CachedPrompt | None:
-        """The prompt that filled a cache; None if nothing was dropped from it.
+        """The prompt that filled a cache; None if no token was dropped from the cache.
 
         Raises:
-            ValueError: the cache is of another `with`, or was changed since (`v2drop.guards.forward`).
+            ValueError: tokens were dropped from the cache in another `with`, or it was changed since its prefill
+                (`v2drop.guards.state`).
         """
         lengths = [cache.get_seq_length(layer) for layer in range(self._n_layers)]
         if cache not in self._prompts:

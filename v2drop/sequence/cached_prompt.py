@@ -1,4 +1,4 @@
-"""What a KV cache holds of its prompt, layer by layer: all that forward passes after the prefill need to know."""
+"""Contents of a KV cache, layer by layer, and what else forward passes after the prefill need of the prompt."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class CacheLayer:
 
     Attributes:
         columns: the prompt's columns in the cache.
-        position_shift: how far position ids of later tokens move down, per row; None if they are kept. It counts the
-            tokens that were gone where the layer *ran*: a cache trimmed afterwards holds fewer columns than that, and
-            the distances between its keys and later queries stay as they were.
+        position_shift: amount by which position ids of later tokens move down, per row; None if they are kept. It
+            counts the tokens dropped before the layer *ran*. A cache trimmed afterwards lacks more tokens, but the
+            distances between its keys and later queries must stay the same.
     """
 
     columns: Layout
@@ -36,12 +36,12 @@ class CachedPrompt:
     """A prompt whose tokens were dropped; lives as long as the cache that it filled.
 
     Attributes:
-        not_padding: columns of the sequence that entered layer 0, False in padding.
+        not_padding: flags of the columns of the sequence that entered layer 0; False in padding.
         common_suffix: number of columns at the end that stay in every row; a cache may be cropped by as many.
         repacks: whether gaps in position ids are closed.
-        shortened_prompt: the sequence that a drop at layer 0 left; None without such a drop.
-        layouts: by drop layer, the columns on which layers run from there on.
-        cache_layers: by layer, what its cache and those of the following layers hold.
+        shortened_prompt: the sequence after a drop at layer 0; None without such a drop.
+        layouts: columns on which layers run from a drop layer on, by drop layer.
+        cache_layers: contents of the caches from a layer on, by layer.
     """
 
     not_padding: Bool[Tensor, "batch length"]
@@ -63,7 +63,7 @@ class CachedPrompt:
 
     @property
     def dropped_at_entry(self) -> int:
-        """Number of columns by which a drop at layer 0 shortened the caller's sequence."""
+        """Number of columns that a drop at layer 0 removed from the caller's sequence."""
         return 0 if self.shortened_prompt is None else self.shortened_prompt.length - self.length
 
     @property
@@ -75,32 +75,37 @@ class CachedPrompt:
         """Record a drop at layer 0.
 
         Args:
-            shortened: the sequence that is left.
+            shortened: the sequence after the drop.
             layout: its columns in the caller's sequence.
-            windows: whether the decoder has layers with a sliding window, whose masks go by short caches.
+            windows: whether the decoder has sliding windows; their masks must be rebuilt after the prefill.
         """
         self.shortened_prompt = shortened
         self.not_padding = self.not_padding.gather(1, layout.index) & layout.valid
         if windows:
-            self.cache_layers[0] = CacheLayer(self.full_layout, self._later_shift(self.full_layout))
+            self.cache_layers[0] = CacheLayer(self.full_layout, self._shift_after_prompt(self.full_layout))
 
     def note_drop(self, layer: int, layout: Layout) -> None:
-        """Record a drop at a later layer: from there on, layers run on `layout` and caches are filled with it."""
+        """Record a drop at layer 1 or later.
+
+        Args:
+            layer: the drop layer.
+            layout: columns on which layers run, and which they cache, from there on.
+        """
         self.layouts[layer] = layout
-        self.cache_layers[layer] = CacheLayer(layout, self._later_shift(layout))
+        self.cache_layers[layer] = CacheLayer(layout, self._shift_after_prompt(layout))
 
     def position_shift(self, layout: Layout) -> Columns | None:
-        """How far the position id of each column of a layout moves down; None if position ids are kept."""
+        """Amount by which the position id of each column of a layout moves down; None if position ids are kept."""
         return dropped_before(layout, self.not_padding)[0] if self.repacks else None
 
-    def _later_shift(self, layout: Layout) -> Int[Tensor, "batch 1"] | None:
+    def _shift_after_prompt(self, layout: Layout) -> Int[Tensor, "batch 1"] | None:
         return dropped_before(layout, self.not_padding)[1] if self.repacks else None
 
     def keys_in_callers_sequence(self, keys: Layout) -> tuple[Columns, Flags]:
-        """Positions of a layer's keys in the caller's sequence, and flags of keys that are neither padding nor holes.
+        """Position of each key in the caller's sequence, and flags of keys that are neither padding nor holes.
 
         Args:
-            keys: columns of the sequence that entered layer 0, and tokens since.
+            keys: columns of a layer's keys, counted in the sequence that entered layer 0 and the tokens after it.
         """
         in_prompt, column = keys.index < self.length, keys.index.clamp(max=self.length - 1)
         valid = (self.not_padding.gather(1, column) | ~in_prompt) & keys.valid
@@ -116,14 +121,18 @@ class CachedPrompt:
             kwargs: the decoder's arguments as the model made them.
             past: number of tokens in the first layer's cache.
             mask: the attention mask that the model was called with.
-            counts_by_cache: whether the model was given no position ids, and counts by the first layer's cache.
+            counts_by_cache: whether the model was called without position ids and counts the tokens in the first
+                layer's cache instead.
+
+        Raises:
+            ValueError: after a drop at layer 0, mask or position ids do not fit all tokens so far.
         """
         if self.shortened_prompt is None:
             return kwargs
         return self.shortened_prompt.extend(kwargs, past - self.length, mask, counts_by_cache)
 
     def restored(self, states: Tensor) -> Tensor:
-        """The decoder's output at the caller's length, NaN where a token was dropped."""
+        """The decoder's hidden states [batch, length, dim] at the caller's length; NaN where a token was dropped."""
         if self.layouts:
             states = restore(states, self.layouts[max(self.layouts)], self.length)
         entry = self.shortened_prompt
@@ -132,7 +141,7 @@ class CachedPrompt:
     def trim(self, cache: Cache | None, first: int, last: int) -> None:
         """Trim the caches of layers from `first` - 1 to `last` - 1 to the tokens that survive the last drop (MustDrop).
 
-        Layer 0's stays whole, because the model counts its tokens by that cache.
+        The cache of layer 0 is never trimmed, because the model counts its tokens by that cache.
 
         Args:
             cache: the cache that the prompt fills; None: nothing is cached, and nothing happens.
@@ -140,27 +149,28 @@ class CachedPrompt:
             last: the last drop layer, which is about to run.
 
         Raises:
-            ValueError: layers of the cache do not hold all their tokens as they were computed.
+            ValueError: the cache is quantized, offloaded or cut to a sliding window.
         """
         if cache is None or not self.layouts:
             return
-        check_cache(cache, reads_cache=True)  # the model may have made it just now, with windows
-        final, ran = self.layouts[max(self.layouts)], self.full_layout
+        check_cache(cache, reads_cache=True)  # the model may have made it after the first check, with sliding windows
+        final, layout = self.layouts[max(self.layouts)], self.full_layout
         start = max(1, first - 1)
         for layer in range(last):
-            ran = self.layouts.get(layer, ran)
+            layout = self.layouts.get(layer, layout)
             if layer < start:
                 continue
-            columns, contents = ran.columns_in(final, self.length), cache.layers[layer]
-            contents.keys, contents.values = _gathered(contents.keys, columns), _gathered(contents.values, columns)
+            columns, contents = layout.columns_in(final, self.length), cache.layers[layer]
+            contents.keys, contents.values = _columns_of(contents.keys, columns), _columns_of(contents.values, columns)
             if layer == start or layer in self.layouts:
-                self.cache_layers[layer] = CacheLayer(final, self._later_shift(ran))
+                self.cache_layers[layer] = CacheLayer(final, self._shift_after_prompt(layout))
 
     def expected_lengths(self, n_layers: int, past: int) -> list[int]:
-        """The length that every layer's cache must have when the first layer's is `past`.
+        """Number of tokens that the cache of each layer must hold when that of the first layer holds `past`.
 
         Raises:
-            ValueError: the cache was cropped so far that layers lost different tokens.
+            ValueError: the cache was cropped beyond the columns that all layers share, or at all after a drop at
+                layer 0.
         """
         if self.shortened_prompt is not None and past < self.length:
             raise ValueError(
@@ -180,7 +190,7 @@ class CachedPrompt:
         return [width + past - self.length for width in widths[1:]]
 
 
-def _gathered(states: Tensor, columns: Columns) -> Tensor:
-    """Columns of keys or values, [batch, heads, column, dim]."""
+def _columns_of(states: Tensor, columns: Columns) -> Tensor:
+    """Columns of cached keys or values, [batch, heads, columns, head dim]."""
     columns = columns.to(states.device)[:, None, :, None]
     return states.gather(2, columns.expand(-1, states.shape[1], -1, states.shape[3]))

@@ -1,8 +1,9 @@
-"""Which columns of a sequence are still there: gathers for states, masks and position ids, and the way back.
+"""`Layout`: the remaining columns of a sequence, and the way back to the full sequence.
 
-A layout names, for each row and each remaining column, the position it had in the full sequence. Rows may have
-different lengths: they are aligned at the end, and the columns before a short row's first token are *holes*: they
-repeat some real column, no token may attend to them, and nothing is read from them.
+The full sequence is the sequence that entered layer 0, or the caller's sequence at a drop at layer 0. A layout gives,
+for each row and each remaining column, the column's position in the full sequence. If rows keep different numbers of
+columns, they are aligned at the end, and the columns before a short row's first token are *holes*. A hole repeats a
+column of its row, no token may attend to it, and nothing is read from it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ class Layout:
     """Remaining columns of every row.
 
     Attributes:
-        index: full-sequence position of every column, ascending in a row; some real position in a hole.
-        real: False in holes.
-        holes: whether any row has holes (known on the host, so asking costs no synchronisation).
+        index: position of each column in the full sequence, ascending; in a hole, the position of another column.
+        valid: False in holes.
+        holes: whether any row has holes; a Python bool, so that reading it needs no synchronisation with the device.
     """
 
     index: Columns
@@ -32,21 +33,30 @@ class Layout:
 
     @classmethod
     def full(cls, batch: int, length: int, device: torch.device) -> Layout:
-        """Every column of every row."""
+        """The layout of a sequence with all its columns.
+
+        Args:
+            batch: number of rows.
+            length: number of columns.
+            device: device of the tensors.
+        """
         index = torch.arange(length, device=device).expand(batch, length)
         return cls(index, torch.ones_like(index, dtype=torch.bool), False)
 
     @property
     def width(self) -> int:
-        """Columns a row has."""
+        """Number of columns per row, holes included."""
         return self.index.shape[1]
 
     def selected(self, keep: Flags, lengths: list[int]) -> tuple[Layout, Columns]:
-        """The layout in which only the columns flagged `keep` remain, and where they are in this one.
+        """The layout that keeps only the flagged columns.
 
         Args:
-            keep: flags over this layout's columns.
-            lengths: how many flags each row has (given, so that the device need not be asked).
+            keep: flags of this layout's columns.
+            lengths: number of flags per row; an argument, because counting them would synchronise with the device.
+
+        Returns:
+            The new layout, and the place of each of its columns in this layout, [batch, columns].
         """
         width = max(lengths)
         order = torch.sort(keep.int(), dim=1, stable=True).indices[:, -width:]
@@ -55,19 +65,19 @@ class Layout:
         return Layout(self.index.gather(1, order), valid, min(lengths) < width), order
 
     def columns_in(self, later: Layout, length: int) -> Columns:
-        """Where the columns of a later layout are in this one; in its holes, anywhere.
+        """Place of each column of a later layout in this layout, [batch, columns]; any number in its holes.
 
         Args:
-            later: made of this one.
-            length: of the full sequence.
+            later: layout that keeps a part of this layout's columns.
+            length: length of the full sequence.
         """
         place = torch.arange(self.width, device=self.index.device).expand_as(self.index)
-        # One position more, which takes what holes write.
+        # Holes write to an extra position at the end, which is never read.
         position = torch.where(self.valid, self.index, length)
         return place.new_zeros(len(place), length + 1).scatter(1, position, place).gather(1, later.index)
 
     def last(self, n: int) -> Layout:
-        """The last `n` columns of this layout, or all if it has fewer."""
+        """The last `n` columns of this layout; all of them if it has fewer."""
         return Layout(self.index[:, -n:], self.valid[:, -n:], self.holes)
 
     def without_last(self, n: int) -> Layout:
@@ -76,27 +86,35 @@ class Layout:
         return Layout(self.index[:, keep], self.valid[:, keep], self.holes)
 
     def extended(self, start: int, stop: int) -> Layout:
-        """This layout with the positions `start` to `stop` appended to every row."""
+        """This layout with the positions from `start` to `stop` - 1 appended to every row."""
         new = torch.arange(start, stop, device=self.index.device).expand(len(self.index), -1)
         ones = torch.ones_like(new, dtype=torch.bool)
         return Layout(torch.cat([self.index, new], 1), torch.cat([self.valid, ones], 1), self.holes)
 
 
-def dropped_before(layout: Layout, present: Bool[Tensor, "batch length"]) -> tuple[Columns, Int[Tensor, "batch 1"]]:
-    """How many tokens are no longer there before each column, [batch, column], and in all, [batch, 1].
+def dropped_before(layout: Layout, not_padding: Bool[Tensor, "batch length"]) -> tuple[Columns, Int[Tensor, "batch 1"]]:
+    """Number of dropped tokens before each remaining column, [batch, columns], and in the whole row, [batch, 1].
 
     Args:
-        layout: what is left.
-        present: columns of the full sequence that are no padding, which is not counted.
+        layout: remaining columns.
+        not_padding: flags of the full sequence's columns; False in padding, which is not counted.
     """
-    there = layout.valid & present.gather(1, layout.index)
-    before = present.cumsum(1).gather(1, layout.index) - there.cumsum(1)
-    return before, present.sum(1, keepdim=True) - there.sum(1, keepdim=True)
+    is_token = layout.valid & not_padding.gather(1, layout.index)
+    before = not_padding.cumsum(1).gather(1, layout.index) - is_token.cumsum(1)
+    return before, not_padding.sum(1, keepdim=True) - is_token.sum(1, keepdim=True)
 
 
 def restore(x: Float[Tensor, "batch column dim"], layout: Layout, length: int) -> Float[Tensor, "batch length dim"]:
-    """Back to the full sequence, NaN where a column is gone: a number read there would be a wrong one."""
-    layout_index = torch.where(layout.valid, layout.index, length).to(x.device)  # holes go to a column cut off below
+    """Put columns back at their positions in the full sequence; NaN where a column was dropped.
+
+    NaN, because a dropped token has no hidden state in this layer, and any number there would be wrong.
+
+    Args:
+        x: values of the layout's columns.
+        layout: remaining columns.
+        length: length of the full sequence.
+    """
+    position = torch.where(layout.valid, layout.index, length).to(x.device)  # holes write to an extra last column
     full = x.new_full((len(x), length + 1, x.shape[-1]), torch.nan)
-    full = full.scatter(1, layout_index[..., None].expand_as(x), x)
+    full = full.scatter(1, position[..., None].expand_as(x), x)
     return full[:, :length]

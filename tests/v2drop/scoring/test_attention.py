@@ -27,8 +27,8 @@ def test_weights_are_rows_of_the_eager_map(family, operator, side):
     queries = torch.tensor(
         [[int(row.nonzero().min()), last] for row, last in zip(data.present, data.last, strict=True)]
     )
-    for whole_map in (False, True):
-        got = hooks.projected.weights(queries, data.present, whole_map)
+    for full_map in (False, True):
+        got = hooks.projected.weights(queries, data.present, full_map)
         for row, asked in enumerate(queries):
             torch.testing.assert_close(got[row], maps[layer][row][:, asked], atol=1e-5, rtol=1e-5)
     hooks.pass_ends()

@@ -1,1 +1,1 @@
-"""Baselines that look at no content: random and evenly spaced tokens."""
+"""Baselines that ignore content: random tokens and evenly spaced tokens."""

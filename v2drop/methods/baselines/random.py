@@ -15,22 +15,22 @@ from v2drop.types import Scores
 
 @dataclass(frozen=True)
 class Random(Method):
-    """Every vision token is equally likely to stay; each layer draws anew.
+    """Every vision token is equally likely to stay; every drop layer has its own draw.
 
-    The i-th vision token of *every* prompt draws the same number for a given seed and layer, so that a row is treated
-    alike alone, in any batch and at any padding. For independent draws give every sample its own seed.
+    For a given seed and layer, the i-th vision token of *every* prompt gets the same number. So a row has the same
+    result alone, in any batch and with any padding. For independent draws, use a different seed for each sample.
 
     Args:
-        schedule: layer 0 is allowed.
-        seed: of the draws.
+        schedule: drop layers from 0 on.
+        seed: seed of the draws.
 
     Raises:
-        ValueError: the seed is no int.
+        ValueError: the seed is not an int.
     """
 
     seed: int = 0
 
-    released_schedule: ClassVar[Schedule] = V2Drop.released_schedule  # as the method it is the baseline of
+    released_schedule: ClassVar[Schedule] = V2Drop.released_schedule  # because V2Drop is compared with this baseline
     uses_position: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class Random(Method):
             raise ValueError(f"seed must be an int; got {self.seed!r}.")
 
     def score(self, candidates: Candidates) -> Scores:
-        """Uniform numbers in [0, 1), by the token's rank among the prompt's vision tokens."""
+        """Uniform random numbers in [0, 1), one for each vision index."""
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + candidates.layer) % 2**63)
-        drawn = torch.rand(max(candidates.n_prompt_tokens), generator=generator).to(candidates.vision_index.device)
-        return drawn[candidates.vision_index.clamp(0, len(drawn) - 1)]
+        numbers = torch.rand(max(candidates.n_prompt_tokens), generator=generator).to(candidates.vision_index.device)
+        return numbers[candidates.vision_index.clamp(0, len(numbers) - 1)]

@@ -1,1 +1,1 @@
-"""Methods that reduce pictures before the language model: in front of the tower, inside it, or behind it."""
+"""Methods that drop or merge vision tokens before the language model: before, inside or after the vision tower."""

@@ -1,4 +1,4 @@
-"""What methods have in common that reduce pictures before the language model sees them."""
+"""`BeforeLLM`, the base class of methods that drop tokens before the language model, image by image."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from v2drop.types import Indices, Scores
 
 @dataclass(frozen=True)
 class BeforeLLM(Method):
-    """A method that shortens the sequence at layer 0, each picture of a row to an equal share, and repacks positions.
+    """A method that drops at layer 0 only, the same share of each image of a row, and repacks position ids.
 
     Args:
-        schedule: of layer 0 alone, as in `Schedule({0: 64})`; a row's count is for all its pictures together.
+        schedule: schedule with layer 0 only, such as `Schedule({0: 64})`; a count is for all images of a row together.
 
     Raises:
-        ValueError: the schedule has another layer; on a model, if it has no CLIP tower.
+        ValueError: the schedule has other layers; on a model, if the method needs a CLIP tower that the model lacks.
     """
 
     positions: ClassVar[Literal["keep", "repack"]] = "repack"
     before_llm: ClassVar[bool] = True
     needs_tower: ClassVar[bool] = True
-    uses_position: ClassVar[bool] = True  # of a patch in its picture
+    uses_position: ClassVar[bool] = True  # place of a patch in its image
 
     def __post_init__(self) -> None:
-        """Check that nothing is dropped later."""
+        """Check that the only drop layer is 0."""
         super().__post_init__()
         if self.schedule.layers != (0,):
             raise ValueError(
@@ -41,38 +41,41 @@ class BeforeLLM(Method):
             )
 
     def hooks(self) -> Hooks:
-        """Notes of the tower."""
+        """Records of the vision tower, if the method needs them."""
         return ClipTowerHooks() if self.needs_tower else Hooks()
 
     def choose(self, candidates: Candidates, score: Scores) -> Selection:
-        """The highest scores of each picture."""
+        """The highest scores of each image."""
         keep = torch.zeros_like(candidates.valid)
-        for row, picture, quota in quotas_per_image(candidates):
-            best = score[row, picture].argsort(descending=True, stable=True)[:quota]
-            keep[row, picture[best]] = True
+        for row, image, quota in quotas_per_image(candidates):
+            best = score[row, image].argsort(descending=True, stable=True)[:quota]
+            keep[row, image[best]] = True
         return Selection(keep, candidates.n_keep)
 
 
-def quotas_per_image(candidates: Candidates) -> list[tuple[int, Int[Tensor, " picture"], int]]:
-    """Each picture of each row: the row, the picture's candidates, and how many of them will be left.
+def quotas_per_image(candidates: Candidates) -> list[tuple[int, Int[Tensor, " image"], int]]:
+    """Number of candidates that each image keeps.
 
-    A row's count is shared out in proportion to the candidates, to the tokens of all pictures up to one rounded down.
-    Where placeholders are not known, a row's tokens are one picture.
+    A row's count is divided in proportion to the images' candidates. The sum over the first images of a row is rounded
+    down, so the quotas add up to the row's count. If the placeholders are unknown, a row counts as one image.
+
+    Returns:
+        For each image of each row, in order: the row, the indices of the image's candidates, and its quota.
     """
-    result = []
-    picture = image_numbers(candidates)
-    for row, (n, left) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
-        sizes = torch.unique_consecutive(picture[row, :n], return_counts=True)[1].tolist() if n else []
+    quotas = []
+    image = image_numbers(candidates)
+    for row, (n, n_keep) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
+        sizes = torch.unique_consecutive(image[row, :n], return_counts=True)[1].tolist() if n else []
         start = 0
         for size in sizes:
-            quota = left * (start + size) // n - left * start // n
-            result.append((row, torch.arange(start, start + size, device=picture.device), quota))
+            quota = n_keep * (start + size) // n - n_keep * start // n
+            quotas.append((row, torch.arange(start, start + size, device=image.device), quota))
             start += size
-    return result
+    return quotas
 
 
 def image_numbers(candidates: Candidates) -> Indices:
-    """Which picture of the batch each candidate is of; 0 where placeholders are not known."""
+    """Number of each candidate's image in the batch; 0 everywhere if placeholders or the CLIP tower are unknown."""
     sequence = candidates.sequence
     if sequence.placeholders is None or sequence.parts.vision_tower is None:
         return torch.zeros_like(candidates.vision_index)

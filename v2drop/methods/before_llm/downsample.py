@@ -1,4 +1,4 @@
-"""Downsample: shrink the picture itself, the baseline that VTC-Bench measures others by (arXiv 2510.07143)."""
+"""Downsample: resize the image before the vision tower, the baseline of VTC-Bench (arXiv 2510.07143)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,30 @@ from v2drop.models.parts import ModelParts
 
 @dataclass(frozen=True)
 class Downsample(InTower):
-    """A picture is resized (bicubic, antialiased) to so few patches that the tower gives no more tokens than are left.
+    """Resize an image (bicubic, antialiased) so that the tower gives at most as many tokens as the schedule leaves.
 
-    Of the grids that fit, with at least as many columns as rows and at most twice as many, the one of most patches is
-    taken, and of these the squarest: 8 x 8 for 64 of 24 x 24, 8 x 16 for 128, 12 x 16 for 192. Where none hits the
-    count, fewer tokens are left. The tower interpolates its position embeddings. A token goes by the patch of the full
-    picture nearest to its centre. This is written from the idea; no released code was read.
+    The grid of patches has at least as many columns as rows, and at most twice as many. Of the grids that fit, the one
+    with most patches is taken, and of these the squarest: for a full grid of 24 x 24, 8 x 8 for 64 tokens, 8 x 16 for
+    128, 12 x 16 for 192. If no grid has exactly the count, fewer tokens are left. The tower interpolates its position
+    embeddings. A token takes the placeholder of the full image's patch nearest to its centre. This is an implementation
+    of the idea; no released code was read.
+
+    Args:
+        schedule: schedule with layer 0 only; a share, if rows have several images.
+
+    Raises:
+        ValueError: as `InTower`; on a model, if the tower's position embeddings are offloaded.
     """
 
     released_schedule: ClassVar[Schedule] = Schedule({0: 0.25}, label="half of each side")
 
     def check_model(self, parts: ModelParts) -> None:
-        """Refuse a tower whose position embeddings lie on disk or in another memory until they are called.
+        """Refuse a tower whose position embeddings are offloaded until their module is called.
+
+        The tower interpolates their weight without calling the module, so it would not be loaded.
 
         Raises:
-            ValueError: they do; they are interpolated without a call.
+            ValueError: the position embeddings are offloaded, or the model has no CLIP tower.
         """
         super().check_model(parts)
         if parts.vision_tower.embeddings.position_embedding.weight.device.type == "meta":
@@ -38,5 +47,5 @@ class Downsample(InTower):
             )
 
     def hooks(self) -> Hooks:
-        """Resizes, and notes of it."""
+        """Hooks that resize images."""
         return ResizingHooks(self.tokens_per_image)

@@ -1,4 +1,4 @@
-"""DyCoke: of a video's neighbouring frames keep what differs; while generating, see what is looked at (2411.15024)."""
+"""DyCoke: drop what neighbouring video frames repeat, and hide unattended tokens in generation (arXiv 2411.15024)."""
 
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -16,34 +16,37 @@ from v2drop.methods.before_llm.base import BeforeLLM, image_numbers
 from v2drop.models.parts import ModelParts
 from v2drop.types import Scores
 
-WHOLE = 2.0  # above every dissimilarity, 1 at most
+WHOLE_FRAME = 2.0  # score of patches in whole frames; above every dissimilarity, which is at most 1
 
 
 @dataclass(frozen=True)
 class DyCoke(BeforeLLM):
-    r"""Patch p of a pruned frame scores :math:`-\cos(x_p, y_p)` against the same patch of an earlier, whole frame.
+    r"""Patch p of a pruned frame scores :math:`-\cos(x_p, y_p)` against the same patch of an earlier frame.
 
-    Of each four frames, the second is compared with the first, the fourth with the third, and the third with the first,
-    but for the last group's third, as in the released code. The others stay whole. Of each pruned frame `pruned_share` is
-    dropped; without it, what the schedule leaves beside whole frames is shared out among the pruned ones. Fewer than
-    the whole frames cannot be left, and a single picture loses nothing. Embeddings are compared, after the projector.
-    The released code emits tokens in order of similarity (here: of the picture), loses the last of an odd number of
-    frames and crashes on four or fewer (here they stay).
+    x and y are embeddings after the projector. Of each four frames, the second is compared with the first, the third
+    with the first, and the fourth with the third. The third frame of the last group is not pruned, as in the released
+    code. A frame that is not pruned stays whole, so a single image loses nothing. `pruned_share` of each pruned frame
+    is dropped. Without `pruned_share`, the schedule's count less the whole frames is divided among the pruned frames;
+    if the whole frames have more tokens than the count, more tokens are left.
 
-    The second stage hides vision tokens from deep layers during generation (`VisibleKeysHooks`); with beams a row is
-    compared with what stood in its place at the step before.
+    The second stage hides vision tokens from deep layers during generation (`VisibleKeysHooks`). With beam search, a
+    row is compared with the beam that was in the same row at the step before.
+
+    The released code emits tokens in order of similarity (here: in the order of the frame), loses the last of an odd
+    number of frames, and crashes on four or fewer frames (here they are handled like any others).
 
     Args:
-        schedule: of layer 0 alone.
-        ratio: share of each pruned frame that is dropped (the released k, 0.7); None: by the schedule.
-        frame_tokens: tokens of a frame, in prompt order; None: every picture is a frame.
-        seen: share of the vision tokens that deep layers see while generating (the released p is 1 - seen); None: all,
-            without the second stage.
-        deep: the first layer that sees no more than those.
+        schedule: schedule with layer 0 only.
+        pruned_share: share of each pruned frame that is dropped (k in the release, 0.7); None: the schedule decides.
+        frame_tokens: number of tokens of a frame; None: every image is a frame.
+        visible_share: share of the vision tokens that stay visible to deep layers during generation (1 - p in the
+            release); None: no second stage.
+        hide_from_layer: first layer of the second stage, 1 or more.
 
     Raises:
-        ValueError: an option is none of these, or `hide_from_layer` is no layer of the model; in a forward pass, if it is not
-            known where pictures are and `frame_tokens` is not given.
+        ValueError: the schedule has other layers; an option is out of range; on a model, if it has no layer
+            `hide_from_layer`; in a forward pass, if it is unknown to which image a token belongs and `frame_tokens` is
+            None.
     """
 
     pruned_share: float | None = None
@@ -57,7 +60,7 @@ class DyCoke(BeforeLLM):
     exact_count: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Check the second stage too."""
+        """Check the options too."""
         super().__post_init__()
         for name in ("pruned_share", "visible_share"):
             share = getattr(self, name)
@@ -65,19 +68,24 @@ class DyCoke(BeforeLLM):
                 raise ValueError(f"{name} must be a share in [0, 1], or None; got {share!r}.")
         for name in ("frame_tokens", "hide_from_layer"):
             number = getattr(self, name)
-            if (name, number) != ("frame_tokens", None) and not _positive(number):
+            if (name, number) != ("frame_tokens", None) and not _is_positive_int(number):
                 raise ValueError(f"{name} must be an int of 1 or more; got {number!r}.")
 
     @classmethod
     def default(cls, model: nn.Module, **options: Any) -> BeforeLLM:
-        """As released: by the share pruned, whatever the number of frames."""
+        """The method as released: 0.7 of each pruned frame is dropped, whatever the number of frames.
+
+        Args:
+            model: model of a supported family.
+            options: options of the method.
+        """
         return super().default(model, **{"pruned_share": 0.7} | options)
 
     def check_model(self, parts: ModelParts) -> None:
-        """Refuse a model without the layer `hide_from_layer`, if it matters.
+        """Refuse a model without the layer `hide_from_layer`, if there is a second stage.
 
         Raises:
-            ValueError: it has too few layers.
+            ValueError: the model has too few layers.
         """
         super().check_model(parts)
         if self.visible_share is not None and self.hide_from_layer >= len(parts.layers):
@@ -86,54 +94,56 @@ class DyCoke(BeforeLLM):
             )
 
     def hooks(self) -> Hooks:
-        """The second stage."""
+        """Hooks of the second stage, if there is one."""
         return Hooks() if self.visible_share is None else VisibleKeysHooks(self.hide_from_layer, self.visible_share)
 
     def score(self, candidates: Candidates) -> Scores:
-        """Dissimilarity to the frame compared with; more than any for whole frames, and patches it does not have."""
-        score = candidates.hidden.new_full(candidates.valid.shape, WHOLE, dtype=torch.float32)
+        """Dissimilarity to the same patch of the earlier frame; 2 in whole frames and for patches without a partner."""
+        score = candidates.hidden.new_full(candidates.valid.shape, WHOLE_FRAME, dtype=torch.float32)
         for row, frames in enumerate(self._frames(candidates)):
-            for frame, against in compared(len(frames)).items():
-                these, those = frames[frame], frames[against]
-                both = min(len(these), len(those))
-                a, b = (candidates.hidden[row, x[:both]].float() for x in (these, those))
-                score[row, these[:both]] = -torch.cosine_similarity(a, b, dim=-1)
+            for pruned, reference in compared(len(frames)).items():
+                n_common = min(len(frames[pruned]), len(frames[reference]))
+                tokens, partners = frames[pruned][:n_common], frames[reference][:n_common]
+                x, y = (candidates.hidden[row, indices].float() for indices in (tokens, partners))
+                score[row, tokens] = -torch.cosine_similarity(x, y, dim=-1)
         return score
 
     def choose(self, candidates: Candidates, score: Scores) -> Selection:
-        """Whole frames, and of each pruned one its share of what the schedule leaves beside them."""
+        """All tokens of whole frames, and the highest scores of each pruned frame."""
         keep = candidates.valid.clone()
         for row, frames in enumerate(self._frames(candidates)):
             pruned = [frames[frame] for frame in sorted(compared(len(frames)))]
-            n = sum(map(len, pruned))
-            left, start = max(0, candidates.n_keep[row] - (candidates.n_candidates[row] - n)), 0
+            n_pruned = sum(map(len, pruned))
+            n_keep, start = max(0, candidates.n_keep[row] - (candidates.n_candidates[row] - n_pruned)), 0
             for frame in pruned:
-                quota = left * (start + len(frame)) // n - left * start // n
+                quota = n_keep * (start + len(frame)) // n_pruned - n_keep * start // n_pruned
                 quota = quota if self.pruned_share is None else share_of(1 - self.pruned_share, len(frame))
                 start += len(frame)
-                lost = score[row, frame].argsort(descending=True, stable=True)[quota:]
-                keep[row, frame[lost]] = False
+                dropped = score[row, frame].argsort(descending=True, stable=True)[quota:]
+                keep[row, frame[dropped]] = False
         return Selection(keep, keep.sum(1).tolist())
 
     def _frames(self, candidates: Candidates) -> list[list[Int[Tensor, " _frame"]]]:
-        """Per row, the candidates of each frame."""
-        size, whole = self.frame_tokens, candidates.sequence
-        if size is None and (whole.placeholders is None or whole.parts.vision_tower is None):
-            raise ValueError("nobody knows which picture a token is of; pass frame_tokens=, the tokens of a frame.")
+        """Indices of the candidates of each frame, per row."""
+        size, sequence = self.frame_tokens, candidates.sequence
+        if size is None and (sequence.placeholders is None or sequence.parts.vision_tower is None):
+            raise ValueError(
+                "it is not known to which image a token belongs; pass frame_tokens=, the number of tokens of a frame."
+            )
         number = image_numbers(candidates) if size is None else candidates.vision_index // size
-        result = []
+        frames = []
         for row, n in enumerate(candidates.n_candidates):
             sizes = torch.unique_consecutive(number[row, :n], return_counts=True)[1].tolist() if n else []
-            result.append(list(torch.arange(n, device=number.device).split(sizes)) if sizes else [])
-        return result
+            frames.append(list(torch.arange(n, device=number.device).split(sizes)) if sizes else [])
+        return frames
 
 
-def _positive(number: object) -> bool:
+def _is_positive_int(number: object) -> bool:
     return isinstance(number, Integral) and not isinstance(number, bool) and number > 0
 
 
 def compared(n_frames: int) -> dict[int, int]:
-    """Which frames are pruned, each with the one it is compared with.
+    """Pruned frames, each with the earlier frame that it is compared with.
 
     >>> compared(7)
     {1: 0, 3: 2, 5: 4, 2: 0}

@@ -1,4 +1,4 @@
-"""What methods have in common whose tower gives fewer tokens than there are patches."""
+"""`InTower`, the base class of methods whose vision tower gives fewer tokens than an image has patches."""
 
 from __future__ import annotations
 
@@ -16,50 +16,52 @@ from v2drop.types import Scores
 
 @dataclass(frozen=True)
 class InTower(BeforeLLM):
-    """A method that shortens pictures before the prompt is known: each to the schedule's share of its own patches.
+    """A method that reduces images before the prompt is known: each to the schedule's share of its patches.
 
-    A token scores the number of patches it is made of, at the place of the patch by which it goes; places at which none
-    stands score 0 and are dropped. A row whose count is not a multiple of its pictures' has some tokens fewer left.
+    A token takes the placeholder of one of its patches and scores the number of its patches there. The other
+    placeholders score 0 and are dropped. Images are rounded one by one, so a row of several images may keep a few
+    tokens fewer than its count.
 
     Args:
-        schedule: of layer 0 alone; a share where rows have several pictures.
+        schedule: schedule with layer 0 only; a share, if rows have several images.
 
     Raises:
-        ValueError: the schedule has another layer; on a model, if it has no CLIP tower; in a forward pass, if a row of
-            several pictures meets a count.
+        ValueError: the schedule has other layers; on a model, if it has no CLIP tower; in a forward pass, if the
+            schedule is a count and a row has several images.
     """
 
     merges_tokens: ClassVar[bool] = True
     exact_count: ClassVar[bool] = False
 
     def tokens_per_image(self, parts: ModelParts) -> int:
-        """How many tokens a picture becomes; all its patches where none are left, for then nothing is to be made."""
+        """Number of tokens that an image becomes; all its patches if the schedule leaves 0 (nothing is merged then)."""
         n = (parts.vision_tower.config.image_size // parts.vision_tower.config.patch_size) ** 2
         return self.schedule.after(n)[0] or n
 
     def score(self, candidates: Candidates) -> Scores:
-        """Patches per token."""
+        """Number of patches of the token at each placeholder; 0 where there is no token."""
         tower = candidates.sequence.hooks
         tower.check(candidates)
         return tower.for_candidates(tower.patches_per_token, candidates)
 
     def choose(self, candidates: Candidates, score: Scores) -> Selection:
-        """The places at which a token stands."""
-        pictures = quotas_per_image(candidates)
-        self._check_counts(candidates, [row for row, _, _ in pictures])
+        """The placeholders with a token, at most as many as the schedule leaves."""
+        quotas = quotas_per_image(candidates)
+        self._check_counts(candidates, [row for row, _, _ in quotas])
         keep = torch.zeros_like(candidates.valid)
-        for row, picture, quota in pictures:
-            there = score[row, picture]
-            best = there.argsort(descending=True, stable=True)[:quota]
-            keep[row, picture[best]] = there[best] > 0
+        for row, image, quota in quotas:
+            n_patches = score[row, image]
+            best = n_patches.argsort(descending=True, stable=True)[:quota]
+            keep[row, image[best]] = n_patches[best] > 0
         return Selection(keep, keep.sum(1).tolist())
 
     def _check_counts(self, candidates: Candidates, rows: list[int]) -> None:
-        counted = isinstance(self.schedule.left[0], Integral)
-        for row, (n, left) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
-            if counted and rows.count(row) > 1 and 0 < left < n:
+        """Refuse a count for a row of several images; `rows` holds the row of each image."""
+        is_count = isinstance(self.schedule.left[0], Integral)
+        for row, (n, n_keep) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
+            if is_count and rows.count(row) > 1 and 0 < n_keep < n:
                 raise ValueError(
                     f"{type(self).__name__} shortens pictures before it is known which of them share a row; got "
-                    f"{left} tokens for the {rows.count(row)} pictures of row {row}. Give a share, as in "
-                    f"Schedule({{0: {left / n:.3g}}})."
+                    f"{n_keep} tokens for the {rows.count(row)} pictures of row {row}. Give a share, as in "
+                    f"Schedule({{0: {n_keep / n:.3g}}})."
                 )

@@ -15,36 +15,38 @@ from v2drop.scoring.bipartite_merging import merges_per_block
 
 @dataclass(frozen=True)
 class ToMe(InTower):
-    r"""In each block of the tower, between attention and MLP, merge r of the patches.
+    r"""In each block of the tower, between attention and MLP, merge r pairs of similar tokens.
 
-    Tokens alternate between two sets; each a of the first proposes to the b of the second with the largest cosine of
-    keys, mean over heads, and the r best proposals are accepted. A merged token is the mean of its tokens, weighted by
-    their sizes, the number of patches each is made of. Attention is proportional, with :math:`\log s_i` added to the
-    logits of token i of size :math:`s_i`.
+    Tokens alternate between two sets. Each token of the first set is matched with the token of the second set whose key
+    (mean over heads) has the largest cosine with its own. The r best matches are merged. A merged token is the mean of
+    its tokens, weighted by their sizes; the size of a token is its number of patches. Attention is proportional:
+    :math:`\log s_i` is added to the logits of a token i of size :math:`s_i`.
 
-    The blocks up to the one whose features the model takes share out what is to be merged evenly, so that the
-    schedule's share of a picture is left: r = 16 in 23 blocks leaves 208 of 576. In the language model a token goes by
-    the place of the patch that others were merged into. The known ports to language models leave out sizes and
-    proportional attention, and the order of patches; the original has no language model.
+    The merges are spread evenly over the blocks up to the one that gives the features, so that the schedule's share of
+    an image is left: r = 16 in 23 blocks leaves 208 of 576. A merged token takes the placeholder of the patch into
+    which the others were merged. The original has no language model; the known ports to language models have neither
+    sizes nor proportional attention, and lose the order of the patches.
 
     Args:
-        schedule: of layer 0 alone; a share where rows have several pictures.
+        schedule: schedule with layer 0 only; a share, if rows have several images.
 
     Raises:
-        ValueError: as `InTower`; on a model whose tower has too few blocks to leave so few, or runs a flash operator.
+        ValueError: as `InTower`; on a model, if halving in every block leaves more tokens than the schedule, or if the
+            tower's attention operator takes no bias.
     """
 
     released_schedule: ClassVar[Schedule] = Schedule({0: 208 / 576}, label="ToMe, LLMC's port: r = 16")
 
     def hooks(self) -> Hooks:
-        """Merges, and notes of it."""
+        """Hooks that merge tokens in the tower."""
         return TokenMergingHooks(self.tokens_per_image)
 
     def check_model(self, parts: ModelParts) -> None:
-        """Refuse a tower that cannot merge so much, or whose attention takes no bias.
+        """Refuse a tower with too few blocks for the schedule, or whose attention takes no bias.
 
         Raises:
-            ValueError: it is so.
+            ValueError: there is no CLIP tower, its attention operator is neither eager nor sdpa, or halving in every
+                block leaves more tokens than the schedule.
         """
         super().check_model(parts)
         operator = parts.vision_tower.config._attn_implementation

@@ -15,14 +15,15 @@ from v2drop.types import Scores
 class FastV(Method):
     r"""At layer K, token i scores :math:`\operatorname{mean}_h A_h^{K-1}[\text{last}, i]`, attention in layer K - 1.
 
-    The paper drops once, half of the tokens at K = 2. The released code runs layer K - 1 in eager attention with the
-    full map, takes the ranking of a batch's first row for all of them and forgets its padding; here only the last
-    token's weights are computed, for every row, beside any operator.
+    The paper drops once, half of the tokens at K = 2. The released code runs layer K - 1 with eager attention and the
+    full attention map, uses the ranking of a batch's first row for all rows, and ignores padding. Here only the last
+    token's weights are computed, separately for every row, so the model may run any attention operator.
 
     Args:
-        schedule: from layer 1 on; several drops are allowed.
-        debias: divide the scores by their position trend (arXiv 2508.17807).
-        full_attention_map: compute the full map, as the released code does; the same tokens are kept.
+        schedule: drop layers from 1 on; several are allowed.
+        debias: whether scores are divided by their position trend (arXiv 2508.17807).
+        full_attention_map: whether the full attention map is computed, as in the released code; the choice of tokens is
+            the same.
 
     Raises:
         ValueError: the schedule drops at layer 0.
@@ -38,7 +39,7 @@ class FastV(Method):
     uses_position: ClassVar[bool] = True  # through the rotation of queries and keys
 
     def score(self, candidates: Candidates) -> Scores:
-        """Mean over heads."""
+        """Attention weights of the last prompt token, mean over heads."""
         sequence = candidates.sequence
         weights = sequence.hooks.projected.weights(sequence.last, sequence.visible, self.full_attention_map)
         score = at_columns(weights, sequence.columns)[:, :, 0].mean(1)

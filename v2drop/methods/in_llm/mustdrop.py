@@ -1,4 +1,4 @@
-"""MustDrop: merge windows, keep what the class token attends to, drop what no text attends to (arXiv 2411.10803)."""
+"""MustDrop: merge similar windows, keep key tokens, drop tokens that no text attends to (arXiv 2411.10803)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from v2drop.types import Scores
 
 
 class Thresholds(NamedTuple):
-    """When a token that is not key is dropped: both must be undercut.
+    """Thresholds of MustDrop: a token that is not a key token is dropped if it is below both.
 
     Attributes:
-        global_share: share of the sum of all scores, g in the paper.
-        single_attention: attention of any single text token, h in the paper.
+        global_share: threshold on the token's score, as a share of the sum of all scores; g in the paper.
+        single_attention: threshold on the largest attention weight of a single text token; h in the paper.
     """
 
     global_share: float
@@ -36,32 +36,37 @@ class Thresholds(NamedTuple):
 
 @dataclass(frozen=True)
 class MustDrop(Method):
-    r"""At layer l, token i scores :math:`\sum_t \operatorname{mean}_h A_h^{l-1}[t, i]` over all text t behind pictures.
+    r"""At layer l, token i scores :math:`\sum_t \operatorname{mean}_h A_h^{l-1}[t, i]` over text t after the images.
 
-    Before that, windows of 3 x 3 patches become one token, the mean of their states after the tower's first block,
-    where the mean cosine of their 36 pairs is 0.8 or more; a token goes by its window's first patch. In the language
-    model a picture's merged tokens come first, then its single patches. At layer 0 the trace says of how many patches
-    each is made. Of a picture's n tokens the best :math:`\lceil 0.08 n \rceil` by attention of the class token, mean
-    over heads in the tower's last layer, are *key*: where others are left to drop they stay, and where not, the best
-    scored of them.
+    *Merging in the tower.* A window of 3 x 3 patches becomes one token if the mean cosine of its 36 pairs is 0.8 or
+    more after the tower's first block. The token's state is the mean of the window's states, and its position is that
+    of the window's first patch. In the language model, an image's merged tokens come first, then its single patches.
+    The trace's scores at layer 0 are the numbers of patches of the tokens.
 
-    With thresholds (g, h) (`Thresholds`), as released, token i is dropped if it is no key, its score is below g times the sum of all
-    scores, and no text token attends to it with h or more; then the schedule says at which layers alone, and the
-    picture and the question how many. Without, the schedule's counts and shares are of the prompt's tokens before they
-    are merged.
+    *Key tokens.* The :math:`\lceil 0.08 n \rceil` tokens of an image's n with the largest attention of the class token,
+    mean over heads in the tower's last layer, are key tokens. A key token is dropped only if no others are left to
+    drop, lowest scores first.
 
-    After the last drop the caches from the layer before the first are cut to what it left, all but that of layer 0.
+    *Number of tokens.* Without `thresholds` the schedule decides; its counts and shares refer to the prompt's vision
+    tokens before merging. With `thresholds` (g, h), as released, the schedule gives the drop layers only. A token is
+    dropped if it is no key token, its score is below g times the sum of all scores, and no text token attends to it
+    with a weight of h or more.
 
-    The released code merges in every picture of a batch as many windows as in the one with fewest, takes one prompt at
-    a time and decoders of 32 layers, and needs its own attention; here any batch is as its rows alone.
+    *Caches.* At the last drop, the caches from layer (first drop layer - 1) on are trimmed to the tokens that are left,
+    except that of layer 0.
+
+    The released code merges the same number of windows in all images of a batch, that of the image with the fewest. It
+    takes one prompt at a time and decoders of 32 layers, and needs its own attention. Here every row of a batch has the
+    same result as alone.
 
     Args:
-        schedule: from layer 1 on.
-        thresholds: (g, h); None: the schedule's counts decide.
+        schedule: drop layers from 1 on.
+        thresholds: thresholds (g, h); None: the schedule's counts decide.
 
     Raises:
-        ValueError: the schedule drops at layer 0, or says how many where thresholds decide; thresholds are no two
-            numbers; on a model, if it has no CLIP tower, or the tower runs a flash operator.
+        ValueError: the schedule drops at layer 0, or gives counts or shares below 1.0 together with thresholds;
+            `thresholds` is not a pair of numbers; on a model, if it has no CLIP tower, or if the tower's attention
+            operator takes no mask.
     """
 
     thresholds: Thresholds | tuple[float, float] | None = None
@@ -72,7 +77,7 @@ class MustDrop(Method):
     merges_at_entry: ClassVar[bool] = True
     trims_caches: ClassVar[bool] = True
     merges_tokens: ClassVar[bool] = True
-    exact_count: ClassVar[bool] = False  # windows that are alike are merged
+    exact_count: ClassVar[bool] = False  # merging may leave fewer tokens than the schedule
     needs_tower: ClassVar[bool] = True
     first_layer: ClassVar[int] = 1
     uses_query: ClassVar[bool] = True
@@ -90,23 +95,28 @@ class MustDrop(Method):
         if any(not isinstance(x, float) or x != 1 for x in self.schedule.left.values()):
             raise ValueError(
                 "where thresholds decide, the schedule must leave everything, as in Schedule({3: 1.0, 7: 1.0}); got "
-                f"{self.schedule}. Leave out thresholds, and its counts are met."
+                f"{self.schedule}. To keep the schedule's counts, leave out thresholds."
             )
 
     @classmethod
     def default(cls, model: nn.Module, **options: Any) -> MustDrop:
-        """The method as released: four layers at the same depths, and thresholds that decide how many are left."""
+        """The method as released: four drop layers at the same depths, thresholds 0.001 and 0.001.
+
+        Args:
+            model: model of a supported family.
+            options: options of the method.
+        """
         return super().default(model, **{"thresholds": Thresholds(0.001, 0.001)} | options)
 
     def hooks(self) -> Hooks:
-        """Merges, and notes of the tower and of the text's attention."""
+        """Hooks that merge windows, and record attention in the tower and in the language model."""
         return WindowMergingHooks()
 
     def check_model(self, parts: ModelParts) -> None:
-        """Refuse a tower from which no patch can be hidden.
+        """Refuse a tower in which patches cannot be hidden.
 
         Raises:
-            ValueError: there is no tower, or its attention takes no mask.
+            ValueError: there is no CLIP tower, or its attention operator takes no mask.
         """
         super().check_model(parts)
         operator = parts.vision_tower.config._attn_implementation
@@ -117,47 +127,53 @@ class MustDrop(Method):
             )
 
     def score(self, candidates: Candidates) -> Scores:
-        """Attention of the text; at layer 0, patches per token."""
+        """Attention of the text; at layer 0, number of patches of each token."""
         tower = candidates.sequence.hooks
         if candidates.layer:
-            return _attention(candidates).sum(1)
+            return _text_attention(candidates).sum(1)
         tower.check(candidates)
         return tower.for_candidates(tower.patches_per_token, candidates)
 
     def choose(self, candidates: Candidates, score: Scores) -> Selection:
-        """Key tokens, and others by thresholds or rank; at layer 0, every token."""
+        """Key tokens, and others by thresholds or by score; at layer 0, all merged tokens and single patches."""
         if not candidates.layer:
-            return _entering(candidates, score)
-        tower, real = candidates.sequence.hooks, candidates.valid
+            return _merged_tokens(candidates, score)
+        tower, valid = candidates.sequence.hooks, candidates.valid
         key = tower.for_candidates(tower.key, candidates)
         if self.thresholds is None:
             place = score.argsort(dim=1, descending=True, stable=True).argsort(1)
-            return Selection(top_mask(key * score.shape[1] - place.float(), real, candidates.n_keep), candidates.n_keep)
-        share, most = Thresholds(*self.thresholds)
-        total = score.masked_fill(~real, 0).sum(1, keepdim=True)
-        faint = (score < share * total) & (_attention(candidates).amax(1) < most)
-        keep = real & (key | ~faint)
+            keep = top_mask(key * score.shape[1] - place.float(), valid, candidates.n_keep)
+            return Selection(keep, candidates.n_keep)
+        global_share, single_attention = Thresholds(*self.thresholds)
+        total = score.masked_fill(~valid, 0).sum(1, keepdim=True)
+        below_both = (score < global_share * total) & (_text_attention(candidates).amax(1) < single_attention)
+        keep = valid & (key | ~below_both)
         return Selection(keep, keep.sum(1).tolist())
 
 
-def _attention(candidates: Candidates) -> Float[Tensor, "batch text vision"]:
-    """Mean over heads of the text's attention in the layer before; 0 where a row has less text."""
+def _text_attention(candidates: Candidates) -> Float[Tensor, "batch text vision"]:
+    """Attention weights of the text in the layer before, mean over heads; 0 where a row has less text."""
     sequence = candidates.sequence
-    text, there = padded_columns(sequence.text_after, int(sequence.text_after.sum(1).max()))
+    text, valid_text = padded_columns(sequence.text_after, int(sequence.text_after.sum(1).max()))
     weights = at_columns(sequence.hooks.text.projected.weights(text, sequence.visible), sequence.columns).mean(1)
-    return weights * there[..., None]
+    return weights * valid_text[..., None]
 
 
-def _entering(candidates: Candidates, size: Scores) -> Selection:
-    """A token for each window that was merged and each single patch, in this order at their picture's first places."""
+def _merged_tokens(candidates: Candidates, size: Scores) -> Selection:
+    """The tokens of merged windows, then the single patches, at the first places of each image.
+
+    Args:
+        candidates: all patches, at layer 0.
+        size: number of patches of the token at each patch; 0 where there is no token.
+    """
     keep, orders = torch.zeros_like(candidates.valid), [[size.new_zeros(0, dtype=torch.long)] for _ in size]
-    for row, picture, _ in quotas_per_image(candidates):
-        made_of = size[row, picture]
-        tokens = torch.cat([picture[made_of > 1], picture[made_of == 1]])
-        keep[row, picture[: len(tokens)]] = True
+    for row, image, _ in quotas_per_image(candidates):
+        n_patches = size[row, image]
+        tokens = torch.cat([image[n_patches > 1], image[n_patches == 1]])
+        keep[row, image[: len(tokens)]] = True
         orders[row].append(tokens)
     order = pad_sequence([torch.cat(tokens) for tokens in orders], batch_first=True, padding_value=-1)
-    left = keep.sum(1).tolist()
-    if not any(left):
-        return Selection(keep, left)
-    return Selection(keep, left, order, gather_columns(candidates.hidden, order.clamp(min=0)))
+    n_kept = keep.sum(1).tolist()
+    if not any(n_kept):
+        return Selection(keep, n_kept)
+    return Selection(keep, n_kept, order, gather_columns(candidates.hidden, order.clamp(min=0)))

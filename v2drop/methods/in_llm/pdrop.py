@@ -1,4 +1,4 @@
-"""PyramidDrop: in stages, drop what the last prompt token is about to attend to least (arXiv 2410.17247)."""
+"""PyramidDrop: drop in stages the tokens that the last prompt token attends to least (arXiv 2410.17247)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -13,17 +13,17 @@ from v2drop.types import Scores
 
 @dataclass(frozen=True)
 class PDrop(Method):
-    r"""At layer l, token i scores :math:`\operatorname{mean}_h A_h^l[\text{last}, i]`, attention in the layer to come.
+    r"""At layer l, token i scores :math:`\operatorname{mean}_h A_h^l[\text{last}, i]`, attention in layer l itself.
 
-    Its queries and keys are computed from what enters it, before the drop, for the last prompt token alone. Position
-    ids are repacked, so that they are as far behind at generation as tokens are missing in that layer.
+    The weights are computed before the layer runs, from its input before the drop, for the last prompt token only.
+    Position ids are repacked: in generation, a layer's position ids are lower by the number of tokens it lacks.
 
-    The released code computes values too, needs right padding and one picture a row, and fails in eager attention and
-    in generation from a padded batch. It computes one row only, so there is no `full_attention_map`.
+    The released code computes values too, needs right padding and one image per row, and fails with eager attention and
+    in generation from a padded batch. It computes the weights of one token only, so there is no `full_attention_map`.
 
     Args:
-        schedule: from layer 1 on.
-        debias: divide the scores by their position trend (arXiv 2508.17807).
+        schedule: drop layers from 1 on.
+        debias: whether scores are divided by their position trend (arXiv 2508.17807).
 
     Raises:
         ValueError: the schedule drops at layer 0.
@@ -32,13 +32,13 @@ class PDrop(Method):
     debias: bool = False
 
     released_schedule: ClassVar[Schedule] = Schedule({8: 0.5, 16: 0.25, 24: 0.125}, label="PyramidDrop, released code")
-    first_layer: ClassVar[int] = 1  # a drop at layer 0 comes before there are position embeddings
+    first_layer: ClassVar[int] = 1  # a drop at layer 0 happens before position embeddings exist
     uses_query: ClassVar[bool] = True
     uses_position: ClassVar[bool] = True  # through the rotation of queries and keys
     positions: ClassVar[Literal["keep", "repack"]] = "repack"
 
     def score(self, candidates: Candidates) -> Scores:
-        """Mean over heads."""
+        """Attention weights of the last prompt token, mean over heads."""
         sequence = candidates.sequence
         layer = sequence.parts.layers[candidates.layer]
         projected = QueriesAndKeys.of_layer(layer, sequence.states, sequence.angles, sequence.last, sequence.mask)

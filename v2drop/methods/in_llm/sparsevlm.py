@@ -1,4 +1,4 @@
-"""SparseVLM v1.5: drop what text raters attend to least, recycle the best of it as clusters (arXiv 2410.04417)."""
+"""SparseVLM v1.5: drop what text raters attend to least, and recycle the best of it in clusters (arXiv 2410.04417)."""
 
 from dataclasses import dataclass
 from numbers import Integral
@@ -19,28 +19,31 @@ from v2drop.types import Scores
 
 @dataclass(frozen=True)
 class SparseVLM(TextRated):
-    r"""At layer l, token i scores :math:`\operatorname{mean}_{h, r} A_h^{l-1}[r, i]` over heads and raters r (`TextRated`).
+    r"""At layer l, token i scores :math:`\operatorname{mean}_{h, r} A_h^{l-1}[r, i]` over heads h and raters r.
 
-    Of p tokens that are not kept, the best :math:`t = \lfloor 0.3 p \rfloor + 1` are recycled: clustered
-    (`v2drop.scoring.density_peaks`) into :math:`c = \lfloor t / 10 \rfloor + 1` tokens, the unweighted means of their
-    states, which go behind the kept tokens of a row's last picture, before the text. The schedule's count is for all
-    that go on: as many are kept as leaves room for their c. Where not even c tokens of none kept find room, c is as
-    many as do; where all stay, none is made. A recycled token goes by the position of its cluster's centre. Where
-    pictures have text between them, places are filled from the front, so if more is recycled than the last picture
-    loses, tokens of a later picture move into the places of an earlier one.
+    Raters are text tokens (`TextRated`). Of the p tokens that are not kept, the best
+    :math:`t = \lfloor 0.3 p \rfloor + 1` are recycled. They are grouped into :math:`c = \lfloor t / 10 \rfloor + 1`
+    clusters (`v2drop.scoring.density_peaks`), and each cluster becomes one token, the unweighted mean of its states.
+    The schedule's count includes recycled tokens, so fewer tokens are kept, to leave room for c. If c alone exceeds the
+    count, nothing is kept and c is the count. If all tokens stay, nothing is recycled.
 
-    The paper takes the rank of the raters' attention for the count; the released v1.5, followed here, fixed counts per
-    budget. That code runs one prompt with one picture at a time, through an attention of its own that computes whole
-    maps, books a layer at the length it leaves and draws the noise of densities anew each time; here it is seeded.
+    Recycled tokens come after the kept tokens of a row's last image, before the text. A recycled token has the position
+    of its cluster's centre. If a row has several images with text between them and more tokens are recycled than the
+    last image loses, tokens of a later image move into places of an earlier one, because places are filled in order.
+
+    In the paper, the rank of the raters' attention gives the count. The released v1.5, which is followed here, has
+    fixed counts per budget. That code runs one prompt with one image at a time and computes full attention maps. It
+    counts a layer at the length after its drop, and draws the noise on densities anew each time; here it is seeded.
 
     Args:
-        schedule: from layer 1 on.
-        full_attention_map: compute the full attention map at the layer before a drop, as the released code does.
-        seed: of the noise on densities, which settles which of two equally dense tokens is the denser.
-        debias: divide the scores by their position trend (arXiv 2508.17807).
+        schedule: drop layers from 1 on.
+        full_attention_map: whether the full attention map is computed at the layer before a drop, as in the released
+            code; the choice of tokens is the same.
+        seed: seed of the noise on densities, which breaks ties between equally dense tokens.
+        debias: whether scores are divided by their position trend (arXiv 2508.17807).
 
     Raises:
-        ValueError: the schedule drops at layer 0, or the seed is no int.
+        ValueError: the schedule drops at layer 0, or the seed is not an int.
     """
 
     seed: int = 0
@@ -59,33 +62,39 @@ class SparseVLM(TextRated):
             raise ValueError(f"seed must be an int; got {self.seed!r}.")
 
     def score(self, candidates: Candidates) -> Scores:
-        """Mean over heads and raters."""
-        weights, _, part = self.rater_attention(candidates)
-        score = torch.einsum("bhrv,br->bhv", weights, part).mean(1)
+        """Attention weights of the raters, mean over heads and raters."""
+        weights, _, rater_weights = self.rater_attention(candidates)
+        score = torch.einsum("bhrv,br->bhv", weights, rater_weights).mean(1)
         return divide_trend(score, candidates.vision_index, candidates.valid) if self.debias else score
 
     def choose(self, candidates: Candidates, score: Scores) -> Selection:
-        """The highest scores, and behind them what is made of the best of the rest."""
+        """The highest scores, and after them the recycled tokens."""
         if not any(candidates.n_keep):
             return super().choose(candidates, score)
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + candidates.layer) % 2**63)
-        drawn = torch.rand(max(candidates.n_prompt_tokens), generator=generator).to(score.device)
-        noise = drawn[candidates.vision_index.clamp(0, len(drawn) - 1)]
+        numbers = torch.rand(max(candidates.n_prompt_tokens), generator=generator).to(score.device)
+        noise = numbers[candidates.vision_index.clamp(0, len(numbers) - 1)]
         keep, orders, states = torch.zeros_like(candidates.valid), [], []
-        for row, (n, left) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
+        for row, (n, n_keep) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
             best = score[row, :n].argsort(descending=True, stable=True)
-            places, order, made = _row(candidates.hidden[row, :n], best, noise[row, :n], left)
+            places, order, row_states = _select_and_recycle(candidates.hidden[row, :n], best, noise[row, :n], n_keep)
             keep[row, places] = True
             orders.append(order)
-            states.append(made)
+            states.append(row_states)
         order = pad_sequence(orders, batch_first=True, padding_value=-1)
         return Selection(keep, candidates.n_keep, order, pad_sequence(states, batch_first=True))
 
 
 def n_kept_without_recycled(n: int, left: int) -> int:
-    """How many of `n` tokens are kept, so that with what is recycled of the others `left` go on.
+    """Number of tokens that are kept besides recycled ones.
 
-    >>> n_kept(576, 309), n_kept(309, 204), n_kept(204, 113)
+    It is the largest number with which kept and recycled tokens together are at most `left`; 0 if there is none.
+
+    Args:
+        n: number of candidates.
+        left: number of tokens left, recycled ones included.
+
+    >>> n_kept_without_recycled(576, 309), n_kept_without_recycled(309, 204), n_kept_without_recycled(204, 113)
     (300, 200, 110)
     """
     if left == n:
@@ -94,7 +103,10 @@ def n_kept_without_recycled(n: int, left: int) -> int:
 
 
 def n_recycled(n_dropped: int) -> tuple[int, int]:
-    """How many of the dropped tokens are recycled, and how many tokens are made of them.
+    """Number of dropped tokens that are recycled, and number of clusters they become.
+
+    Args:
+        n_dropped: number of tokens that are not kept.
 
     >>> n_recycled(276), n_recycled(109), n_recycled(94)
     ((83, 9), (33, 4), (29, 3))
@@ -103,23 +115,26 @@ def n_recycled(n_dropped: int) -> tuple[int, int]:
     return recycled, recycled // 10 + 1
 
 
-def _row(
+def _select_and_recycle(
     hidden: Float[Tensor, "n dim"], best: Int[Tensor, " n"], noise: Float[Tensor, " n"], left: int
 ) -> tuple[Int[Tensor, " left"], Int[Tensor, " left"], Float[Tensor, "left dim"]]:
-    """One row's places that go on, who stands there, and their states.
+    """Kept and recycled tokens of one row.
 
     Args:
-        hidden: states.
-        best: tokens by falling score.
-        noise: on densities.
-        left: how many go on.
+        hidden: hidden states of the candidates.
+        best: indices of the candidates by falling score.
+        noise: noise on densities.
+        left: number of tokens left, recycled ones included.
+
+    Returns:
+        Places that survive; index of the candidate at each place, for a recycled token its cluster's centre; states.
     """
     k = n_kept_without_recycled(len(best), left)
-    kept, dropped, made = best[:k].sort().values, best[k:], left - k
-    if not made:
+    kept, dropped, n_clusters = best[:k].sort().values, best[k:], left - k
+    if not n_clusters:
         return kept, kept, hidden[kept]
-    pool = dropped[: n_recycled(len(dropped))[0]].sort().values
-    centres, members = dpc_knn(hidden[pool].detach().float(), made, noise[pool])
-    means = members @ hidden[pool].float() / members.sum(1, keepdim=True)
-    places = torch.cat([kept, dropped.sort().values[-made:]])
-    return places, torch.cat([kept, pool[centres]]), torch.cat([hidden[kept], means.to(hidden.dtype)])
+    recycled = dropped[: n_recycled(len(dropped))[0]].sort().values
+    centres, members = dpc_knn(hidden[recycled].detach().float(), n_clusters, noise[recycled])
+    means = members @ hidden[recycled].float() / members.sum(1, keepdim=True)
+    places = torch.cat([kept, dropped.sort().values[-n_clusters:]])
+    return places, torch.cat([kept, recycled[centres]]), torch.cat([hidden[kept], means.to(hidden.dtype)])

@@ -16,20 +16,23 @@ from v2drop.types import Scores, Valid
 
 @dataclass(frozen=True)
 class TransPrune(Method):
-    r"""At layer l, token i scores TTV_i + IGA_i, each divided by its sum over the vision tokens still there.
+    r"""At layer l, token i scores TTV_i + IGA_i, each divided by its sum over the row's candidates.
 
-    The token transition variation of a module (self-attention or MLP) with input x, normalised as the module is given
-    it, and output y, without the residual, is :math:`\frac{\lVert y_i \rVert}{\lVert x_i \rVert}
-    \operatorname{softmax}_j (1 - \cos(x_j, y_j))_i` over all tokens of the row; TTV is its sum over both modules of the
-    layers from one before the first drop on. Instruction-guided attention is :math:`\operatorname{mean}_{h, t}
-    A_h^l[t, i]` in the layer to come, over heads and all text t behind the picture.
+    *TTV*, token transition variation. For a module (self-attention or MLP) with input x (after the norm in front of the
+    module) and output y (before the residual is added), it is
+    :math:`\lVert y_i \rVert / \lVert x_i \rVert \cdot \operatorname{softmax}_j (1 - \cos(x_j, y_j))_i`, with the
+    softmax over all tokens j of the row. TTV_i is the sum over both modules of the layers from (first drop layer - 1)
+    to l - 1.
 
-    The paper multiplies the change of the norm by one minus the cosine; the released code, followed here, has the ratio
-    of norms and the softmax. Its softmax runs over all rows of a batch and their padding together, and what it adds up
-    is cut right for one row only; here every row has its own, of real tokens.
+    *IGA*, instruction-guided attention, is :math:`\operatorname{mean}_{h, t} A_h^l[t, i]` in layer l itself, computed
+    before the drop, over heads h and all text t after the images.
+
+    The paper multiplies the change of the norm by one minus the cosine. The released code, which is followed here, has
+    the ratio of norms and the softmax. In that code the softmax runs over all rows of a batch and their padding
+    together, and drops reduce the sums correctly for one row only. Here every row has its own softmax, without padding.
 
     Args:
-        schedule: from layer 1 on.
+        schedule: drop layers from 1 on.
 
     Raises:
         ValueError: the schedule drops at layer 0.
@@ -42,27 +45,27 @@ class TransPrune(Method):
     positions: ClassVar[Literal["keep", "repack"]] = "repack"
 
     def hooks(self) -> Hooks:
-        """Notes of every module."""
+        """Hooks that add up TTV."""
         return TransitionHooks()
 
     def score(self, candidates: Candidates) -> Scores:
-        """Transition and attention, both as shares."""
-        sequence, real = candidates.sequence, candidates.valid
-        total = sequence.hooks.total(sequence.visible).gather(1, sequence.columns)
-        return _share(total, real) + _share(_guided(candidates), real)
+        """TTV and IGA, each divided by its sum over the row's candidates."""
+        sequence, valid = candidates.sequence, candidates.valid
+        variation = sequence.hooks.total(sequence.visible).gather(1, sequence.columns)
+        return _share_of_sum(variation, valid) + _share_of_sum(_guided_attention(candidates), valid)
 
 
-def _guided(candidates: Candidates) -> Scores:
-    """Mean attention of the text behind the picture in the layer to come."""
+def _guided_attention(candidates: Candidates) -> Scores:
+    """IGA: attention weights of the text after the images in the layer about to run, mean over heads and text."""
     sequence = candidates.sequence
-    text, there = padded_columns(sequence.text_after, int(sequence.text_after.sum(1).max()))
+    text, valid_text = padded_columns(sequence.text_after, int(sequence.text_after.sum(1).max()))
     layer = sequence.parts.layers[candidates.layer]
     projected = QueriesAndKeys.of_layer(layer, sequence.states, sequence.angles, text, sequence.mask)
     weights = at_columns(projected.weights(text, sequence.visible), sequence.columns).mean(1)
-    part = there / there.sum(1, keepdim=True).clamp(min=1)
-    return torch.einsum("btv,bt->bv", weights, part)
+    text_weights = valid_text / valid_text.sum(1, keepdim=True).clamp(min=1)
+    return torch.einsum("btv,bt->bv", weights, text_weights)
 
 
-def _share(score: Scores, real: Valid) -> Scores:
-    score = score.masked_fill(~real, 0)
+def _share_of_sum(score: Scores, valid: Valid) -> Scores:
+    score = score.masked_fill(~valid, 0)
     return score / score.sum(1, keepdim=True).clamp(min=1e-8)

@@ -12,14 +12,14 @@ from v2drop.types import Scores
 
 @dataclass(frozen=True)
 class V2Drop(Method):
-    r"""At layer l, token i scores :math:`d(x_i^{l-1}, x_i^l)`: how much layer l-1 changed it.
+    r"""At layer l, token i scores :math:`d(x_i^{l-1}, x_i^l)`, the change of its hidden state by layer l-1.
 
-    The released code computes the L2 norm in the model's dtype and for the first row of a batch only; here it is
-    accumulated in float32, for every row.
+    The released code computes the L2 norm in the model's dtype and for the first row of a batch only. Here it is
+    computed in float32, for every row.
 
     Args:
-        schedule: from layer 1 on.
-        metric: a name in `v2drop.scoring.variation.METRICS`; the paper's are "l1", "l2" (default) and "cosine".
+        schedule: drop layers from 1 on.
+        metric: name in `v2drop.scoring.variation.METRICS`; the paper has "l1", "l2" (the default) and "cosine".
 
     Raises:
         ValueError: the metric is unknown, or the schedule drops at layer 0.
@@ -38,5 +38,5 @@ class V2Drop(Method):
             raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {self.metric!r}.")
 
     def score(self, candidates: Candidates) -> Scores:
-        """How far the layer before moved each token."""
+        """Change of each token's hidden state by the layer before."""
         return METRICS[self.metric](candidates.previous, candidates.hidden)

@@ -117,8 +117,8 @@ def test_hidden_patches_take_no_attention():
     hooks = WindowMergingHooks()
     weights = torch.tensor([[1e-9, 1e-9], [0.9, 1e-9], [0.04, 0.52], [0.06, 0.48]])
     hooks._heads, hooks._scaling = 2, 1.0
-    hooks._seen = {"queries": torch.ones(1, 4, 2), "keys": weights.log()[None]}
-    hooks.token_of_patch, hooks._hidden = torch.arange(3)[None], torch.tensor([[True, False, False]])
+    hooks._notes = {"queries": torch.ones(1, 4, 2), "keys": weights.log()[None]}
+    hooks.token_of_patch, hooks._hidden_patches = torch.arange(3)[None], torch.tensor([[True, False, False]])
     assert hooks.key.tolist() == [[False, False, True]]
 
 

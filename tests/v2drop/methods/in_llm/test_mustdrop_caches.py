@@ -110,7 +110,7 @@ def test_nothing_of_the_text_is_kept_after_a_pass():
     object.__setattr__(method, "hooks", lambda: hooks.append(WindowMergingHooks()) or hooks[-1])
     with method(sighted(4)):
         sighted(4)(**data.inputs)
-        assert hooks[0].text._seen == {}
+        assert hooks[0].text._notes == {}
 
 
 def test_features_of_another_run_are_refused():

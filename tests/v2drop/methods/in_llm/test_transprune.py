@@ -85,11 +85,11 @@ def test_a_transition_by_hand():
 def test_the_sum_by_hand():
     """Turns 0 and log 3 weigh 1/4 and 3/4, padding nothing; what was added before a drop goes along."""
     hooks = TransitionHooks()
-    hooks._new = [(torch.tensor([[9.0, 4.0, 4.0]]), torch.tensor([[7.0, 0.0, math.log(3)]]))]
+    hooks._recent = [(torch.tensor([[9.0, 4.0, 4.0]]), torch.tensor([[7.0, 0.0, math.log(3)]]))]
     total = hooks.total(torch.tensor([[False, True, True]]))
     torch.testing.assert_close(total, torch.tensor([[0.0, 1.0, 3.0]]))
     hooks.columns_dropped(torch.tensor([[2]]))
-    hooks._new = [(torch.tensor([[5.0]]), torch.tensor([[2.0]]))]
+    hooks._recent = [(torch.tensor([[5.0]]), torch.tensor([[2.0]]))]
     torch.testing.assert_close(hooks.total(torch.tensor([[True]])), torch.tensor([[8.0]]))
 
 
@@ -123,9 +123,9 @@ def test_nothing_is_noted_outside_the_window_or_kept_after_a_pass():
         more = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(*hooks, strict=True)]
         assert more == [(0, 0), (1, 1), (1, 1), (0, 0), (0, 0)]
         cache = model(**data.inputs).past_key_values
-        assert made[0]._new == [] and made[0]._total == 0.0
+        assert made[0]._recent == [] and made[0]._total == 0.0
         model(input_ids=torch.tensor([[5]]), past_key_values=cache)
-        assert made[0]._new == [] and made[0]._total == 0.0
+        assert made[0]._recent == [] and made[0]._total == 0.0
 
 
 def test_generation_scores_the_prompt_once():
