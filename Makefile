@@ -11,7 +11,7 @@ READY := .venv/.ready
 STILL := unset V2DROP_MODEL; export HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error;
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lint bench notebooks clean
+.PHONY: help report lab test lint bench notebooks clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,9 @@ lint: $(READY) ## ruff, code and notebooks
 
 bench: $(READY) ## speed against what a user would write, as ratios within one run: some four minutes
 	OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 $(PY) tests/bench.py
+
+lab: $(READY) ## JupyterLab on the notebooks; V2DROP_MODEL=<folder or hub id> for a real model
+	OMP_WAIT_POLICY=passive $(PY) -m jupyterlab --notebook-dir=notebooks
 
 notebooks: $(READY) ## run the committed notebooks again, in place
 	$(STILL) $(PY) -m nbconvert --to notebook --execute --inplace \

@@ -11,7 +11,6 @@ _NAMES = {  # module -> its public names
     "statistics.grids": "grid_side",
     "statistics.intervals": "bootstrap_interval mean_by_group summarise_layers criterion_minus_baseline",
     "models.loading": "EMBEDDED Loaded load",
-    "models.torchvision_ops": "usable",
     "scenes.mosaic": "QUESTION_KINDS Digit Question Questions Scene questions_each sample",
     "scenes.answers": "is_right miscount",
     "scenes.ground_truth": "object_third token_labels",

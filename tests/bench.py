@@ -16,8 +16,8 @@ from analysis.residual_stream.token_choice import measured_prompts
 from analysis.scenes.mosaic import sample
 from analysis.theorem.interventions import remove_token, revert_update
 from analysis.theorem.operator_norms import operator_norms
-from v2drop.attention import Projected
-from v2drop.models import locate
+from v2drop.models.parts import locate
+from v2drop.scoring.attention import QueriesAndKeys
 
 TOKENS = 8  # of 144 that the slow loop is timed on
 PASSES = 40  # full forward passes that the slow interventions are timed on
@@ -60,16 +60,16 @@ def suffix(model, inputs, layer):
 def by_svds(states, output, token):
     """One token's operator norm by scipy's Lanczos, from a JVP and a VJP."""
     x = states[token]
-    _, pull = torch.func.vjp(lambda v: output(v, token), x)
+    _, vjp = torch.func.vjp(lambda v: output(v, token), x)
 
-    def jvp_sum(v):
+    def jvp(v):
         tangent = torch.from_numpy(v.astype(np.float32).ravel())
         return torch.func.jvp(lambda x: output(x, token), (x,), (tangent,))[1].numpy()
 
     def transposed(u):
-        return pull(torch.from_numpy(u.astype(np.float32).ravel()))[0].numpy()
+        return vjp(torch.from_numpy(u.astype(np.float32).ravel()))[0].numpy()
 
-    operator = LinearOperator((len(x), len(x)), matvec=push, rmatvec=transposed, dtype=np.float32)
+    operator = LinearOperator((len(x), len(x)), matvec=jvp, rmatvec=transposed, dtype=np.float32)
     return svds(operator, k=1, tol=1e-3, return_singular_vectors=False, rng=np.random.default_rng(0))[0]
 
 
@@ -124,7 +124,7 @@ def bench_rows():
     """Attention of the last token alone against the whole map, as attention methods' released codes compute it."""
     queries, keys = torch.randn(2, 1, LENGTH, 8, 64).unbind()
     angle = torch.arange(LENGTH)[None, :, None] * torch.logspace(0, -4, 32).repeat(2)
-    projected = Projected(queries, keys, (angle.cos(), angle.sin()), scaling=1 / 8)
+    projected = QueriesAndKeys(queries, keys, (angle.cos(), angle.sin()), scaling=1 / 8)
     last, visible = torch.tensor([[LENGTH - 1]]), torch.ones(1, LENGTH, dtype=torch.bool)
     row, whole = (seconds(lambda whole=whole: projected.weights(last, visible, whole)) for whole in (False, True))
     print(

@@ -11,7 +11,7 @@ from tests.support.fitted_methods import fitted, skip_unless_possible
 from tests.support.oracle import oracle_run
 from tests.support.toys import FAMILIES, LAYERS, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.candidates import Candidates
+from v2drop.engine.contract import Candidates
 
 EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
@@ -45,7 +45,7 @@ def schedules(method):
 @hypothesis_settings(max_examples=12)
 @given(draw=st.data())
 def test_dropping_is_masking(name, family, operator, draw):
-    skip_unless_possible(name, family, makes_tokens=False)
+    skip_unless_possible(name, family, merges_tokens=False)
     method = METHODS[name](draw.draw(schedules(METHODS[name])))
     rows, side = draw.draw(rows_for(family)), draw.draw(st.sampled_from(["left", "right"]))
     data = batch(family, rows, side, seed=draw.draw(st.integers(0, 9)))
@@ -64,7 +64,7 @@ def test_dropping_is_masking(name, family, operator, draw):
 @EVERY_FAMILY
 @EVERY_METHOD
 def test_survivors_keep_their_logits_and_the_dropped_have_none(name, family, operator):
-    skip_unless_possible(name, family, makes_tokens=False)
+    skip_unless_possible(name, family, merges_tokens=False)
     data = batch(family, ["titttt", "tit"] if family == "llava" else TEXT_ROWS[:2], "right")
     model, method = toy(family, operator), fitted(name, {1: 5, 3: 2})
     with method(model, **data.options) as trace:
@@ -139,7 +139,7 @@ def test_scores_follow_a_permutation_of_the_tokens(name):
         2,
         seen.hidden[:, order],
         seen.previous[:, order],
-        *(getattr(seen, f) for f in ("rank", "real", "of", "present", "left")),
+        *(getattr(seen, f) for f in ("vision_index", "valid", "n_prompt_tokens", "n_candidates", "n_keep")),
     )
     torch.testing.assert_close(method.score(moved), method.score(seen)[:, order])
 

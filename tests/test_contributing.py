@@ -2,7 +2,6 @@
 
 import re
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 @pytest.fixture
 def example(monkeypatch, tmp_path):
     """The example as a file of its own, imported and entered in METHODS."""
-    (tmp_path / "long_example.py").write_text(textwrap.dedent(re.search(r" +```python\n(.*?)```", TEXT, re.S)[1]))
+    (tmp_path / "long_example.py").write_text(re.search(r"^```python\n(.*?)^```", TEXT, re.S | re.M)[1])
     monkeypatch.syspath_prepend(tmp_path)
     import long_example
 
@@ -48,6 +47,8 @@ def test_the_example_scores_what_it_says(example):
 
 
 def test_files_and_methods_that_are_named_exist():
-    folder = Path(__file__).parents[1] / "v2drop" / "methods"
-    named = re.findall(r"`(\w+\.py)`", TEXT.split("## What is expected")[0])
-    assert named and all((folder / name).exists() for name in named if name != "long.py")
+    top = Path(__file__).parents[1]
+    methods = re.findall(r"`((?:in_llm|before_llm)/\w+\.py)`", TEXT)
+    paths = re.findall(r"`((?:v2drop|analysis|tests)/[\w/]+(?:\.py|/))`", TEXT)
+    assert len(methods) >= 6 and all((top / "v2drop" / "methods" / name).exists() for name in methods)
+    assert len(paths) >= 12 and all((top / name).exists() for name in paths)

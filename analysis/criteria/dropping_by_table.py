@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analysis.statistics.token_tables import check_table
 from v2drop import Schedule
-from v2drop.candidates import Candidates
+from v2drop.engine.contract import Candidates
 from v2drop.methods.base import Method
 from v2drop.types import Scores
 
@@ -45,10 +45,10 @@ class ScoresFromTable(Method):
             ValueError: A candidate has no score.
         """
         scores = self.scores[candidates.layer].to(candidates.hidden.device)
-        index = candidates.rank.masked_fill(~candidates.real, 0)
+        index = candidates.vision_index.masked_fill(~candidates.valid, 0)
         n_needed = int(index.max()) + 1
         values = scores.gather(1, index) if n_needed <= scores.shape[1] else scores.new_full(index.shape, torch.nan)
-        if values[candidates.real].isnan().any():
+        if values[candidates.valid].isnan().any():
             raise ValueError(
                 f"there must be a score for every token of the prompts; got {scores.shape[1]} a row, some of them NaN "
                 f"or too few, for tokens up to vision index {n_needed - 1} at layer {candidates.layer}."

@@ -17,9 +17,9 @@ from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiabl
 from analysis.residual_stream.stream import Stream
 from analysis.residual_stream.token_choice import Tokens, check_layers, measured_prompts, token_keys
 from analysis.scenes.mosaic import Questions
-from v2drop.debias import divide_trend
-from v2drop.models import is_vision, locate
-from v2drop.variation import METRICS
+from v2drop.models.parts import is_vision, locate
+from v2drop.scoring.position_trend import divide_trend
+from v2drop.scoring.variation import METRICS
 
 VARIATIONS = tuple(f"variation_{name}" for name in METRICS)
 ATTENTIONS = ("attention_last", "attention_text", "attention_debiased")
@@ -37,11 +37,12 @@ def score_tokens(
 ) -> pd.DataFrame:
     r"""The scores of every vision token behind layer l, as a drop at the input of layer l + 1 would use them.
 
-    - variation_l2, _l1, _cosine, _relative_l2, _transition: `v2drop.variation.METRICS` of the update that layer l
-      writes; the last is TransPrune's score of one layer (arXiv 2507.20630).
+    - variation_l2, _l1, _cosine, _relative_l2, _transition: `v2drop.scoring.variation.METRICS` of the update that
+      layer l writes; the last is TransPrune's score of one layer (arXiv 2507.20630).
     - attention_last: attention of the last prompt token to the token in layer l, mean over heads (FastV).
     - attention_text: the same, mean over all positions behind the last picture (SparseVLM's raters, unselected).
-    - attention_debiased: attention_last divided by its fitted position trend (`v2drop.debias.divide_trend`).
+    - attention_debiased: attention_last divided by its fitted position trend
+      (`v2drop.scoring.position_trend.divide_trend`).
     - key_norm: L2 norm of the token's keys in layer l over all heads, which no rotation changes. DART picks pivots by
       large key norms (L1); kvpress' Knorm keeps small ones, so it ranks by the negative of this column.
     - token_norm: :math:`\|x^{(l+1)}\|_2`. random: uniform draws.
@@ -49,7 +50,7 @@ def score_tokens(
     Tokens with higher scores are kept. Attention and key norms are NaN for layers without `self_attn`.
 
     Args:
-        model: A model of a supported family (`v2drop.models.FAMILIES`), in evaluation mode; it is left as it was.
+        model: A model of a supported family (`v2drop.models.families.FAMILIES`), in evaluation mode; left as it was.
         inputs: The keyword arguments that the model is called with; rows may be padded.
         layers: Decoder layers l, counted from 0; None for all.
         tokens: As for `analysis.operator_norms`, but not a row's last token, behind which there is no text.
@@ -115,7 +116,7 @@ def _image_positions(
     image[measured] = True
     if image[-1]:
         raise ValueError(f"tokens must not be a row's last one, behind which there is no text; got it in row {sample}.")
-    if decoder.parts.receiver is not None and inputs.get("input_ids") is not None:
+    if decoder.parts.vlm_module is not None and inputs.get("input_ids") is not None:
         ids = inputs["input_ids"][sample].to(measured.device)[stream.columns]
         image |= is_vision(ids, decoder.parts.vision_ids)
     image[-1] = False

@@ -7,7 +7,7 @@ import torch
 import transformers  # its classes are imported lazily at their first use, which is after usable()
 
 from analysis.models.torchvision_ops import usable
-from v2drop.models import locate
+from v2drop.models.parts import locate
 
 # The configuration of Qwen2.5-VL-72B-Instruct: config.json of its repository.
 QWEN_72B = {
@@ -55,7 +55,7 @@ def footprint(config: transformers.PreTrainedConfig, dtype: torch.dtype = torch.
         model = kind.from_config(config)
     parts = locate(model)
     total, layers, decoder = (_count(module) for module in (model, parts.layers, parts.decoder))
-    head = _count(parts.head) if not _tied(model) else 0
+    head = _count(parts.lm_head) if not _tied(model) else 0
     counts = {"vision": total - decoder - head, "layers": layers, "embeddings": decoder - layers + head, "all": total}
     own = config.get_text_config()
     width = getattr(own, "head_dim", None) or own.hidden_size // own.num_attention_heads

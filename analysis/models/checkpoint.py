@@ -26,7 +26,8 @@ from transformers import (
 )
 
 from analysis.models.load_options import from_pretrained_options
-from v2drop.models import CROSS_ATTENTION, FAMILIES, locate
+from v2drop.models.families import FAMILIES
+from v2drop.models.parts import CROSS_ATTENTION, locate
 
 ADVICE = (
     "Give a folder that save_pretrained wrote, or a hub id spelt as on its page (log in for a gated one; unset "
@@ -88,13 +89,13 @@ def _check_whole(name: str, missing: list[str]) -> None:
 
 def _check_family(name: str, config: PreTrainedConfig) -> None:
     """Refuse a model that cannot be hooked into for dropping, after a look at the same classes without weights."""
-    family, shown = FAMILIES.get(config.model_type), [kind for kind, family in FAMILIES.items() if family.takes]
+    family, shown = FAMILIES.get(config.model_type), [kind for kind, family in FAMILIES.items() if family.inputs]
     if family is None and config.model_type not in CROSS_ATTENTION:
         raise ValueError(
             f"{name!r} cannot be loaded: a model of type {config.model_type!r} is not supported; allowed: "
-            f"{', '.join(shown)}. v2drop/models.py says how to add a family."
+            f"{', '.join(shown)}. v2drop/models/families.py says how to add a family."
         )
-    if family is not None and not family.takes:
+    if family is not None and not family.inputs:
         raise ValueError(
             f"{name!r} cannot be loaded: it is a text model ({config.model_type}), and one for pictures and text is "
             "needed. Load it by transformers' AutoModelForCausalLM; method(model, vision_mask=mask) drops its tokens."

@@ -13,7 +13,7 @@ from transformers import BatchFeature
 
 from analysis.models import chat_prompts
 from analysis.models.torchvision_ops import usable
-from v2drop.models import is_vision, locate
+from v2drop.models.parts import is_vision, locate
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "mosaic_llava"
 

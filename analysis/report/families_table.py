@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from analysis.models.chat_prompts import ALWAYS_A_PICTURE, EQUAL_VIDEOS, PICTURES_OR_VIDEOS
-from v2drop.decoders import TEXT_MODELS
-from v2drop.models import FAMILIES, Family
+from v2drop.models.decoders import TEXT_MODELS
+from v2drop.models.families import FAMILIES, Family
 
 TAKES = {"image": "a picture", "images": "several", "video": "a video"}
 BATCHES = {  # what a family's processor cannot put into one batch
@@ -29,9 +29,11 @@ def families_table() -> str:
 
 def _row(name: str, family: Family) -> str:
     example = f"[{family.example}](https://huggingface.co/{family.example})" if family.example else ""
-    takes = ", ".join(TAKES[kind] for kind in family.takes) or "text; `vision_mask` says what may go"
+    takes = ", ".join(TAKES[kind] for kind in family.inputs) or "text; `vision_mask` says what may go"
     batches = "; ".join(limit for names, limit in BATCHES.items() if name in names) or "any"
-    return f"| `{name}` | {example} | {takes} | {batches} | {', '.join(family.operators)} | {family.note} |"
+    return (
+        f"| `{name}` | {example} | {takes} | {batches} | {', '.join(family.attention_operators)} | {family.remarks} |"
+    )
 
 
 if __name__ == "__main__":

@@ -60,11 +60,11 @@ def thumbnail(figure: Figure) -> bytes:
 
 def notebooks_table(folder: Path) -> str:
     """Return the README's table of the notebooks in a folder, as Markdown."""
-    head = ["| notebook | question | found on the embedded model |", "|---|---|---|"]
+    head = ["| what do you want to know? | notebook | answer, on the embedded model |", "|---|---|---|"]
     rows = []
     for path in sorted(folder.glob("*.ipynb")):
         question, finding = card(nbformat.read(path, as_version=4))
-        cells = (f"[{path.name}]({folder.name}/{path.name})", question, finding)
+        cells = (question, f"[{path.stem}]({folder.name}/{path.name})", finding)
         rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(head + rows)
 

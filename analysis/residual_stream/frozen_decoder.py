@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from v2drop.models import Parts, locate
+from v2drop.models.parts import ModelParts, locate
 
 OUTPUTS = ("hidden", "logits")
 DERIVATIVE_DTYPES = (torch.float32, torch.float64)
@@ -113,14 +113,14 @@ class FrozenDecoder:
         self, model: nn.Module, dtype: torch.dtype, output: str, candidates: Sequence[int] | None = None
     ) -> None:
         """Copy and freeze the modules."""
-        self.parts: Parts = locate(model)
+        self.parts: ModelParts = locate(model)
         _check_arguments(self.parts, dtype, output, candidates)
         self.dtype, self.output = dtype, output
         self.candidates = None if candidates is None else list(candidates)
         config = self.parts.decoder.config
         self.layers = [_frozen(layer, dtype, config) for layer in self.parts.layers]
         self.norm = _frozen(self.parts.decoder.norm, dtype, config)
-        self.lm_head = None if self.parts.head is None else _frozen(self.parts.head, dtype, config)
+        self.lm_head = None if self.parts.lm_head is None else _frozen(self.parts.lm_head, dtype, config)
 
     @property
     def label(self) -> str:
@@ -145,11 +145,11 @@ def _frozen(module: nn.Module, dtype: torch.dtype, config: Any) -> nn.Module:
     return copy.deepcopy(module, shared | {id(config): config})  # whose attention operator is switched outside
 
 
-def _check_arguments(parts: Parts, dtype: torch.dtype, output: str, candidates: Sequence[int] | None) -> None:
-    if any(parts.windows) or parts.deepstack:
+def _check_arguments(parts: ModelParts, dtype: torch.dtype, output: str, candidates: Sequence[int] | None) -> None:
+    if any(parts.sliding_windows) or parts.deepstack:
         raise ValueError(
             "all layers must see the same tokens, and nothing may be added between them; got "
-            f"{'sliding windows' if any(parts.windows) else 'deepstack features'} in a decoder of type "
+            f"{'sliding windows' if any(parts.sliding_windows) else 'deepstack features'} in a decoder of type "
             f"{parts.decoder.config.model_type!r}. Dropping works there, this analysis does not."
         )
     if dtype not in DERIVATIVE_DTYPES:
@@ -158,9 +158,9 @@ def _check_arguments(parts: Parts, dtype: torch.dtype, output: str, candidates: 
         raise ValueError(f"output must be one of {', '.join(OUTPUTS)}; got {output!r}.")
     if output == "hidden" and candidates is not None:
         raise ValueError('candidates are token ids to read logits of; pass them with output="logits".')
-    if parts.head is None and output == "logits":
+    if parts.lm_head is None and output == "logits":
         raise ValueError("the model has no language-model head to give logits; allowed: output='hidden'.")
-    vocabulary = 0 if parts.head is None else parts.head.weight.shape[0]
+    vocabulary = 0 if parts.lm_head is None else parts.lm_head.weight.shape[0]
     if candidates is not None and (not len(candidates) or not all(0 <= c < vocabulary for c in candidates)):
         raise ValueError(
             f"candidates must be token ids in [0, {vocabulary - 1}], at least one; got {list(candidates)}."

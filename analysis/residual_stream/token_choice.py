@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from analysis.progress import progress_bar
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, decoder_inputs
 from analysis.residual_stream.stream import Stream
-from v2drop.models import Parts, is_vision, locate
+from v2drop.models.parts import ModelParts, is_vision, locate
 
 Tokens = Any  # None, positions for all rows, positions for each row, or a boolean mask; lists, arrays or tensors
 
@@ -68,7 +68,7 @@ def measured_prompts(
         yield row, Stream(decoder, first, row, columns), measured[row, columns].nonzero().flatten()
 
 
-def _token_mask(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
+def _token_mask(parts: ModelParts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
     """The tokens to measure, bool [batch, sequence]; checked."""
     mask = _requested_tokens(parts, inputs, tokens, present).to(present.device)
     if not mask.any():
@@ -81,10 +81,10 @@ def _token_mask(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present
     return mask
 
 
-def _requested_tokens(parts: Parts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
+def _requested_tokens(parts: ModelParts, inputs: Mapping[str, Any], tokens: Tokens, present: Tensor) -> Tensor:
     if tokens is not None:
         return _mask_of_positions(tokens, present)
-    if parts.receiver is None or inputs.get("input_ids") is None:
+    if parts.vlm_module is None or inputs.get("input_ids") is None:
         raise ValueError("the vision tokens of this model or these inputs are not known; pass tokens=.")
     last = present.shape[1] - 1 - present.int().flip(1).argmax(1)
     placeholders = is_vision(inputs["input_ids"].to(present.device), parts.vision_ids)

@@ -20,11 +20,13 @@ def is_right(reply: str, answer: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    found = re.findall("[a-z0-9]+", text.lower())
-    return [str(NUMBERS.index(word)) if word in NUMBERS else word for word in found]
+    """The words of a text in lower case, numbers in digits."""
+    words = re.findall("[a-z0-9]+", text.lower())
+    return [str(NUMBERS.index(word)) if word in NUMBERS else word for word in words]
 
 
 def _number(text: str) -> float:
+    """The first number in a text, NaN if there is none."""
     return next((float(word) for word in _words(text) if word.isdigit()), float("nan"))
 
 

@@ -79,10 +79,10 @@ def draw_digit(image: np.ndarray, place: tuple[int, int], colour: str, opacity: 
     """Paint a digit into a picture, in place.
 
     Args:
-        image: float64 [96, 96, 3].
-        place: row and column among the 6 x 6 places.
-        colour: a key of COLOURS.
-        opacity: [16, 16] in [0, 1].
+        image: The picture, float64 [96, 96, 3].
+        place: Row and column among the 6 x 6 places.
+        colour: A key of COLOURS.
+        opacity: The opacity of the digit, [16, 16] in [0, 1].
     """
     top, left = (BLOCK * PATCH * p for p in place)
     window = image[top : top + BLOCK * PATCH, left : left + BLOCK * PATCH]

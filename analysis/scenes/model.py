@@ -63,26 +63,18 @@ def config() -> transformers.LlavaConfig:
     """The configuration: 144 vision tokens, twelve decoder layers, 2.6 M parameters."""
     usable()
     ids = tokenizer().convert_tokens_to_ids
-    vision = transformers.CLIPVisionConfig(
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
-        num_hidden_layers=VISION_LAYERS,
-        num_attention_heads=4,
-        image_size=SIZE,
-        patch_size=PATCH,
-    )
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_attention_heads": 4}
+    vision = transformers.CLIPVisionConfig(num_hidden_layers=VISION_LAYERS, image_size=SIZE, patch_size=PATCH, **sizes)
     text = transformers.LlamaConfig(
         vocab_size=len(tokenizer()),
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
         num_hidden_layers=DECODER_LAYERS,
-        num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=512,
         initializer_range=0.06,  # 0.02 stalls at this width
         bos_token_id=ids(BOS),
         eos_token_id=ids(EOS),
         pad_token_id=ids(PAD),
+        **sizes,
     )
     return transformers.LlavaConfig(
         vision_config=vision,

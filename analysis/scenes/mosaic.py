@@ -64,11 +64,11 @@ class Scene:
 
     Attributes:
         image: uint8 [96, 96, 3].
-        digits: Two to six digits, each in a colour of its own.
+        digits: Two to six digits, each in a colour of its own; not needed for a picture of a user's own.
     """
 
     image: np.ndarray
-    digits: tuple[Digit, ...]
+    digits: tuple[Digit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Question:
     kind: str
     text: str
     answer: str
-    relevant: tuple[int, ...]
-    objects: tuple[int, ...]
+    relevant: tuple[int, ...] = ()
+    objects: tuple[int, ...] = ()
 
 
 Questions = list[tuple[Scene, Question]]

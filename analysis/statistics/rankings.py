@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from v2drop.schedule import share_of
+from v2drop.budgets.counting import share_of
 
 RATIOS = (1 / 2, 1 / 3, 1 / 9)  # 288, 192 and 64 of 576 tokens
 CriteriaScores = Float[np.ndarray, "criteria tokens"]

@@ -129,7 +129,7 @@ def operator_norms(
       together with a stated confidence. Its operator_norm is `lower`.
 
     Args:
-        model: A model of a supported family (`v2drop.models.FAMILIES`), in evaluation mode.
+        model: A model of a supported family (`v2drop.models.families.FAMILIES`), in evaluation mode.
         inputs: The keyword arguments that the model is called with; rows may be padded.
         layers: Decoder layers, counted from 0.
         tokens: Positions in the batch, the same in every row or a list for each, or a BoolTensor [batch, sequence];

@@ -24,8 +24,8 @@ from analysis.theorem.linearised import Linearised
 from analysis.theorem.norms import Norms
 from analysis.theorem.operator_norms import Estimator
 from analysis.theorem.taylor import remainder_slopes
-from v2drop.models import locate
-from v2drop.variation import METRICS
+from v2drop.models.parts import locate
+from v2drop.scoring.variation import METRICS
 
 
 def variation_impact(
@@ -68,7 +68,7 @@ def variation_impact(
     - token_norm: :math:`\|x_j^{(l+1)}\|_2`, units of x. random: uniform draws.
 
     Args:
-        model: A model of a supported family (`v2drop.models.FAMILIES`), in evaluation mode; it is left as it was.
+        model: A model of a supported family (`v2drop.models.families.FAMILIES`), in evaluation mode; left as it was.
         inputs: The keyword arguments that the model is called with; rows may be padded.
         layers: Decoder layers l, counted from 0; None for all. The last one changes only the last token's output.
         tokens: As for `operator_norms`, but not a row's last token, where the output is read.

@@ -34,12 +34,8 @@ def test_a_statistic_loads_neither_a_model_nor_a_plot():
 def test_a_public_name_is_what_its_module_defines(name):
     value, home = getattr(analysis, name), analysis._HOMES[name]
     assert value is getattr(importlib.import_module(home), name)
-    assert getattr(value, "__module__", None) in (
-        home,
-        None,
-        "builtins",
-        "pathlib",
-    )  # not handed on from another module
+    origin = getattr(value, "__module__", None)
+    assert origin in (home, None, "builtins", "pathlib")  # not a name that another module defines
 
 
 def test_no_public_name_is_a_room():

@@ -11,11 +11,11 @@ def fitted(name, left):
     return kind(Schedule({0: next(iter(left.values()))} if kind.before_llm else left))
 
 
-def skip_unless_possible(name, family, makes_tokens=True):
+def skip_unless_possible(name, family, merges_tokens=True):
     """Skip what the method declares that it cannot do."""
     if METHODS[name].needs_tower and family != "llava":
         pytest.skip(f"{name} declares that it needs a vision tower")
     if METHODS[name].needs_frames and family != "llava":
         pytest.skip(f"{name} declares that it compares pictures, which are not known here: see its own tests")
-    if not makes_tokens and METHODS[name].makes_tokens:
+    if not merges_tokens and METHODS[name].merges_tokens:
         pytest.skip(f"{name} declares that it makes new tokens, which no mask does: see its own reference")

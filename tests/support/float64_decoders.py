@@ -66,7 +66,7 @@ KINDS = {"smooth": Smooth, "linear": Linear, "kinked": Kinked}
 
 
 class Decoder(nn.Module):
-    """What `v2drop.models.locate` looks for in a text model. `scale` multiplies what enters the layers."""
+    """What `v2drop.models.parts.locate` looks for in a text model. `scale` multiplies what enters the layers."""
 
     scale = 1.0
 

@@ -32,7 +32,7 @@ class Seen:
         layer: number of the layer to come.
         x, ids: its input [n, width] and position ids [n].
         names: of each column, its position in the prompt.
-        vision, closing: columns of vision tokens, and of text behind the last that the prompt had.
+        vision, text_after: columns of vision tokens, and of text behind the last that the prompt had.
         prompt: positions of all vision tokens that the prompt had.
         left: how many vision tokens are to be left.
         ran: the layers so far.
@@ -46,7 +46,7 @@ class Seen:
     ids: Tensor
     names: list[int]
     vision: list[int]
-    closing: list[int]
+    text_after: list[int]
     prompt: list[int]
     left: int
     ran: list[Ran]
@@ -96,10 +96,10 @@ def slow(
         end = len(x) - steps
         if number in left:
             if left[number] < len(where):
-                closing = [c for c in range(end) if names[c] > max(vision)]
+                text_after = [c for c in range(end) if names[c] > max(vision)]
                 before = weights[:, :end, :end], keys[:end]
                 seen = Seen(
-                    model, number, x[:end], at[:end], names[:end], where, closing, vision, left[number], ran, *before
+                    model, number, x[:end], at[:end], names[:end], where, text_after, vision, left[number], ran, *before
                 )
                 found = choose(seen)
                 scores[number] = seen.scored

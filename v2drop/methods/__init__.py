@@ -1,22 +1,22 @@
 """Every method, by the name it goes by in tables, tests and notebooks; one line each, in README order."""
 
 from v2drop.methods.base import Method
-from v2drop.methods.dart import DART
-from v2drop.methods.divprune import DivPrune
-from v2drop.methods.downsample import Downsample
-from v2drop.methods.dycoke import DyCoke
-from v2drop.methods.fastervlm import FasterVLM
-from v2drop.methods.fastv import FastV
-from v2drop.methods.mustdrop import MustDrop
-from v2drop.methods.pdrop import PDrop
-from v2drop.methods.random import Random
-from v2drop.methods.sparsevlm import SparseVLM
-from v2drop.methods.sparsevlm_plus import SparseVLMPlus
-from v2drop.methods.tome import ToMe
-from v2drop.methods.transprune import TransPrune
-from v2drop.methods.uniform import Uniform
-from v2drop.methods.v2drop import V2Drop
-from v2drop.methods.visionzip import VisionZip
+from v2drop.methods.baselines.random import Random
+from v2drop.methods.baselines.uniform import Uniform
+from v2drop.methods.before_llm.divprune import DivPrune
+from v2drop.methods.before_llm.downsample import Downsample
+from v2drop.methods.before_llm.dycoke import DyCoke
+from v2drop.methods.before_llm.fastervlm import FasterVLM
+from v2drop.methods.before_llm.tome import ToMe
+from v2drop.methods.before_llm.visionzip import VisionZip
+from v2drop.methods.in_llm.dart import DART
+from v2drop.methods.in_llm.fastv import FastV
+from v2drop.methods.in_llm.mustdrop import MustDrop
+from v2drop.methods.in_llm.pdrop import PDrop
+from v2drop.methods.in_llm.sparsevlm import SparseVLM
+from v2drop.methods.in_llm.sparsevlm_plus import SparseVLMPlus
+from v2drop.methods.in_llm.transprune import TransPrune
+from v2drop.methods.in_llm.v2drop import V2Drop
 
 METHODS: dict[str, type[Method]] = {
     "v2drop": V2Drop,

@@ -11,7 +11,7 @@ from analysis.criteria.scores import score_tokens, scored
 from analysis.scenes.mosaic import sample
 from tests.support.toys import batch, toy
 from v2drop import Schedule, V2Drop
-from v2drop.variation import METRICS
+from v2drop.scoring.variation import METRICS
 
 ROWS = ["titttt", "ittitttt", "ttt"]
 

@@ -12,7 +12,7 @@ from analysis.models.loading import Loaded
 from tests.support import zoo
 from tests.support.zoo_processors import PROCESSORS, words
 from v2drop import Schedule, V2Drop
-from v2drop.models import FAMILIES
+from v2drop.models.families import FAMILIES
 
 DRAW = numpy.random.default_rng(0)
 # Sizes differ, so that batches are ragged in tokens too.
@@ -24,7 +24,7 @@ TEMPLATE = (
     "{{% endfor %}}\n{{% endfor %}}answer:"
 )
 NO_BLANKS = ("paligemma", "paligemma2")  # a picture in every row
-WITH_VIDEOS = [name for name in PROCESSORS if "video" in FAMILIES[zoo.VARIANTS.get(name, name)].takes]
+WITH_VIDEOS = [name for name in PROCESSORS if "video" in FAMILIES[zoo.VARIANTS.get(name, name)].inputs]
 
 
 @pytest.fixture(scope="module", params=PROCESSORS)

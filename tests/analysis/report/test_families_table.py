@@ -5,7 +5,7 @@ from pathlib import Path
 
 from analysis.models import chat_prompts
 from analysis.report.families_table import TAKES, families_table
-from v2drop.models import FAMILIES, Family
+from v2drop.models.families import FAMILIES, Family
 
 TEXT = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text()
 
@@ -14,15 +14,15 @@ def test_one_row_a_family_with_what_it_takes():
     rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", families_table(), re.M)[1:])
     assert list(rows) == list(FAMILIES)
     for name, family in FAMILIES.items():
-        assert {kind for kind, words in TAKES.items() if re.search(rf"\b{words}\b", rows[name])} >= set(family.takes)
-        assert family.example in rows[name] and family.note in rows[name]
-        assert ("a video," in rows[name].replace(" |", ",")) == ("video" in family.takes)
+        assert {kind for kind, words in TAKES.items() if re.search(rf"\b{words}\b", rows[name])} >= set(family.inputs)
+        assert family.example in rows[name] and family.remarks in rows[name]
+        assert ("a video," in rows[name].replace(" |", ",")) == ("video" in family.inputs)
 
 
 def test_limits_name_families_that_there_are():
     limits = chat_prompts.ALWAYS_A_PICTURE + chat_prompts.PICTURES_OR_VIDEOS + chat_prompts.EQUAL_VIDEOS
     assert set(limits) | set(chat_prompts.PROMPTS_WITHOUT_TEMPLATE) <= set(FAMILIES)
-    assert all("video" in FAMILIES[name].takes for name in chat_prompts.PICTURES_OR_VIDEOS + chat_prompts.EQUAL_VIDEOS)
+    assert all("video" in FAMILIES[name].inputs for name in chat_prompts.PICTURES_OR_VIDEOS + chat_prompts.EQUAL_VIDEOS)
 
 
 def test_the_worked_example_is_the_entry():

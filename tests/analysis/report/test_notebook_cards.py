@@ -47,4 +47,4 @@ def test_the_table_has_one_row_a_notebook(tmp_path):
     import nbformat
 
     nbformat.write(new_notebook(metadata={"v2drop": {"question": "a|b?", "finding": "no"}}), tmp_path / "x.ipynb")
-    assert notebooks_table(tmp_path).splitlines()[2:] == [rf"| [x.ipynb]({tmp_path.name}/x.ipynb) | a\|b? | no |"]
+    assert notebooks_table(tmp_path).splitlines()[2:] == [rf"| a\|b? | [x]({tmp_path.name}/x.ipynb) | no |"]

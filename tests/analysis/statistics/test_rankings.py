@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import kendalltau, spearmanr
 
 from analysis.statistics.rankings import correlation, n_kept, overlap, rank_biased_overlap, rank_biased_weights, ranks
-from v2drop.candidates import top
+from v2drop.scoring.selection import top_mask
 
 # two to four criteria over two to nine tokens, whole numbers, so that there are ties
 tied = st.tuples(st.integers(2, 4), st.integers(2, 9)).flatmap(
@@ -43,7 +43,7 @@ def test_places_are_those_of_a_sorted_list(scores):
 @given(tied, st.integers(1, 9))
 def test_ties_go_to_the_earlier_token_as_in_dropping(scores, kept):
     score = torch.tensor(scores)
-    dropped = top(score, torch.ones_like(score, dtype=torch.bool), [kept] * len(scores))
+    dropped = top_mask(score, torch.ones_like(score, dtype=torch.bool), [kept] * len(scores))
     assert np.array_equal(ranks(scores) < kept, dropped.numpy())
 
 

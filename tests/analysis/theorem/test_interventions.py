@@ -24,7 +24,7 @@ class DropOne(Method):
     """In row i of a batch, the i-th vision token has the lowest score."""
 
     def score(self, candidates):
-        return (candidates.rank != torch.arange(len(candidates.rank))[:, None]).float()
+        return (candidates.vision_index != torch.arange(len(candidates.vision_index))[:, None]).float()
 
 
 def repeated(data, row, vision):

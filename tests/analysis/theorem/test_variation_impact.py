@@ -38,7 +38,7 @@ class Without(Method):
     rank: int = 0
 
     def score(self, candidates):
-        return (candidates.rank != self.rank).float()
+        return (candidates.vision_index != self.rank).float()
 
 
 @EACH
@@ -175,7 +175,9 @@ def test_inference_mode_and_autocast_around_it_change_nothing():
 
 
 def test_the_frame_names_the_method_behind_each_norm():
-    table = impact("llama", [1], estimator="shared", subspace_rank=1, max_relative_width=1e-9, taylor_tokens=0)
+    table = impact(
+        "llama", [1], estimator="shared", subspace_rank=1, max_relative_max_relative_width=1e-9, taylor_tokens=0
+    )
     assert set(table.norm_estimator) == {"lanczos"}
 
 

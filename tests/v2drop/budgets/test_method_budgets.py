@@ -9,7 +9,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tests.support.fitted_methods import fitted
 from tests.support.toys import LAYERS, TEXT, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.presets import PRESETS
 
 EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
 
@@ -33,7 +32,7 @@ EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
 )
 def test_presets_of_the_rivals_are_the_counts_their_codes_run_at(model, budget, counts, average):
     """Counts and averages as measured on the released codes or derived from them (shared/methods.md, section 2)."""
-    schedule = PRESETS[f"llava-1.5-7b-{model}", budget]
+    schedule = Schedule.preset(f"llava-1.5-7b-{model}", budget)
     assert schedule.counts(576, 32) == counts and schedule.average(576, 32) == pytest.approx(average, abs=0.06)
     assert f"average {schedule.average(576, 32):.1f}" in schedule.label
 
@@ -58,10 +57,10 @@ def test_the_default_is_the_released_schedule_at_the_same_depths(name):
     config = LlamaConfig(**TEXT | {"num_hidden_layers": 32})
     with torch.device("meta"):
         deep = LlamaForCausalLM(config)
-    assert kind.default(deep).schedule == kind.released and kind.released.label
+    assert kind.default(deep).schedule == kind.released_schedule and kind.released_schedule.label
     shallow = kind.default(toy("llama")).schedule
     assert all(kind.first_layer <= layer < LAYERS for layer in shallow.layers)
-    assert shallow.after(576)[shallow.layers[-1]] == list(kind.released.after(576).values())[-1]
+    assert shallow.after(576)[shallow.layers[-1]] == list(kind.released_schedule.after(576).values())[-1]
 
 
 @given(st.integers(0, 576), st.lists(st.integers(0, 31), min_size=1, max_size=4, unique=True))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2drop import Schedule
-from v2drop.presets import PRESETS
-from v2drop.schedule import share_of
+from v2drop.budgets.counting import share_of
+from v2drop.budgets.presets import PRESETS
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_presets_say_their_true_average():
             1,
         ]  # as its code counts
         assert qwen.average(n, 28) / n == pytest.approx(0.226, abs=0.005)
-    assert all("true layer average" in schedule.label for schedule in PRESETS.values())
+    assert all("true layer average" in Schedule.preset(*name).label for name in PRESETS)
 
 
 def test_an_unknown_preset_names_the_known_ones():

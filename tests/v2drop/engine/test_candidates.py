@@ -16,12 +16,12 @@ class Onlooker(Method):
 
     seen: list = field(default_factory=list)
 
-    def start(self, states, vision, closing):
+    def annotate(self, states, vision, text_after):
         return torch.ones_like(vision)
 
     def score(self, candidates):
         self.seen.append(candidates)
-        return -candidates.rank.float()
+        return -candidates.vision_index.float()
 
 
 def test_holes_and_padding_are_neither_noted_nor_text_nor_visible():
@@ -29,18 +29,18 @@ def test_holes_and_padding_are_neither_noted_nor_text_nor_visible():
         data, onlooker = batch("llama", ROWS, side), Onlooker(Schedule({1: 4, 3: 2}))
         with onlooker(toy("llama"), **data.options):
             toy("llama")(**data.inputs, position_ids=data.positions)
-        first, second = (candidates.whole for candidates in onlooker.seen)
+        first, second = (candidates.sequence for candidates in onlooker.seen)
         length, texts = data.vision.shape[1], (data.present & ~data.vision).sum(1)
         assert first.visible.sum(1).tolist() == data.present.sum(1).tolist()
         assert second.visible.sum(1).tolist() == (texts + torch.tensor([4, 4, 4, 0])).tolist()
-        for whole in (first, second):
-            assert not (whole.closing & ~whole.visible).any()
-            assert whole.visible.gather(1, whole.last).all()
-        assert first.noted.all() and first.noted.shape[1] == length
+        for sequence in (first, second):
+            assert not (sequence.text_after & ~sequence.visible).any()
+            assert sequence.visible.gather(1, sequence.last).all()
+        assert first.annotation.all() and first.annotation.shape[1] == length
         # Padding goes at the first drop, but for the last column; a hole is no column, whatever it repeats.
         last = 0 if side == "left" else 1
         padded = [last if n < length else 0 for n in data.present.sum(1).tolist()]
-        assert (second.noted.sum(1) - second.visible.sum(1)).tolist() == padded
+        assert (second.annotation.sum(1) - second.visible.sum(1)).tolist() == padded
 
 
 def test_candidates_stand_where_they_are_said_to_stand():
@@ -48,8 +48,8 @@ def test_candidates_stand_where_they_are_said_to_stand():
     with onlooker(toy("llama"), **data.options) as trace:
         toy("llama")(**data.inputs, position_ids=data.positions)
     for layer, candidates in zip((1, 3), onlooker.seen, strict=True):
-        whole = candidates.whole
-        there = whole.states.gather(1, whole.columns[..., None].expand_as(candidates.hidden))
-        assert torch.equal(there[candidates.real], candidates.hidden[candidates.real])
-        assert torch.equal(whole.position.masked_fill(~candidates.real, -1), trace.candidates[layer])
-        assert candidates.left == [2 if layer == 3 else 4] * 3 + [0]
+        sequence = candidates.sequence
+        there = sequence.states.gather(1, sequence.columns[..., None].expand_as(candidates.hidden))
+        assert torch.equal(there[candidates.valid], candidates.hidden[candidates.valid])
+        assert torch.equal(sequence.position.masked_fill(~candidates.valid, -1), trace.candidates[layer])
+        assert candidates.n_keep == [2 if layer == 3 else 4] * 3 + [0]

@@ -81,7 +81,14 @@ def test_nested_use_is_refused_and_the_outer_one_goes_on(prompt):
         model(**prompt.inputs)
 
 
-@pytest.mark.parametrize("what", ["watcher.Watcher.hooks", "generating.Guard.__init__", "compiled.Uncompiled.__init__"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "engine.contract.Hooks.install",
+        "guards.generate.GenerateGuard.__init__",
+        "models.compilation.EagerOnly.__init__",
+    ],
+)
 def test_what_cannot_be_hooked_leaves_nothing(prompt, monkeypatch, what):
     model = toy("llava")
     before = footprint(model)
@@ -109,7 +116,7 @@ def test_an_empty_schedule_drops_nothing(name, prompt):
     assert trace.average_tokens == IMAGE_TOKENS
 
 
-@pytest.mark.parametrize("option", ["debias", "official_cost"])
+@pytest.mark.parametrize("option", ["debias", "full_attention_map"])
 def test_an_option_that_is_neither_true_nor_false_is_refused(option):
     method = METHODS["fastv"](HALF)
     object.__setattr__(method, option, "no")  # the tests' own type check would refuse it at the constructor

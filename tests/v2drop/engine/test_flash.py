@@ -8,12 +8,13 @@ from tests.support.cached_decoding import run_with_cache
 from tests.support.fitted_methods import fitted
 from tests.support.flash_on_cpu import flashing
 from tests.support.toys import batch, toy
-from v2drop import METHODS, DyCoke, FastV, Random, Schedule, V2Drop, models
+from v2drop import METHODS, DyCoke, FastV, Random, Schedule, V2Drop
+from v2drop.models.families import FAMILIES
 
 CASES = {name: lambda name=name: fitted(name, {1: 0.5, 3: 0.2}) for name in METHODS}
-CASES["dycoke, second stage"] = lambda: DyCoke(Schedule({0: 0.8}), seen=0.4, deep=2)
+CASES["dycoke, second stage"] = lambda: DyCoke(Schedule({0: 0.8}), visible_share=0.4, hide_from_layer=2)
 REFUSED = ("gemma3", "paligemma", "paligemma2", "qwen2_window", "mistral_window")
-FLASH = [name for name, family in models.FAMILIES.items() if "flash" in family.operators]
+FLASH = [name for name, family in FAMILIES.items() if "flash" in family.attention_operators]
 SCHEDULE = Schedule({1: 0.5, 3: 0.2})
 
 

@@ -8,9 +8,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.support import zoo
-from v2drop import METHODS, Schedule, models
+from v2drop import METHODS, Schedule
+from v2drop.models.families import FAMILIES
 
-FLASH = [name for name, family in models.FAMILIES.items() if "flash" in family.operators]
+FLASH = [name for name, family in FAMILIES.items() if "flash" in family.attention_operators]
 
 
 @pytest.fixture

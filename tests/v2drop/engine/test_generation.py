@@ -127,7 +127,7 @@ def test_a_loss_over_the_answer_is_finite_and_the_oracles(prompt):
 @pytest.mark.parametrize("layer", [0, 1])
 def test_prompts_may_take_turns(name, layer):
     """Two caches alive in one `with`, as in classifier-free guidance."""
-    skip_unless_possible(name, "llama", makes_tokens=False)
+    skip_unless_possible(name, "llama", merges_tokens=False)
     if layer < METHODS[name].first_layer:
         pytest.skip(f"{name} declares that it drops from layer {METHODS[name].first_layer} on")
     model = toy("llama")

@@ -7,7 +7,7 @@ from tests.support.fitted_methods import fitted
 from tests.support.toys import FAMILIES, batch
 from v2drop import METHODS
 
-MAKERS = [name for name, kind in METHODS.items() if kind.makes_tokens]
+MAKERS = [name for name, kind in METHODS.items() if kind.merges_tokens]
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -15,7 +15,7 @@ from v2drop import METHODS, DyCoke, MustDrop, Schedule, V2Drop
 HALF = Schedule({1: 0.5, 3: 0.25})
 ROWS = ["titttt", "tit", "tttt"]
 GREEDY = {"do_sample": False, "suppress_tokens": [IMAGE_ID], "max_new_tokens": 6}
-READERS = {"mustdrop": MustDrop(Schedule({2: 6})), "dycoke": DyCoke(Schedule({0: 1.0}), seen=0.5)}
+READERS = {"mustdrop": MustDrop(Schedule({2: 6})), "dycoke": DyCoke(Schedule({0: 1.0}), visible_share=0.5)}
 
 
 class Lossless(QuantizedLayer):
@@ -48,7 +48,7 @@ def steps_of(model, data, tokens, cache):
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("residual", [2, 100])
 def test_a_lossless_quantised_cache_gives_the_oracles_logits(name, operator, residual):
-    skip_unless_possible(name, "llama", makes_tokens=False)
+    skip_unless_possible(name, "llama", merges_tokens=False)
     data, model = batch("llama", ["tvvvvvvttt", "vvvvvvtt"]), toy("llama", operator)
     tokens, cache = torch.randint(4, 64, (2, 5)), lossless(model, residual)
     with fitted(name, {1: 4, 3: 2})(model, **data.options) as trace:

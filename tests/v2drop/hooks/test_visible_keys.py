@@ -8,7 +8,7 @@ import torch
 from tests.support.float64_models import decoder_layer, logits
 from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.methods.dycoke import DyCoke
+from v2drop.methods.before_llm.dycoke import DyCoke
 
 
 def second_stage(model, ids, vision, share, deep):
@@ -39,7 +39,7 @@ def test_stage_two_hides_what_is_not_looked_at(seed, operator, deep, sharp):
     ids = torch.cat([data.inputs["input_ids"], tokens], 1)[0]
     expected, unseen = second_stage(model, ids, data.vision[0], 0.5, deep)
     got = []
-    with DyCoke(Schedule({0: 1.0}), seen=0.5, deep=deep, frame_tokens=2)(model, **data.options):
+    with DyCoke(Schedule({0: 1.0}), visible_share=0.5, hide_from_layer=deep, frame_tokens=2)(model, **data.options):
         cache = model(**data.inputs).past_key_values
         for i in range(6):
             got.append(model(input_ids=tokens[:, i : i + 1], past_key_values=cache).logits[0, -1])
@@ -55,7 +55,7 @@ def test_stage_two_in_a_ragged_batch_equals_its_rows():
     data, tokens = batch("llama", rows), torch.randint(4, 64, (3, 5))
 
     def run(inputs, options, tokens):
-        with DyCoke(Schedule({0: 0.9}), seen=0.4, frame_tokens=2)(model, **options):
+        with DyCoke(Schedule({0: 0.9}), visible_share=0.4, frame_tokens=2)(model, **options):
             out = model(**inputs, position_ids=(inputs["attention_mask"].cumsum(1) - 1).clamp(min=0))
             cache, mask, steps = out.past_key_values, inputs["attention_mask"], []
             for i in range(tokens.shape[1]):
@@ -77,7 +77,7 @@ def test_stage_two_in_a_ragged_batch_equals_its_rows():
 
 def test_stage_two_generates():
     data, model = batch("llava", ["tiitttt"]), toy("llava")
-    with METHODS["dycoke"](Schedule({0: 0.75}), seen=0.3, deep=2)(model):
+    with METHODS["dycoke"](Schedule({0: 0.75}), visible_share=0.3, hide_from_layer=2)(model):
         out = model.generate(**data.inputs, max_new_tokens=5, do_sample=False)
         again = model.generate(**data.inputs, max_new_tokens=5, do_sample=False)
     assert torch.equal(out, again) and out.shape[1] == data.present.shape[1] + 5
@@ -87,7 +87,7 @@ def test_stage_two_forgets_vision_tokens_that_a_crop_took():
     """What comes at their columns is text, and seen."""
     model = toy("llama")
     long = batch("llama", ["tvvvvvvvvttt"])
-    method = DyCoke(Schedule({0: 1.0}), seen=0.5, deep=2, frame_tokens=2)
+    method = DyCoke(Schedule({0: 1.0}), visible_share=0.5, hide_from_layer=2, frame_tokens=2)
     ids = torch.cat([long.inputs["input_ids"][0, :3], torch.tensor([7, 9])])
     vision = torch.tensor([False, True, True])
     expected, _ = second_stage(model, ids, vision, 0.5, 2)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from tests.support.toys import batch, toy
 from v2drop import Random, Schedule, Uniform, V2Drop
-from v2drop.candidates import Candidates, top
-from v2drop.variation import METRICS
+from v2drop.engine.contract import Candidates
+from v2drop.scoring.selection import top_mask
+from v2drop.scoring.variation import METRICS
 
 
 def candidates(n, left, layer=2):
@@ -19,7 +20,7 @@ def candidates(n, left, layer=2):
 
 
 def kept(method, seen):
-    return top(method.score(seen), seen.real, seen.left)[0].nonzero().flatten().tolist()
+    return top_mask(method.score(seen), seen.valid, seen.n_keep)[0].nonzero().flatten().tolist()
 
 
 def test_random_draws_anew_for_each_layer_and_each_seed():
@@ -79,11 +80,11 @@ def test_uniform_is_the_formula(n, data):
 def test_v2drop_scores_with_its_metric(metric):
     seen = candidates(6, 2)
     before, after = torch.randn(2, 1, 6, 4).unbind()
-    seen = Candidates(2, after, before, seen.rank, seen.real, [6], [6], [2])
+    seen = Candidates(2, after, before, seen.vision_index, seen.valid, [6], [6], [2])
     assert torch.equal(V2Drop(Schedule({2: 2}), metric).score(seen), METRICS[metric](before, after))
 
 
 def test_ties_go_to_the_earlier_token_and_padding_never_stays():
     score = torch.tensor([[1.0, 2.0, 2.0, 2.0], [0.0, -1.0, 9.0, 9.0]])
     real = torch.tensor([[True] * 4, [True, True, False, False]])
-    assert top(score, real, [2, 2]).tolist() == [[False, True, True, False], [True, True, False, False]]
+    assert top_mask(score, real, [2, 2]).tolist() == [[False, True, True, False], [True, True, False, False]]

@@ -12,17 +12,17 @@ from tests.support.mustdrop_reference import prompts
 from tests.support.pretended_devices import TOWER, A, B, C, Devices, inputs, place, spread
 from tests.support.toys import batch, toy
 from v2drop import METHODS, DyCoke, FastV, MustDrop, Random, Schedule, SparseVLM, TransPrune
-from v2drop.models import FAMILIES
+from v2drop.models.families import FAMILIES
 
 LAYERS = (B, C, B, C, A)  # before each drop layer is one on another device
 LATE = Schedule({1: 0.5, 3: 0.25})
 MORE = {
-    "dycoke, second stage": DyCoke(Schedule({0: 1.0}), ratio=0.7, seen=0.5, deep=2),
+    "dycoke, second stage": DyCoke(Schedule({0: 1.0}), pruned_share=0.7, visible_share=0.5, hide_from_layer=2),
     "mustdrop, caches cut": MustDrop(Schedule({1: 6, 3: 2})),
     "mustdrop, windows": MustDrop(Schedule({1: 6, 3: 2})),
     "mustdrop, late": MustDrop(Schedule({2: 1.0, 4: 3})),
     "random, at layer 0 too": Random(Schedule({0: 0.5, 2: 0.25, 4: 0.0})),
-    "fastv, repacked": FastV(Schedule({2: 4}), official_cost=True),
+    "fastv, repacked": FastV(Schedule({2: 4}), full_attention_map=True),
     "transprune, thrice": TransPrune(Schedule({1: 9, 2: 5, 4: 2})),
     "sparsevlm, recycling": SparseVLM(Schedule({1: 8, 3: 3})),
 }
@@ -37,9 +37,9 @@ def apart(model):
     devices = {
         f"{family.decoder}.layers.{i}": LAYERS[i % 5] for i in range(model.config.get_text_config().num_hidden_layers)
     }
-    if family.tower:
-        devices |= {f"{family.tower}.encoder.layers.2": C, f"{family.tower}.encoder.layers.4": B}
-    if family.receiver:
+    if family.vision_tower:
+        devices |= {f"{family.vision_tower}.encoder.layers.2": C, f"{family.vision_tower}.encoder.layers.4": B}
+    if family.vlm_module:
         children = (f"model.{name}" for name, _ in model.model.named_children())
         devices |= {name: TOWER for name in children if name != family.decoder}
     devices |= {"lm_head": C, f"{family.decoder}.embed_tokens": C, f"{family.decoder}.rotary_emb": A}

@@ -13,7 +13,7 @@ from tests.support.oracle import decoder_of, oracle_run, positions_of
 from tests.support.zoo_models import BUILD, LAYERS
 from tests.support.zoo_words import BYTES
 from v2drop import METHODS, Schedule
-from v2drop.decoders import has_axes
+from v2drop.models.decoders import uses_mrope
 
 STEPS = 3
 CLOSE = {"atol": 3e-5, "rtol": 1e-5}
@@ -21,7 +21,7 @@ EVERY_MODEL = pytest.mark.parametrize("name, operator", [(name, o) for name in B
 MASKING = [  # what a mask can say: no new tokens, nothing read from a tower
     name
     for name, kind in METHODS.items()
-    if not (kind.makes_tokens or kind.needs_tower or kind.needs_frames or kind.before_llm)
+    if not (kind.merges_tokens or kind.needs_tower or kind.needs_frames or kind.before_llm)
 ]
 EVERY_METHOD = pytest.mark.parametrize("method", ["v2drop", "random", "fastv", "pdrop"])
 # Qwen3-VL adds features after layers 0 and 1; Gemma 3 attends in full at layers 1 and 4, PaliGemma 2 at 1 and 3.
@@ -39,7 +39,7 @@ def kinds_of_rows(name):
 
 def closed(method, model, data):
     """What the method does to position ids; M-RoPE's are places in a picture, which have no gaps to close."""
-    return "keep" if has_axes(decoder_of(model)) else method.positions
+    return "keep" if uses_mrope(decoder_of(model)) else method.positions
 
 
 def compare(method, model, data):

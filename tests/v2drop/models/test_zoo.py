@@ -9,7 +9,7 @@ from tests.support.oracle import oracle_run, positions_of
 from tests.support.zoo_models import BUILD, LAYERS
 from tests.support.zoo_processors import words
 from tests.support.zoo_words import BYTES
-from v2drop.models import FAMILIES
+from v2drop.models.families import FAMILIES
 
 STEPS = 4
 EVERY_NAME = pytest.mark.parametrize("name", BUILD)
@@ -37,7 +37,7 @@ def test_the_zoo_has_every_family():
 def test_the_processor_takes_what_the_family_says(name):
     family = zoo.VARIANTS.get(name, name)
     assert zoo.model(name, "eager").config.model_type == family
-    assert set(zoo.kinds(name)) == set(FAMILIES[family].takes)
+    assert set(zoo.kinds(name)) == set(FAMILIES[family].inputs)
 
 
 @pytest.mark.parametrize("name", [name for name in BUILD if name not in zoo.TEXT_ONLY])

@@ -6,8 +6,9 @@ import torch
 from tests.support import zoo
 from tests.support.toys import LAYERS, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.attention import AttentionWatcher, Projected
-from v2drop.models import locate
+from v2drop.hooks.attention import AttentionHooks
+from v2drop.models.parts import locate
+from v2drop.scoring.attention import QueriesAndKeys
 
 ROWS = {"llava": ["titttt", "ittittt", "tttt"], "llama": ["tvvvvvvttt", "vvvvtt"], "qwen2": ["tvvvvvvttt", "vvvvtt"]}
 
@@ -18,8 +19,8 @@ ROWS = {"llava": ["titttt", "ittittt", "tttt"], "llama": ["tvvvvvvttt", "vvvvtt"
 def test_weights_are_rows_of_the_eager_map(family, operator, side):
     data, layer = batch(family, ROWS[family], side), 2
     maps = toy(family, "eager")(**data.inputs, position_ids=data.positions, output_attentions=True).attentions
-    model, watcher = toy(family, operator), AttentionWatcher()
-    handles = watcher.hooks(locate(model), (layer + 1,))
+    model, hooks = toy(family, operator), AttentionHooks()
+    handles = hooks.install(locate(model), (layer + 1,))
     model(**data.inputs, position_ids=data.positions)
     for handle in handles:
         handle.remove()
@@ -27,11 +28,11 @@ def test_weights_are_rows_of_the_eager_map(family, operator, side):
         [[int(row.nonzero().min()), last] for row, last in zip(data.present, data.last, strict=True)]
     )
     for whole_map in (False, True):
-        got = watcher.projected.weights(queries, data.present, whole_map)
+        got = hooks.projected.weights(queries, data.present, whole_map)
         for row, asked in enumerate(queries):
             torch.testing.assert_close(got[row], maps[layer][row][:, asked], atol=1e-5, rtol=1e-5)
-    watcher.forget()
-    assert not vars(watcher)["_seen"]
+    hooks.pass_ends()
+    assert not vars(hooks)["_seen"]
 
 
 @pytest.mark.parametrize("name", zoo.BUILD)
@@ -44,8 +45,8 @@ def test_every_family_has_its_own_attention(name):
         queries = queries[:, 1:]
     for layer in (2, 4):  # Gemma 3 has a window at the one and none at the other
         attention, maps, before = parts.layers[layer].self_attn, [], []
-        watcher = AttentionWatcher()
-        handles = watcher.hooks(parts, (layer + 1,))
+        hooks = AttentionHooks()
+        handles = hooks.install(parts, (layer + 1,))
         handles.append(attention.register_forward_hook(lambda *a, maps=maps: maps.append(a[2][1])))
         handles.append(
             parts.layers[layer].register_forward_pre_hook(
@@ -59,18 +60,18 @@ def test_every_family_has_its_own_attention(name):
             before[0],
             maps[0].gather(2, queries[:, None, :, None].expand(-1, 4, -1, maps[0].shape[3])),
         )
-        ahead = Projected.of_layer(
+        ahead = QueriesAndKeys.of_layer(
             parts.layers[layer], states, given["position_embeddings"], queries, given["attention_mask"]
         )
-        for projected in (watcher.projected, ahead):
+        for projected in (hooks.projected, ahead):
             got = projected.weights(queries, data.present)
             torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, kind in METHODS.items() if "official_cost" in kind.__dataclass_fields__]
+    "name", [name for name, kind in METHODS.items() if "full_attention_map" in kind.__dataclass_fields__]
 )
-def test_the_official_cost_buys_the_same_tokens(name, monkeypatch):
+def test_the_full_attention_map_buys_the_same_tokens(name, monkeypatch):
     """And is paid: the whole map is computed."""
     data, model, rows = batch("llava", ["titttt", "ittittt"]), toy("llava"), []
     einsum = torch.einsum
@@ -78,7 +79,7 @@ def test_the_official_cost_buys_the_same_tokens(name, monkeypatch):
     found = []
     for official in (False, True):
         rows.clear()
-        with METHODS[name](Schedule({1: 9, LAYERS - 1: 4}), official_cost=official)(model) as trace:
+        with METHODS[name](Schedule({1: 9, LAYERS - 1: 4}), full_attention_map=official)(model) as trace:
             model(**data.inputs)
         found.append((trace.kept, max(rows)))
     assert all(torch.equal(found[0][0][layer], found[1][0][layer]) for layer in found[0][0])

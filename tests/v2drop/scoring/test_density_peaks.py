@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.dpc_knn_loops import peaks
-from v2drop.peaks import clusters
+from v2drop.scoring.density_peaks import dpc_knn
 
 
 @settings(max_examples=60)
@@ -15,7 +15,7 @@ def test_clusters_are_those_of_the_loops(data):
     k = data.draw(st.integers(1, min(n, 6)))
     torch.manual_seed(data.draw(st.integers(0, 10_000)))
     points, noise = torch.randn(n, 3), torch.rand(n)
-    centres, members = clusters(points, k, noise)
+    centres, members = dpc_knn(points, k, noise)
     expected, of = peaks(points.double().tolist(), k, noise.tolist())
     assert centres.tolist() == expected and members.argmax(0).tolist() == of
     assert torch.equal(members.sum(0), torch.ones(n))
@@ -27,9 +27,9 @@ def test_noise_settles_which_of_equally_dense_points_is_a_centre():
     for first in range(4):
         noise = torch.rand(4).mul(0.9)
         noise[first] = 1.0
-        assert clusters(points, 1, noise)[0].tolist() == [first]
+        assert dpc_knn(points, 1, noise)[0].tolist() == [first]
 
 
 def test_equal_points_are_centres_of_their_own():
-    centres, members = clusters(torch.zeros(3, 2), 2, torch.tensor([0.1, 0.9, 0.5]))
+    centres, members = dpc_knn(torch.zeros(3, 2), 2, torch.tensor([0.1, 0.9, 0.5]))
     assert centres.tolist() == [1, 2] and members.tolist() == [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.debias import divide_trend
+from v2drop.scoring.position_trend import divide_trend
 
 
 def divided(attention, rank=None, real=None):

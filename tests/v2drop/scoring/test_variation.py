@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2drop.variation import METRICS, cosine, l1, l2, relative_l2, transition
+from v2drop.scoring.variation import METRICS, cosine, l1, l2, relative_l2, transition
 
 EVERY = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 SCALES = st.sampled_from([1e-12, 1e-3, 1.0, 1e3, 1e12])

@@ -2,33 +2,35 @@
 
 import torch
 
-from v2drop.layout import Layout, mask_for, restore, take
+from v2drop.scoring.selection import gather_columns
+from v2drop.sequence.layout import Layout, restore
+from v2drop.sequence.masks import mask_for
 
 
 def ragged():
     """Two rows of four columns; the first keeps columns 0, 2 and 3, the second only 1 and 3."""
     keep = torch.tensor([[True, False, True, True], [False, True, False, True]])
-    return Layout.full(2, 4, torch.device("cpu")).narrowed(keep, [3, 2])
+    return Layout.full(2, 4, torch.device("cpu")).selected(keep, [3, 2])
 
 
 def test_rows_are_aligned_at_the_end_and_a_hole_repeats_a_real_column():
     layout, columns = ragged()
     assert layout.index.tolist() == [[0, 2, 3], [3, 1, 3]] and layout.index.equal(columns)
-    assert layout.real.tolist() == [[True] * 3, [False, True, True]] and layout.holes
-    again, columns = layout.narrowed(torch.tensor([[False, False, True], [False, False, True]]), [1, 1])
+    assert layout.valid.tolist() == [[True] * 3, [False, True, True]] and layout.holes
+    again, columns = layout.selected(torch.tensor([[False, False, True], [False, False, True]]), [1, 1])
     assert again.index.tolist() == [[3], [3]] and columns.tolist() == [[2], [2]] and not again.holes
 
 
 def test_states_go_and_come_back_with_nan_where_they_are_gone():
     layout, columns = ragged()
     states = torch.arange(8.0).view(2, 4, 1)
-    back = restore(take(states, columns), layout, 4)[..., 0]
+    back = restore(gather_columns(states, columns), layout, 4)[..., 0]
     assert torch.equal(back.nan_to_num(-1), torch.tensor([[0.0, -1, 2, 3], [-1, 5, -1, 7]]))
 
 
 def test_a_tensor_shared_by_all_rows_is_cut_for_each():
     layout, _ = ragged()
-    assert take(torch.tensor([[10, 11, 12, 13]]), layout.index).tolist() == [[10, 12, 13], [13, 11, 13]]
+    assert gather_columns(torch.tensor([[10, 11, 12, 13]]), layout.index).tolist() == [[10, 12, 13], [13, 11, 13]]
 
 
 def test_no_mask_stays_no_mask_without_holes():

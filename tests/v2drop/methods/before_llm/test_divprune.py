@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.before_llm_reference import CASES, embedded, expected, kept, run, shared
 from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.methods.divprune import spread_out
+from v2drop.methods.before_llm.divprune import spread_out
 
 DivPrune = METHODS["divprune"]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.before_llm_reference import expected, kept, run
 from tests.support.toys import IMAGE_TOKENS, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.methods.downsample import grid, places
+from v2drop.hooks.resizing import grid_of_at_most, nearest_patches
 
 Downsample = METHODS["downsample"]
 SIDE, PATCH = 4, 8
@@ -71,7 +71,7 @@ def test_downsampling_is_the_model_on_smaller_pictures(pattern, left, rows, colu
 @given(st.integers(1, 24), st.data())
 def test_the_grid_is_the_largest_and_then_the_squarest(side, data):
     most = data.draw(st.integers(1, side**2))
-    rows, columns = grid(most, side)
+    rows, columns = grid_of_at_most(most, side)
     assert rows <= columns <= min(side, 2 * rows) and rows * columns <= most
     for r in range(1, side + 1):
         for c in range(r, min(side, 2 * r) + 1):
@@ -82,12 +82,12 @@ def test_the_grid_is_the_largest_and_then_the_squarest(side, data):
 @given(st.integers(1, 24), st.data())
 def test_each_token_is_at_home_where_it_is_shown(side, data):
     sides = tuple(data.draw(st.integers(1, side)) for _ in range(2))
-    token, home = places(sides, side)
+    token, home = nearest_patches(sides, side)
     assert home.tolist() == sorted(set(home.tolist())) and token[home].tolist() == list(range(sides[0] * sides[1]))
 
 
 def test_budgets_of_the_papers():
-    assert [grid(left, 24) for left in (64, 128, 192, 576)] == [(8, 8), (8, 16), (12, 16), (24, 24)]
+    assert [grid_of_at_most(left, 24) for left in (64, 128, 192, 576)] == [(8, 8), (8, 16), (12, 16), (24, 24)]
 
 
 @pytest.mark.parametrize("left", [0.5, 8, 3, 15])
@@ -95,7 +95,7 @@ def test_a_row_that_ends_in_a_placeholder(left):
     model, data = toy("llava"), batch("llava", ["ti"])
     with Downsample(Schedule({0: left}))(model) as trace:
         model(**data.inputs)
-    rows, columns = grid(Schedule({0: left}).after(16)[0], SIDE)
+    rows, columns = grid_of_at_most(Schedule({0: left}).after(16)[0], SIDE)
     allowed = Schedule({0: left}).after(15)[0]
     assert min(allowed, rows * columns) - 1 <= trace.vision_tokens[0][0] <= allowed
 

@@ -5,8 +5,8 @@ import torch
 
 from tests.support.toys import LAYERS, batch, toy
 from v2drop import Schedule
-from v2drop.candidates import Candidates
-from v2drop.methods.dycoke import DyCoke, compared
+from v2drop.engine.contract import Candidates
+from v2drop.methods.before_llm.dycoke import DyCoke, compared
 
 SIZE = 4
 
@@ -22,11 +22,11 @@ def kept(hidden, left, size=SIZE, **options):
     seen = Candidates(0, hidden, None, torch.arange(n)[None], real, [n], [n], [left])
     method = DyCoke(Schedule({0: left}), frame_tokens=size, **options)
     choice = method.choose(seen, method.score(seen))
-    assert choice.left == [int(choice.keep.sum())]
+    assert choice.n_kept == [int(choice.keep.sum())]
     return choice.keep[0].nonzero().flatten().tolist()
 
 
-def released(hidden, k, size=SIZE):
+def released_schedule(hidden, k, size=SIZE):
     """The released code's two passes, in loops; a frame without a partner stays, in order of the picture."""
     x, n = hidden[0].double().unflatten(0, (-1, size)), hidden.shape[1] // size
     q, chosen = int((1 - k) * size + 1e-9), {frame: list(range(size)) for frame in range(n)}
@@ -46,9 +46,9 @@ def released(hidden, k, size=SIZE):
 @pytest.mark.parametrize("k", [0.25, 0.5, 1.0])
 def test_stage_one_is_the_two_passes_and_few_or_odd_frames_are_not_lost(n, k):
     hidden = frames(n, seed=n)
-    expected = released(hidden, k)
+    expected = released_schedule(hidden, k)
     assert kept(hidden, len(expected)) == expected
-    assert kept(hidden, hidden.shape[1], ratio=k) == expected
+    assert kept(hidden, hidden.shape[1], pruned_share=k) == expected
 
 
 def test_the_default_drops_the_ratio_whatever_the_number_of_frames():
@@ -77,8 +77,8 @@ def test_frames_that_nobody_knows_are_asked_for(inputs):
 def test_the_released_ratio_on_32_frames_of_196():
     hidden = frames(32, 196, dim=3)
     got = kept(hidden, 3098, size=196)
-    assert kept(hidden, 6272, size=196, ratio=0.7) == got
-    assert len(got) == 3098 and got == released(hidden, 0.7, size=196)
+    assert kept(hidden, 6272, size=196, pruned_share=0.7) == got
+    assert len(got) == 3098 and got == released_schedule(hidden, 0.7, size=196)
 
 
 def test_what_is_left_is_shared_out_and_whole_frames_stay():
@@ -102,7 +102,7 @@ def test_pictures_are_frames_where_nothing_is_said():
     with DyCoke(Schedule({0: 0.8}))(model) as trace:
         model(**data.inputs)
     features = torch.stack(list(model.get_image_features(data.inputs["pixel_values"]).pooler_output))
-    expected = released(features.flatten(0, 1)[None], k=0.375 + 0.25, size=16)  # 48 * 0.8 = 38 = 16 + 6 + 16
+    expected = released_schedule(features.flatten(0, 1)[None], k=0.375 + 0.25, size=16)  # 48 * 0.8 = 38 = 16 + 6 + 16
     assert [p - 1 for p in trace.kept[0][0].tolist()] == expected
 
 
@@ -111,9 +111,9 @@ def test_pictures_are_frames_where_nothing_is_said():
     [
         ({"frame_tokens": 0}, "frame_tokens must be an int of 1 or more; got 0"),
         ({"frame_tokens": True}, "frame_tokens must be an int of 1 or more; got True"),
-        ({"ratio": -0.1}, r"ratio must be a share in \[0, 1\], or None; got -0.1"),
-        ({"seen": 1.5}, r"seen must be a share in \[0, 1\], or None; got 1.5"),
-        ({"seen": 0.5, "deep": 0}, "deep must be an int of 1 or more; got 0"),
+        ({"pruned_share": -0.1}, r"pruned_share must be a share in \[0, 1\], or None; got -0.1"),
+        ({"visible_share": 1.5}, r"visible_share must be a share in \[0, 1\], or None; got 1.5"),
+        ({"visible_share": 0.5, "hide_from_layer": 0}, "hide_from_layer must be an int of 1 or more; got 0"),
     ],
 )
 def test_wrong_options_are_refused(options, message):
@@ -123,4 +123,4 @@ def test_wrong_options_are_refused(options, message):
 
 def test_a_layer_the_model_does_not_have_is_refused():
     with pytest.raises(ValueError, match=f"one of the {LAYERS} layers, from 1 on; got {LAYERS}"):
-        DyCoke(Schedule({0: 0.5}), seen=0.5, deep=LAYERS)(toy("llava"))
+        DyCoke(Schedule({0: 0.5}), visible_share=0.5, hide_from_layer=LAYERS)(toy("llava"))

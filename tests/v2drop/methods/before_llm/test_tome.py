@@ -9,7 +9,7 @@ from tests.support.before_llm_reference import expected, kept, run
 from tests.support.float64_models import projected, tower_embeddings, tower_layer, tower_mlp
 from tests.support.toys import IMAGE_TOKENS, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.merging import averaged, matched, spread
+from v2drop.scoring.bipartite_merging import match_tokens, merge_tokens, merges_per_block
 
 ToMe = METHODS["tome"]
 N = IMAGE_TOKENS
@@ -81,7 +81,7 @@ def test_tome_is_the_formulas(pattern, left, numbers, seed, operator):
 def test_matching_is_the_loop(half, seed, data):
     n, n_merged = 2 * half + 1, data.draw(st.integers(0, half))
     keys = torch.randn(2, n, 3, generator=torch.Generator().manual_seed(seed))
-    stay, goes = matched(keys, n_merged)
+    stay, goes = match_tokens(keys, n_merged)
     for image in range(2):
         accepted = dict(proposals(keys[image].double(), n_merged))
         there = [i for i in range(0, n, 2) if i not in accepted] + list(range(1, n, 2))
@@ -93,10 +93,10 @@ def test_matching_and_averaging_by_hand():
     """Places 0 (class), 2, 4 propose to 1, 3; 2 is as 3, 4 is near 1, so 2 goes first, and 4 stays."""
     angle = torch.tensor([0.0, 0.0, 90.0, 90.0, 30.0]).deg2rad()
     keys = torch.stack([angle.cos(), angle.sin()], 1)[None] * torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])[None, :, None]
-    stay, goes = matched(keys, 1)
+    stay, goes = match_tokens(keys, 1)
     assert stay.tolist() == [[0, 4, 1, 3]] and goes.tolist() == [[0, 2, 3, 3, 1]]
     states, sizes = torch.tensor([[[1.0], [2.0], [10.0], [20.0], [5.0]]]), torch.tensor([[1.0, 1.0, 3.0, 1.0, 2.0]])
-    new, total = averaged(states, sizes, goes, 4)
+    new, total = merge_tokens(states, sizes, goes, 4)
     assert new.tolist() == [[[1.0], [5.0], [2.0], [12.5]]] and total.tolist() == [[1.0, 2.0, 1.0, 4.0]]
 
 
@@ -109,18 +109,18 @@ def test_every_reachable_count_is_reached(patches, blocks):
     for left in {least, (least + patches) // 2, max(least, patches - 1), patches, max(least, 208), max(least, 3)}:
         if left > patches:
             continue
-        numbers, n = spread(patches, left, blocks), patches
+        numbers, n = merges_per_block(patches, left, blocks), patches
         assert len(numbers) == blocks and list(numbers) == sorted(numbers, reverse=True)
         for n_merged in numbers:
             assert 0 <= n_merged <= n // 2
             n -= n_merged
         assert n == left
     with pytest.raises(ValueError, match=f"leave {least}; allowed: {least} or more; got {least - 1}"):
-        spread(patches, least - 1, blocks)
+        merges_per_block(patches, least - 1, blocks)
 
 
 def test_the_released_count():
-    assert spread(576, 208, 23) == (16,) * 23
+    assert merges_per_block(576, 208, 23) == (16,) * 23
 
 
 def test_a_budget_out_of_reach_is_refused_before_anything_runs():

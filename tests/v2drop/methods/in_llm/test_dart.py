@@ -9,7 +9,7 @@ from tests.support.float64_models import rms
 from tests.support.slow_decoder import compare
 from tests.support.toys import FAMILIES, WIDTH, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.methods.dart import _places
+from v2drop.methods.in_llm.dart import _take_turns
 
 DART = METHODS["dart"]
 ROWS = ["ttvvvvvvvvvvvvvvvvtttttt", "vvvvvvvvt", "tvvvvvvvvvttvvvvvvttt", "t" + "v" * 40 + "ttttttt"]
@@ -25,7 +25,7 @@ def reference(seen, pivots=None):
     size = [sum(abs(float(x)) for x in key.flatten()) for key in seen.keys]
     if pivots is None:
         pivots = sorted(seen.vision, key=lambda c: (-size[c], c))[:4]
-        pivots += sorted(seen.closing, key=lambda c: (-size[c], c))[:4]
+        pivots += sorted(seen.text_after, key=lambda c: (-size[c], c))[:4]
     image = [p for p in pivots if p in seen.vision]
     pivots = [p for p in pivots if p not in image[seen.left :]]
     taken = image[: seen.left]
@@ -70,7 +70,7 @@ def test_the_order_of_pivots_matters_and_by_default_is_that_of_the_norms():
     def watch(seen):
         size = seen.keys.abs().sum((1, 2)).tolist()
         found["pivots"] = (
-            sorted(seen.vision, key=lambda c: -size[c])[:4] + sorted(seen.closing, key=lambda c: -size[c])[:4]
+            sorted(seen.vision, key=lambda c: -size[c])[:4] + sorted(seen.text_after, key=lambda c: -size[c])[:4]
         )
         return reference(seen)
 
@@ -86,7 +86,7 @@ def test_the_order_of_pivots_matters_and_by_default_is_that_of_the_norms():
 def test_the_released_count_is_4_and_8_times_16():
     """132 of 576: the first 4 places are image pivots, and each of the 8 takes 16 in a row."""
     data, model = batch("llama", ["t" * 35 + "v" * 576 + "t" * 24]), toy("llama")
-    schedule = Schedule({2: DART.released.left[2]})
+    schedule = Schedule({2: DART.released_schedule.left[2]})
     pivots = (40, 620, 50, 630, 60, 621, 70, 622)
     with DART(schedule, pivots=pivots)(model, **data.options) as trace:
         model(**data.inputs)
@@ -126,7 +126,7 @@ def test_by_hand():
         (5, [3, 0, 1, 4, 2]),
         (0, [0, 0, 0, 0, 0]),
     ]:
-        assert _places(unlike, itself, there, torch.tensor([[left]]))[0].tolist() == expected, left
+        assert _take_turns(unlike, itself, there, torch.tensor([[left]]))[0].tolist() == expected, left
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

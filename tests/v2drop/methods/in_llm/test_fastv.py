@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.slow_decoder import compare
 from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.attention import Projected, on
+from v2drop.scoring.attention import QueriesAndKeys, at_columns
 
 FastV = METHODS["fastv"]
 ROWS = ["ttvvvvvvvvvvvvtt", "vvvvvvvvt", "tvvvvvttvvvvvvttt"]
@@ -33,10 +33,10 @@ def test_by_hand():
     keys = torch.tensor([1.0, 2.0, 5.0, 1.0]).log()
     states = torch.stack([keys, torch.zeros(4)], 1)[None, :, None]
     ones = torch.tensor([[[1.0, 0.0]]]).expand(1, 4, 1, 2)
-    projected = Projected(ones, states, (torch.ones(1, 4, 2), torch.zeros(1, 4, 2)), scaling=1.0)
+    projected = QueriesAndKeys(ones, states, (torch.ones(1, 4, 2), torch.zeros(1, 4, 2)), scaling=1.0)
     weights = projected.weights(torch.tensor([[3]]), torch.tensor([[True, True, False, True]]))
     torch.testing.assert_close(weights[0, 0, 0], torch.tensor([0.25, 0.5, 0.0, 0.25]))
-    torch.testing.assert_close(on(weights, torch.tensor([[1, 0]]))[0, 0, 0], torch.tensor([0.5, 0.25]))
+    torch.testing.assert_close(at_columns(weights, torch.tensor([[1, 0]]))[0, 0, 0], torch.tensor([0.5, 0.25]))
 
 
 @pytest.mark.parametrize(("side", "row"), [("right", slice(0, 10)), ("left", slice(3, 13))])

@@ -6,7 +6,8 @@ import torch
 from tests.support.mustdrop_reference import looked_at, prompts, reference, sighted
 from tests.support.toys import IMAGE_ID, LAYERS, toy
 from v2drop import METHODS, Schedule
-from v2drop.windows import WindowWatcher, likeness, n_key, windows
+from v2drop.hooks.window_merging import WindowMergingHooks
+from v2drop.scoring.patch_windows import mean_pairwise_cosine, n_key_tokens, patch_windows
 
 MustDrop = METHODS["mustdrop"]
 STEPS = 3
@@ -63,7 +64,7 @@ def test_mustdrop_is_the_formulas(side, pattern, alike, method):
 def test_thresholds_drop_some_and_not_all_where_they_are_tested():
     for method in METHOD[-3:]:
         kept = run(sighted(7), method, prompts(7, ["titttt"], [[0, 2]]))[2]
-        assert n_key(33) <= len(kept[max(kept)]) < 33
+        assert n_key_tokens(33) <= len(kept[max(kept)]) < 33
 
 
 @pytest.mark.parametrize("pattern", ["i", "ti", "itti"])
@@ -92,33 +93,33 @@ def test_key_tokens_stay_while_there_is_room(alike):
 def test_likeness_and_windows_by_hand():
     """Four directions: cosines 1, 0, 0, 0, 0 and -1 of the pairs."""
     members = torch.tensor([[1.0, 0.0], [5.0, 0.0], [0.0, 2.0], [0.0, -3.0]])[None, None]
-    torch.testing.assert_close(likeness(members), torch.tensor([[0.0]]))
-    torch.testing.assert_close(likeness(members[:, :, :3]), torch.tensor([[1 / 3]]))
-    assert windows(7)[3].tolist() == [24, 25, 26, 31, 32, 33, 38, 39, 40]
-    assert sorted(windows(24).flatten().tolist()) == list(range(576))
+    torch.testing.assert_close(mean_pairwise_cosine(members), torch.tensor([[0.0]]))
+    torch.testing.assert_close(mean_pairwise_cosine(members[:, :, :3]), torch.tensor([[1 / 3]]))
+    assert patch_windows(7)[3].tolist() == [24, 25, 26, 31, 32, 33, 38, 39, 40]
+    assert sorted(patch_windows(24).flatten().tolist()) == list(range(576))
 
 
 @pytest.mark.parametrize(("cosine", "left"), [(0.79, 16), (0.81, 8)])
 def test_a_window_is_merged_from_four_fifths_on(cosine, left):
     """Each patch shares one direction with all others and has one of its own."""
-    states, watcher = torch.eye(17, 18)[None] * (1 - cosine) ** 0.5, WindowWatcher()
+    states, hooks = torch.eye(17, 18)[None] * (1 - cosine) ** 0.5, WindowMergingHooks()
     states[:, :, 17] = cosine**0.5
-    found = watcher._merge(torch.nn.Identity(), (), states)
-    assert len(watcher.token.unique()) == left
+    found = hooks._merge(torch.nn.Identity(), (), states)
+    assert len(hooks.token_of_patch.unique()) == left
     if left == 8:
-        assert watcher.token[0].tolist() == [0, 0, 0, 3, 0, 0, 0, 7, 0, 0, 0, 11, 12, 13, 14, 15]
+        assert hooks.token_of_patch[0].tolist() == [0, 0, 0, 3, 0, 0, 0, 7, 0, 0, 0, 11, 12, 13, 14, 15]
         torch.testing.assert_close(found[0, 1], states[0, [1, 2, 3, 5, 6, 7, 9, 10, 11]].mean(0))
         assert torch.equal(found[0, 2:], states[0, 2:]) and torch.equal(found[0, 0], states[0, 0])
 
 
 def test_hidden_patches_take_no_attention():
     """Without the hidden one the heads say 0.4, 0.6 and 0.52, 0.48; with it the first would have but a tenth to say."""
-    watcher = WindowWatcher()
+    hooks = WindowMergingHooks()
     weights = torch.tensor([[1e-9, 1e-9], [0.9, 1e-9], [0.04, 0.52], [0.06, 0.48]])
-    watcher._heads, watcher._scaling = 2, 1.0
-    watcher._seen = {"queries": torch.ones(1, 4, 2), "keys": weights.log()[None]}
-    watcher.token, watcher._hidden = torch.arange(3)[None], torch.tensor([[True, False, False]])
-    assert watcher.key.tolist() == [[False, False, True]]
+    hooks._heads, hooks._scaling = 2, 1.0
+    hooks._seen = {"queries": torch.ones(1, 4, 2), "keys": weights.log()[None]}
+    hooks.token_of_patch, hooks._hidden = torch.arange(3)[None], torch.tensor([[True, False, False]])
+    assert hooks.key.tolist() == [[False, False, True]]
 
 
 def test_features_of_the_block_that_merges():
@@ -138,9 +139,11 @@ def test_features_of_the_block_that_merges():
 def test_released_numbers():
     """A picture without alike windows has 47 key tokens, one of 64 merged windows 6; drops are a layer after theirs."""
     assert (
-        n_key(576) == 47 and n_key(64) == 6 and [n_key(25 * i) for i in range(1, 40)] == [2 * i for i in range(1, 40)]
+        n_key_tokens(576) == 47
+        and n_key_tokens(64) == 6
+        and [n_key_tokens(25 * i) for i in range(1, 40)] == [2 * i for i in range(1, 40)]
     )
-    assert MustDrop.released.layers == (3, 7, 11, 15)
+    assert MustDrop.released_schedule.layers == (3, 7, 11, 15)
     method = MustDrop.default(toy("llava"))
     assert method.thresholds == (0.001, 0.001) and set(method.schedule.left.values()) == {1.0}
     assert MustDrop.default(toy("llava"), thresholds=(0.011, 0.01)).thresholds == (0.011, 0.01)

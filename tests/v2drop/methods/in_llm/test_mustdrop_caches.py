@@ -9,7 +9,7 @@ from tests.support.cached_decoding import run_with_cache
 from tests.support.mustdrop_reference import prompts, sighted
 from tests.support.toys import IMAGE_ID, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.windows import WindowWatcher
+from v2drop.hooks.window_merging import WindowMergingHooks
 
 MustDrop = METHODS["mustdrop"]
 RANKED, LATE = MustDrop(Schedule({1: 6, 3: 2})), MustDrop(Schedule({2: 1.0, 4: 3}))
@@ -106,11 +106,11 @@ def test_the_sum_that_thresholds_are_of_is_a_rows_own(share):
 
 
 def test_nothing_of_the_text_is_kept_after_a_pass():
-    data, watchers, method = prompts(4, ["titt"], [[0]]), [], MustDrop(Schedule({2: 4, 3: 2}))
-    object.__setattr__(method, "watcher", lambda: watchers.append(WindowWatcher()) or watchers[-1])
+    data, hooks, method = prompts(4, ["titt"], [[0]]), [], MustDrop(Schedule({2: 4, 3: 2}))
+    object.__setattr__(method, "hooks", lambda: hooks.append(WindowMergingHooks()) or hooks[-1])
     with method(sighted(4)):
         sighted(4)(**data.inputs)
-        assert watchers[0].text._seen == {}
+        assert hooks[0].text._seen == {}
 
 
 def test_features_of_another_run_are_refused():

@@ -12,7 +12,7 @@ from tests.support.slow_decoder import compare
 from tests.support.text_rater_loops import mean_over, raters
 from tests.support.toys import FAMILIES, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.methods.sparsevlm import n_kept, n_recycled
+from v2drop.methods.in_llm.sparsevlm import n_kept_without_recycled, n_recycled
 
 SparseVLM = METHODS["sparsevlm"]
 ROWS = ["ttvvvvvvvvvvvvvvttttt", "vvvvvvvvt", "tvvvvvttvvvvvvvttt", "t" + "v" * 60 + "tttt"]
@@ -54,7 +54,10 @@ def test_is_the_reference(family, row, seed, left):
 def test_is_the_reference_with_several_clusters_and_another_seed():
     """Each drop makes several tokens, later ones of tokens that were made themselves."""
     data = batch("llama", ["tt" + "v" * 120 + "ttttt"], seed=3)
-    assert [n_recycled(120 - n_kept(120, 60))[1], n_recycled(60 - n_kept(60, 16))[1]] == [2, 2]
+    assert [
+        n_recycled(120 - n_kept_without_recycled(120, 60))[1],
+        n_recycled(60 - n_kept_without_recycled(60, 16))[1],
+    ] == [2, 2]
     for seed in (0, 5):
         method = SparseVLM(Schedule({1: 60, 3: 16, 4: 3}), seed=seed)
         compare(toy("llama"), method, data, lambda seen, seed=seed: reference(seen, seed), "repack")
@@ -75,33 +78,33 @@ def test_is_the_reference_with_several_clusters_and_another_seed():
     ],
 )
 def test_the_released_counts(n, left, kept, recycled, made):
-    assert n_kept(n, left) == kept and n_recycled(n - kept) == (recycled, made) and kept + made == left
+    assert n_kept_without_recycled(n, left) == kept and n_recycled(n - kept) == (recycled, made) and kept + made == left
 
 
 def test_as_many_as_are_left_are_kept_or_made_and_as_many_as_can_be_are_kept():
     for n in range(1, 80):
         for left in range(n):
-            k = n_kept(n, left)
+            k = n_kept_without_recycled(n, left)
             made = [k + n_recycled(n - k)[1] for k in range(n)]
             assert left - k == n_recycled(n - k)[1] if left >= made[0] else k == 0
             assert all(m > left for m in made[k + 1 :])
-        assert n_kept(n, n) == n
+        assert n_kept_without_recycled(n, n) == n
 
 
 def test_the_released_schedule_keeps_300_and_makes_9():
     data = batch("llama", ["t" * 35 + "v" * 576 + "t" * 24])
-    with SparseVLM(Schedule({3: SparseVLM.released.left[3]}))(toy("llama"), **data.options) as trace:
+    with SparseVLM(Schedule({3: SparseVLM.released_schedule.left[3]}))(toy("llama"), **data.options) as trace:
         toy("llama")(**data.inputs)
     kept, best = trace.kept[3][0].tolist(), trace.scores[3][0].argsort(descending=True, stable=True) + 35
-    assert SparseVLM.released.after(576) == {3: 309, 7: 204, 16: 113}
+    assert SparseVLM.released_schedule.after(576) == {3: 309, 7: 204, 16: 113}
     assert kept[:300] == sorted(best[:300].tolist())
     assert len(kept) == 309 and set(kept[300:]) < set(best[300:383].tolist())
     assert trace.lengths == [635] * 3 + [35 + 309 + 24] * 2
 
 
-def started(embeddings, vision, closing):
-    flags = (torch.tensor([[c in x for c in row] for row in rows]) for x, rows in (("v", vision), ("t", closing)))
-    return SparseVLM(Schedule({1: 1})).start(torch.tensor(embeddings), *flags)
+def annotated(embeddings, vision, text_after):
+    flags = (torch.tensor([[c in x for c in row] for row in rows]) for x, rows in (("v", vision), ("t", text_after)))
+    return SparseVLM(Schedule({1: 1})).annotate(torch.tensor(embeddings), *flags)
 
 
 def test_raters_by_hand():
@@ -111,15 +114,15 @@ def test_raters_by_hand():
     """
     one = [[-9.0], [-9.0], [-9.0], [1.0], [0.0], [math.log(3)], [0.0]]
     other = [[9.0], [1.0], [2.0], [3.0], [4.0], [5.0], [5.0]]
-    got = started([one, other], ["---v---", "-vvvvv-"], ["----ttt", "------t"])
+    got = annotated([one, other], ["---v---", "-vvvvv-"], ["----ttt", "------t"])
     assert got.tolist() == [[False] * 5 + [True, False], [False] * 6 + [True]]
 
 
 def test_raters_are_chosen_over_all_vision_tokens():
     """Two vision tokens that look at two words: the shares are halves, all alike, so that the last rates."""
     eye = torch.eye(2).repeat(2, 1).mul(50).tolist()
-    assert started([eye], ["vv--"], ["--tt"]).tolist() == [[False, False, False, True]]
-    assert started([eye], ["v---"], ["--tt"]).tolist() == [[False, False, True, False]]
+    assert annotated([eye], ["vv--"], ["--tt"]).tolist() == [[False, False, False, True]]
+    assert annotated([eye], ["v---"], ["--tt"]).tolist() == [[False, False, True, False]]
 
 
 def test_what_is_made_stands_behind_the_last_pictures_tokens():
@@ -146,7 +149,7 @@ def test_gradients_reach_what_was_recycled():
 def test_the_whole_map_keeps_the_same():
     data, kept = batch("llama", ["ttvvvvvvvvvvttt", "vvvvvtt"]), []
     for official in (False, True):
-        with SparseVLM(Schedule({1: 5, 3: 2}), official_cost=official)(toy("llama"), **data.options) as trace:
+        with SparseVLM(Schedule({1: 5, 3: 2}), full_attention_map=official)(toy("llama"), **data.options) as trace:
             toy("llama")(**data.inputs)
         kept.append(trace.kept)
     assert all(torch.equal(kept[0][layer], kept[1][layer]) for layer in (1, 3))

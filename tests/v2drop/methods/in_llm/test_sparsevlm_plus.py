@@ -11,8 +11,8 @@ from tests.support.slow_decoder import compare
 from tests.support.text_rater_loops import raters
 from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.attention import Projected
-from v2drop.methods.sparsevlm_plus import preference
+from v2drop.methods.in_llm.sparsevlm_plus import rotary_prior
+from v2drop.scoring.attention import QueriesAndKeys
 
 SparseVLMPlus = METHODS["sparsevlm_plus"]
 ROWS = ["ttvvvvvvvvvvvvvvttttt", "vvvvvvvvt", "tvvvvvttvvvvvvvttt", "t" + "v" * 60 + "tttt"]
@@ -49,8 +49,8 @@ def test_the_preference_by_hand():
     ids = torch.tensor([[0.0, 2.0, 3.0]])
     angle = torch.cat([ids[..., None] * torch.tensor([1.0, 0.01])] * 2, -1)
     keys = torch.zeros(1, 3, 1, 4)
-    projected = Projected(keys, keys, (angle.cos(), angle.sin()), scaling=0.5)
-    got = preference(projected, torch.tensor([[2]]), torch.tensor([[2, 1, 0]]))
+    projected = QueriesAndKeys(keys, keys, (angle.cos(), angle.sin()), scaling=0.5)
+    got = rotary_prior(projected, torch.tensor([[2]]), torch.tensor([[2, 1, 0]]))
     expected = [2.0, math.cos(1) + math.cos(0.01), math.cos(3) + math.cos(0.03)]
     torch.testing.assert_close(got[0, 0], torch.tensor(expected))
 
@@ -77,8 +77,8 @@ def test_a_batch_of_raters_equals_its_rows_scores(heads, seed):
 
 
 def test_the_released_schedule():
-    assert SparseVLMPlus.released.after(576) == {3: 300, 7: 200, 16: 118}
-    assert SparseVLMPlus(SparseVLMPlus.released).heads == 14
+    assert SparseVLMPlus.released_schedule.after(576) == {3: 300, 7: 200, 16: 118}
+    assert SparseVLMPlus(SparseVLMPlus.released_schedule).heads == 14
 
 
 @pytest.mark.parametrize("heads", [0, -1, 1.5, True])

@@ -12,7 +12,7 @@ from tests.support.slow_decoder import compare, fast
 from tests.support.text_rater_loops import mean_over
 from tests.support.toys import FAMILIES, WIDTH, batch, toy
 from v2drop import METHODS, Schedule
-from v2drop.methods.transprune import TransitionWatcher, transition
+from v2drop.hooks.transitions import TransitionHooks, norm_ratio_and_angle
 
 TransPrune = METHODS["transprune"]
 ROWS = ["ttvvvvvvvvvvvvvvttttt", "vvvvvvvvt", "tvvvvvttvvvvvvvttt", "t" + "v" * 40 + "tttt"]
@@ -49,7 +49,7 @@ def reference(seen, first):
                 if name in total:
                     total[name] += value
     weights = attention_map(*queries_keys(seen.layers[seen.layer], seen.x, seen.ids))
-    guided = [mean_over(weights, seen.closing, c) for c in seen.vision]
+    guided = [mean_over(weights, seen.text_after, c) for c in seen.vision]
     changed = [total[seen.names[c]] for c in seen.vision]
     return seen.best([a / sum(changed) + b / sum(guided) for a, b in zip(changed, guided, strict=True)])
 
@@ -77,20 +77,20 @@ def test_a_transition_by_hand():
     """From (3, 4) to twice its length, straight on, at a right angle and back."""
     before = torch.tensor([[[3.0, 4.0]] * 3])
     after = torch.tensor([[[6.0, 8.0], [-8.0, 6.0], [-6.0, -8.0]]])
-    growth, turn = transition(before, after)
+    growth, turn = norm_ratio_and_angle(before, after)
     torch.testing.assert_close(growth, torch.full((1, 3), 2.0))
     torch.testing.assert_close(turn, torch.tensor([[0.0, 1.0, 2.0]]))
 
 
 def test_the_sum_by_hand():
     """Turns 0 and log 3 weigh 1/4 and 3/4, padding nothing; what was added before a drop goes along."""
-    watcher = TransitionWatcher()
-    watcher._new = [(torch.tensor([[9.0, 4.0, 4.0]]), torch.tensor([[7.0, 0.0, math.log(3)]]))]
-    total = watcher.total(torch.tensor([[False, True, True]]))
+    hooks = TransitionHooks()
+    hooks._new = [(torch.tensor([[9.0, 4.0, 4.0]]), torch.tensor([[7.0, 0.0, math.log(3)]]))]
+    total = hooks.total(torch.tensor([[False, True, True]]))
     torch.testing.assert_close(total, torch.tensor([[0.0, 1.0, 3.0]]))
-    watcher.narrow(torch.tensor([[2]]))
-    watcher._new = [(torch.tensor([[5.0]]), torch.tensor([[2.0]]))]
-    torch.testing.assert_close(watcher.total(torch.tensor([[True]])), torch.tensor([[8.0]]))
+    hooks.columns_dropped(torch.tensor([[2]]))
+    hooks._new = [(torch.tensor([[5.0]]), torch.tensor([[2.0]]))]
+    torch.testing.assert_close(hooks.total(torch.tensor([[True]])), torch.tensor([[8.0]]))
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -109,9 +109,9 @@ def test_padding_has_no_part(side):
 
 
 def test_nothing_is_noted_outside_the_window_or_kept_after_a_pass():
-    data, model, watchers = batch("llama", ["tvvvvvvvtt"]), toy("llama"), []
+    data, model, made = batch("llama", ["tvvvvvvvtt"]), toy("llama"), []
     method = TransPrune(Schedule({2: 4, 3: 2}))
-    object.__setattr__(method, "watcher", lambda: watchers.append(TransitionWatcher()) or watchers[-1])
+    object.__setattr__(method, "hooks", lambda: made.append(TransitionHooks()) or made[-1])
     dropping, hooks = method(model, **data.options), []
 
     def count():
@@ -123,9 +123,9 @@ def test_nothing_is_noted_outside_the_window_or_kept_after_a_pass():
         more = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(*hooks, strict=True)]
         assert more == [(0, 0), (1, 1), (1, 1), (0, 0), (0, 0)]
         cache = model(**data.inputs).past_key_values
-        assert watchers[0]._new == [] and watchers[0]._total == 0.0
+        assert made[0]._new == [] and made[0]._total == 0.0
         model(input_ids=torch.tensor([[5]]), past_key_values=cache)
-        assert watchers[0]._new == [] and watchers[0]._total == 0.0
+        assert made[0]._new == [] and made[0]._total == 0.0
 
 
 def test_generation_scores_the_prompt_once():
@@ -149,4 +149,4 @@ def test_layers_that_run_again_in_a_backward_pass_are_not_added():
 
 def test_the_released_schedule():
     """Layers of numbers 7, 9 and 12, counted from 1, prune their outputs."""
-    assert TransPrune.released.after(576) == {7: 504, 9: 360, 12: 72}
+    assert TransPrune.released_schedule.after(576) == {7: 504, 9: 360, 12: 72}

@@ -1,0 +1,160 @@
+"""The contract between the engine and a method: what a method offers, what it is shown, and what it returns.
+
+Rows of candidates are padded at the *end*, rows of the sequence at the *front*; methods rely on both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from v2drop.budgets.schedule import Schedule
+from v2drop.models.devices import TensorRecord
+from v2drop.models.parts import ModelParts
+from v2drop.types import Angles, Columns, Flags, Hidden, Indices, Scores, States, Valid
+
+
+@dataclass(frozen=True)
+class TokenSequence(TensorRecord):
+    """The sequence that candidates stand in: every column that is still there, text included.
+
+    Attributes:
+        states: hidden states at the input of the drop layer.
+        columns: column of each candidate.
+        visible: columns that are neither padding nor holes.
+        text_after: columns of text behind a row's last vision token.
+        last: column of a row's last token, [batch, 1].
+        annotation: flags of the columns that the method's `annotate` gave; None if it gave none.
+        angles: cosines and sines at the position ids before the drop; None at layer 0.
+        mask: the layer's attention mask before the drop, as the model's operator takes it; None: plain causal.
+        position: position of each candidate in the caller's sequence; -1 for a token merged from several.
+        placeholders: image placeholders of the caller's sequence; None if the model was called with `inputs_embeds`.
+        parts: modules of the model.
+        hooks: the method's own hooks.
+    """
+
+    states: States
+    columns: Indices
+    visible: Flags
+    text_after: Flags
+    last: Int[Tensor, "batch 1"]
+    annotation: Flags | None
+    angles: Angles | None
+    mask: Tensor | None
+    position: Indices
+    placeholders: Bool[Tensor, "batch length"] | None
+    parts: ModelParts
+    hooks: Hooks
+
+
+@dataclass(frozen=True)
+class Candidates(TensorRecord):
+    """What a method is shown at one drop layer: the vision tokens still there, in prompt order, padded at the end.
+
+    Attributes:
+        layer: the drop layer, at whose input tokens are dropped.
+        hidden: hidden states of the candidates at the input of the layer.
+        previous: their hidden states one layer earlier; None unless the method `needs_previous`.
+        vision_index: number of the prompt's vision tokens before each candidate.
+        valid: False in padding.
+        n_prompt_tokens: vision tokens of the prompt, per row.
+        n_candidates: candidates, per row.
+        n_keep: candidates that the schedule keeps, per row.
+        sequence: the sequence that the candidates stand in; None if they were made by hand.
+    """
+
+    layer: int
+    hidden: Hidden
+    previous: Hidden | None
+    vision_index: Indices
+    valid: Valid
+    n_prompt_tokens: list[int]
+    n_candidates: list[int]
+    n_keep: list[int]
+    sequence: TokenSequence | None = None
+
+
+@dataclass(frozen=True)
+class Selection(TensorRecord):
+    """The places that survive a drop, and the token that stands at each.
+
+    Attributes:
+        keep: flags over the candidates: places that survive.
+        n_kept: number of them, per row.
+        order: for each surviving place, ascending, the index of the candidate that stands there now; -1 for a token
+            merged from several, and in padding. None: every candidate keeps its own place.
+        states: for each surviving place, the hidden state that goes on. None: no state changes.
+    """
+
+    keep: Valid
+    n_kept: list[int]
+    order: Int[Tensor, "batch left"] | None = None
+    states: Float[Tensor, "batch left dim"] | None = None
+
+
+class Hooks:
+    """What a method adds to the model for one `with`: notes of its computation, or changes. Adds nothing by default.
+
+    Class attributes:
+        reads_cache: whether the hooks read what KV caches hold.
+    """
+
+    reads_cache: ClassVar[bool] = False
+
+    def install(self, parts: ModelParts, drop_layers: tuple[int, ...]) -> list[Any]:
+        """Put hooks on the model; called when the `with` is entered.
+
+        Args:
+            parts: modules of the model.
+            drop_layers: layers at whose inputs tokens are dropped.
+
+        Returns:
+            The handles, which are removed when the `with` is left.
+        """
+        return []
+
+    def prefill_begins(self, vision: Flags, not_padding: Flags) -> None:
+        """A prompt enters layer 0: flags of its vision tokens, and of its columns that are no padding."""
+
+    def columns_dropped(self, kept: Columns) -> None:
+        """Only these columns of the sequence go on; called after each drop."""
+
+    def pass_ends(self) -> None:
+        """A forward pass has ended: let go of the tensors that belong to it."""
+
+
+@runtime_checkable  # the run-time type checker of the tests asks isinstance
+class Dropper(Protocol):
+    """A method, as the engine sees it. Calls come in the order in which they stand here.
+
+    Attributes:
+        schedule: layers at whose inputs tokens are dropped, and the number or share of tokens left.
+        merges_at_entry: `choose` is also called at layer 0, before the first drop of the schedule.
+        trims_caches: after the last drop, KV caches of earlier layers are trimmed to the tokens that survive it.
+        needs_previous: `candidates.previous` holds the states one layer earlier.
+        positions: "keep": survivors keep their position ids; "repack": gaps in position ids are closed.
+    """
+
+    schedule: Schedule
+    merges_at_entry: ClassVar[bool]
+    trims_caches: ClassVar[bool]
+    needs_previous: ClassVar[bool]
+    positions: ClassVar[Literal["keep", "repack"]]
+
+    def check_model(self, parts: ModelParts) -> None:
+        """Refuse a model that the method cannot work on; called once, before anything runs."""
+
+    def hooks(self) -> Hooks:
+        """The method's own hooks; called once for every `with`."""
+
+    def annotate(self, states: States, vision: Flags, text_after: Flags) -> Flags | None:
+        """Flags of the columns that enter layer 0, for `TokenSequence.annotation`; called once for every prefill."""
+
+    def score(self, candidates: Candidates) -> Scores:
+        """Importance of each candidate, higher is kept; called at every drop layer."""
+
+    def choose(self, candidates: Candidates, scores: Scores) -> Selection:
+        """The candidates that survive; called right after `score`."""

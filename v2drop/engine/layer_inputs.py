@@ -1,0 +1,143 @@
+"""What each decoder layer is given in place of the model's own arguments: mask, position ids, rotary angles.
+
+The model hands the same tensors to layer after layer, made for the sequence as it was before any drop. They are sliced
+to the columns that are still there, once for every span of layers between two drops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from inspect import signature
+from typing import Any
+
+from torch import Tensor
+
+from v2drop.models.calling import wants_flat_mask
+from v2drop.models.parts import ModelParts
+from v2drop.scoring.selection import gather_columns
+from v2drop.sequence.cached_prompt import CachedPrompt
+from v2drop.sequence.layout import Layout
+from v2drop.sequence.masks import as_operator_takes, mask_after_prefill, mask_for
+from v2drop.types import Angles
+
+
+class LayerInputs:
+    """Arguments of the layers of one forward pass; the layouts hold for one span of layers.
+
+    Attributes:
+        queries: columns of this pass that are still there.
+        keys: columns of the keys, cached ones included; None as long as nothing was dropped.
+        position_shift: how far position ids of the queries move down; None if they are kept.
+    """
+
+    def __init__(self, cached: CachedPrompt, parts: ModelParts, past: int) -> None:
+        """Start with every column there."""
+        self.queries, self.keys = cached.full_layout, None
+        self.position_shift: Tensor | None = None
+        self._cached, self._parts, self._past = cached, parts, past
+        self._flat_mask = wants_flat_mask(parts.decoder)
+        self._sliced: dict[tuple[str, Hashable], tuple[Any, Any]] = {}
+
+    def _new_span(self, queries: Layout, keys: Layout, position_shift: Tensor | None) -> None:
+        self.queries, self.keys, self.position_shift = queries, keys, position_shift
+        self._sliced.clear()
+
+    def layer_arguments(self, layer: int, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """A layer's keyword arguments, sliced to the columns that are there."""
+        return kwargs if self.keys is None else self._rotary(layer, kwargs | {"attention_mask": self._mask(kwargs)})
+
+    def _mask(self, kwargs: dict[str, Any]) -> Tensor | None:
+        return self._sliced_once(
+            "mask",
+            kwargs.get("attention_mask"),
+            lambda mask: mask_for(mask, self.queries, self.keys, self._past, self._flat_mask),
+        )
+
+    def _rotary(self, layer: int, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Position ids, and the cosines and sines that belong to them."""
+        ids = self._sliced_once("ids", kwargs.get("position_ids"), self._position_ids)
+        angles = kwargs.get("position_embeddings")
+        angles = self._sliced_once("angles", angles, lambda angles: self._angles(layer, ids, angles))
+        return kwargs | {"position_ids": ids, "position_embeddings": angles}
+
+    def _sliced_once(self, name: str, value: Any, slice_: Callable) -> Any:
+        # The model's tensor is kept beside its slice, so that its id is not used again for another tensor.
+        key = name, id(value)
+        if key not in self._sliced:
+            self._sliced[key] = value, slice_(value)
+        return self._sliced[key][1]
+
+    def _position_ids(self, ids: Tensor | None) -> Tensor | None:
+        if ids is None:
+            return None
+        ids, shift = gather_columns(ids, self.queries.index), self.position_shift
+        return ids if shift is None else (ids - shift.to(ids.device)).clamp(min=0)  # a hole's may be anything
+
+    def _angles(self, layer: int, ids: Tensor | None, angles: Angles | None) -> tuple[Tensor, Tensor] | None:
+        if angles is None:
+            return None
+        if self.position_shift is None:
+            return tuple(gather_columns(x, self.queries.index) for x in angles)
+        rotary = self._parts.decoder.rotary_emb
+        per_kind = "layer_type" in signature(rotary.forward).parameters  # each kind of layer has its own frequencies
+        return rotary(angles[0], ids, *([self._parts.decoder.config.layer_types[layer]] if per_kind else []))
+
+
+class PrefillInputs(LayerInputs):
+    """A prefill: queries and keys are the same columns, fewer after every drop."""
+
+    def __init__(self, cached: CachedPrompt, parts: ModelParts) -> None:
+        """Start with every column there."""
+        super().__init__(cached, parts, past=0)
+
+    def drop(self, layout: Layout) -> None:
+        """Go on with `layout` from this layer on."""
+        self._new_span(layout, layout, self._cached.position_shift(layout))
+
+
+class LaterInputs(LayerInputs):
+    """Tokens after the prefill: none of them is dropped, and each layer's cache holds what was left of the prompt.
+
+    Args:
+        cached: the prompt that filled the cache.
+        parts: modules of the model.
+        past: number of tokens in the first layer's cache.
+        mask: the attention mask that the model was called with.
+    """
+
+    def __init__(self, cached: CachedPrompt, parts: ModelParts, past: int, mask: Any) -> None:
+        """Start before the first layer."""
+        super().__init__(cached, parts, past)
+        self._model_mask = mask
+
+    def resume_at(self, layer: int, n_new: int) -> None:
+        """Take up the contents of the layer's cache, `n_new` new tokens behind them."""
+        contents, length = self._cached.cache_layers.get(layer), self._cached.length
+        if contents is None:
+            return
+        # A cache that was cropped has lost the end of the prompt, which stays in every layer (`common_suffix`).
+        lost = max(0, length - self._past)
+        keys = contents.columns.without_last(lost).extended(length - lost, self._past + n_new)
+        queries = Layout.full(self._cached.rows, n_new, keys.index.device)
+        self._new_span(queries, keys, contents.position_shift)
+
+    def layer_arguments(self, layer: int, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """A layer's keyword arguments; position ids and angles stay as they are unless gaps are closed."""
+        if self.keys is None:
+            return kwargs
+        mask = self._windowed_mask(layer, kwargs) if any(self._parts.sliding_windows) else self._mask(kwargs)
+        kwargs = kwargs | {"attention_mask": mask}
+        return kwargs if self.position_shift is None else self._rotary(layer, kwargs)
+
+    def _windowed_mask(self, layer: int, kwargs: dict[str, Any]) -> Tensor:
+        """The mask of one layer of a decoder with sliding windows, whose cache may hold no more than its window."""
+        cached, window, n_new = self._cached, self._parts.sliding_windows[layer], self.queries.width
+        width = kwargs["past_key_values"].layers[layer].get_mask_sizes(n_new)[0]
+        dtype = kwargs["position_embeddings"][0].dtype
+        key = "window", (window, width)
+        if key not in self._sliced:
+            keys = cached.keys_in_callers_sequence(self.keys.last(width))
+            total = self._past + n_new + cached.dropped_at_entry
+            mask = mask_after_prefill(*keys, n_new, total, self._model_mask, window)
+            self._sliced[key] = None, as_operator_takes(self._parts, mask, dtype)
+        return self._sliced[key][1]

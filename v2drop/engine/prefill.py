@@ -1,0 +1,203 @@
+"""One prefill: what a method is shown at each drop, and what is left after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from v2drop.engine.contract import Candidates, Dropper, Hooks, Selection, TokenSequence
+from v2drop.engine.prompt_columns import PromptColumns
+from v2drop.engine.trace import DropRecord, Trace
+from v2drop.models.devices import to_device
+from v2drop.models.parts import ModelParts
+from v2drop.scoring.selection import gather_columns, padded_columns
+from v2drop.sequence.cached_prompt import CachedPrompt
+from v2drop.sequence.layout import Layout
+from v2drop.sequence.shortened_prompt import ShortenedPrompt
+from v2drop.types import Angles, Flags, Indices, Scores, States, Survivors, Valid
+
+
+@dataclass
+class Prefill:
+    """Scoring and choosing in one prefill; needed until the prefill is over.
+
+    Attributes:
+        method: the method that drops.
+        parts: modules of the model.
+        hooks: the method's own hooks.
+        placeholders: image placeholders of the caller's sequence; None if the model was called with embeddings.
+        columns: the prompt's columns: those of the caller's sequence until `shorten_at_entry`, afterwards those of the
+            sequence that enters layer 0.
+        n_prompt_tokens: vision tokens per row at the start.
+        n_fixed: columns per row that always stay.
+        n_left: vision tokens per row that are still there.
+        cached: what forward passes after this one need to know.
+        annotation: flags of the columns that the method's `start` gave.
+    """
+
+    method: Dropper
+    parts: ModelParts
+    hooks: Hooks
+    placeholders: Bool[Tensor, "batch length"] | None
+    columns: PromptColumns
+    n_prompt_tokens: list[int]
+    n_fixed: list[int]
+    n_left: list[int]
+    cached: CachedPrompt
+    annotation: Flags | None = None
+
+    @classmethod
+    def of_columns(
+        cls,
+        columns: PromptColumns,
+        placeholders: Bool[Tensor, "batch length"] | None,
+        method: Dropper,
+        parts: ModelParts,
+        hooks: Hooks,
+    ) -> Prefill | None:
+        """The state at the start of a decoder call; None if no row has a vision token to drop."""
+        n_vision, n_fixed, suffix = columns.counts()
+        if not any(n_vision):
+            return None
+        # Position ids of three axes (M-RoPE: time, height, width) are no count and have no gaps to close.
+        cached = CachedPrompt(columns.not_padding, suffix, method.positions == "repack" and not parts.mrope)
+        return cls(method, parts, hooks, placeholders, columns, n_vision, n_fixed, list(n_vision), cached)
+
+    def annotate(self, states: States) -> None:
+        """Show the method the embeddings that enter layer 0."""
+        columns = self.columns
+        self.hooks.prefill_begins(columns.vision, columns.not_padding)
+        flags = self.method.annotate(states, *to_device((columns.vision, columns.text_after), states.device))
+        self.annotation = to_device(flags, columns.vision.device)
+
+    def drop(
+        self,
+        layer: int,
+        layout: Layout,
+        states: States,
+        trace: Trace,
+        previous: States | None = None,
+        angles: Angles | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Layout, Int[Tensor, "batch left"], Survivors] | None:
+        """Score the candidates at the input of a layer and choose; None if all of them stay.
+
+        Args:
+            layer: the layer about to run.
+            layout: columns that are there.
+            states: their hidden states.
+            trace: where the drop is recorded.
+            previous: their states one layer earlier, where the method compares.
+            angles: cosines and sines of their position ids; None at layer 0.
+            mask: the layer's attention mask of these columns, as the model's operator takes it.
+
+        Returns:
+            The new layout, its columns in the old one [batch, left], and their states [batch, left, dim].
+
+        Raises:
+            ValueError: the schedule's counts grow for this prompt, or the method's scores have a wrong shape.
+        """
+        columns, valid = padded_columns(self.columns.flags_in(layout, "vision"), max(self.n_left))
+        sequence = self._sequence(layout, states, columns, angles, mask)
+        candidates = self._candidates(layer, layout, valid, previous, sequence)
+        score, choice = self._choose(candidates, states.device)
+        trace.note_drop(layer, DropRecord(sequence.position, valid, score, replace(choice, states=None)))
+        if choice.n_kept == self.n_left:
+            return None
+        self.n_left = choice.n_kept
+        fixed = self.columns.flags_in(layout, "fixed")
+        kept = torch.zeros_like(fixed).scatter(1, columns, choice.keep)
+        lengths = [text + vision for text, vision in zip(self.n_fixed, choice.n_kept, strict=True)]
+        new, old = layout.selected(fixed | kept, lengths)
+        states = self._with_new_states(gather_columns(states, old), new, choice)
+        if choice.order is not None:
+            self.columns = self.columns.reordered(choice, candidates, layout.index.gather(1, columns))
+        return new, old, states
+
+    def _sequence(
+        self, layout: Layout, states: States, columns: Indices, angles: Angles | None, mask: Tensor | None
+    ) -> TokenSequence:
+        visible = self.columns.flags_in(layout, "not_padding")
+        order = torch.arange(layout.width, device=visible.device)
+        return TokenSequence(
+            states=states,
+            columns=columns,
+            visible=visible,
+            text_after=self.columns.flags_in(layout, "text_after"),
+            last=torch.where(visible, order, -1).amax(1, keepdim=True),
+            annotation=None if self.annotation is None else self.annotation.gather(1, layout.index) & layout.valid,
+            angles=angles,
+            mask=mask,
+            position=self.columns.origin.gather(1, layout.index.gather(1, columns)),
+            placeholders=self.placeholders,
+            parts=self.parts,
+            hooks=self.hooks,
+        )
+
+    def _candidates(
+        self, layer: int, layout: Layout, valid: Valid, previous: States | None, sequence: TokenSequence
+    ) -> Candidates:
+        scheduled = [self.method.schedule.after(n).get(layer, n) for n in self.n_prompt_tokens]
+        return Candidates(
+            layer=layer,
+            hidden=gather_columns(sequence.states, sequence.columns),
+            previous=None if previous is None else gather_columns(previous, sequence.columns),
+            vision_index=self.columns.vision_index.gather(1, layout.index.gather(1, sequence.columns)),
+            valid=valid,
+            n_prompt_tokens=self.n_prompt_tokens,
+            n_candidates=list(self.n_left),
+            n_keep=[min(n, most) for n, most in zip(scheduled, self.n_left, strict=True)],  # a method may leave fewer
+            sequence=sequence,
+        )
+
+    def _choose(self, candidates: Candidates, device: torch.device) -> tuple[Scores, Selection]:
+        """Scores and choice, on the device of the bookkeeping; the method works on that of the layer's states."""
+        valid = candidates.valid
+        if valid.numel() == 0:
+            return valid.float(), Selection(valid, list(self.n_left))
+        shown = to_device(candidates, device)
+        with torch.no_grad():
+            score = self._checked(self.method.score(shown).detach(), shown.valid)
+        choice, score = to_device((self.method.choose(shown, score), score), valid.device)
+        return score, choice
+
+    def _checked(self, score: Tensor, valid: Valid) -> Scores:
+        if score.shape != valid.shape:
+            raise ValueError(
+                f"{type(self.method).__name__}.score must give one score a candidate, {tuple(valid.shape)}; "
+                f"got {tuple(score.shape)}."
+            )
+        return score.to(valid.device)
+
+    def _with_new_states(self, states: States, layout: Layout, choice: Selection) -> States:
+        """States of a layout, those of its vision tokens replaced where the method made new ones."""
+        if choice.states is None:
+            return states
+        vision = self.columns.flags_in(layout, "vision")
+        new = gather_columns(choice.states, (vision.cumsum(1) - 1).clamp(min=0)).to(states)
+        return torch.where(vision[..., None].to(states.device), new, states)
+
+    def shorten_at_entry(self, layout: Layout, kwargs: dict, dtype: torch.dtype) -> dict:
+        """Make what a drop at layer 0 left the sequence that enters the model.
+
+        Args:
+            layout: columns that are left.
+            kwargs: the decoder's arguments.
+            dtype: dtype of the states.
+
+        Returns:
+            The decoder's arguments for the shorter sequence, all but the embeddings.
+
+        Raises:
+            ValueError: position ids say that several sequences are packed into a row.
+        """
+        columns = self.columns
+        ids = torch.arange(columns.length, device=columns.vision.device).expand_as(columns.vision)
+        options = self.cached.repacks, self.parts, dtype
+        entry, kwargs = ShortenedPrompt.from_drop(layout, kwargs, ids, columns.not_padding, *options)
+        self.columns = columns.selected(layout)
+        self.cached.note_entry(entry, layout, any(self.parts.sliding_windows))
+        return kwargs

@@ -1,0 +1,1 @@
+"""Baselines that look at no content: random and evenly spaced tokens."""

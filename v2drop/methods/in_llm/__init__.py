@@ -1,0 +1,1 @@
+"""Methods that drop between decoder layers. One method, one file."""
