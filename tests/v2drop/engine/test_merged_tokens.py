@@ -27,4 +27,4 @@ def test_gradients_through_made_tokens_are_finite_differences(name):
             moved.append(model(**changed).logits[0, -1].square().sum())
     slope = float((moved[0] - moved[1]).detach() / (2 * step))
     assert float((gradient * direction).sum().detach()) == pytest.approx(slope, rel=0.05) and slope != 0
-    assert all(drop.choice.states is None for drop in trace._drops.values())
+    assert all(drop.selection.states is None for drop in trace._drops.values())

@@ -32,10 +32,10 @@ class DART(Method):
     pivots take one token more. `score` is minus the place of a token in the order in which tokens are taken, vision
     pivots first. All tokens that are not taken share the lowest score.
 
-    The released code rounds down the number that each pivot takes, so "128" keeps 4 + 8 * 16 = 132, and it fails if a
-    pivot has fewer free tokens than it must take. Here the schedule's count is left. Its pivots take turns in the order
-    of a Python set. Here vision pivots come before text pivots and larger keys before smaller ones, or `pivots` gives
-    the order.
+    The released code rounds down the number that each pivot takes, so "128" keeps 4 + 8 * 16 = 132; here the schedule's
+    count is left. It fails if a pivot has fewer free tokens than it must take. Its pivots take turns in the order of a
+    Python set; here vision pivots come before text pivots and larger keys before smaller ones, or `pivots` gives the
+    order.
 
     Args:
         schedule: drop layers from 1 on.
