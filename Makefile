@@ -22,8 +22,7 @@ report: $(READY) ## run every notebook and write reports/index.html; V2DROP_MODE
 
 test: lint ## lint, tests with doctests, and every number in the notebooks
 	$(STILL) $(PY) -m pytest
-	$(STILL) $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 \
-	  --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
+	$(STILL) $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 notebooks
 
 lint: $(READY) ## ruff, code and notebooks
 	$(PY) -m ruff check .

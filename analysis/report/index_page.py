@@ -39,7 +39,7 @@ class ReportEntry:
         if self.error:
             parts.append(f"<p><strong{css}>FAILED</strong> {html.escape(self.error)}</p>")
         elif found:
-            parts.append(f'<div class="finding">{markdown(found)}</div>')
+            parts.append(f'<div class="finding">{markdown(found.rstrip(".") + ".")}</div>')
         return (
             f'<li{css}>{self.picture()}<div class="text">{"".join(parts)}<small>ran {self.seconds:.0f} s</small>'
             "</div></li>"
