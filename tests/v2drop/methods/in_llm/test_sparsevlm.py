@@ -130,7 +130,7 @@ def test_what_is_made_stands_behind_the_last_pictures_tokens():
     data = batch("llama", ["tvvvvvvvtttvvvvvvvvvvvvvtt"], seed=2)
     with SparseVLM(Schedule({1: 9}))(toy("llama"), **data.options) as trace:
         toy("llama")(**data.inputs)
-    keep = trace._drops[1].choice.keep[0].nonzero().flatten().tolist()
+    keep = trace._drops[1].selection.keep[0].nonzero().flatten().tolist()
     kept = trace.kept[1][0].tolist()
     assert len(keep) == 9 and kept[:8] == sorted(kept[:8]) and kept[8] not in kept[:8]
     first = [i for i in keep if i < 7]
