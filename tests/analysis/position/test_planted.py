@@ -72,23 +72,23 @@ def test_the_largest_shares_are_kept_whole():
 
 
 def test_the_tests_keep_their_level_and_gain_power():
-    """100 tables without a bias, 30 with a small and a larger one: the table of power that the notebook shows."""
-    options = {"samples": 15, "tokens": 24, "share": 1 / 3, "trials": 30}
-    none = detection_power(1.0, **options | {"trials": 100})
+    """60 tables without a bias, 20 with a small and a larger one: the table of power that the notebook shows."""
+    options = {"samples": 15, "tokens": 24, "share": 1 / 3, "trials": 20}
+    none = detection_power(1.0, **options | {"trials": 60})
     small, large = (detection_power(ratio, **options) for ratio in (2.0, 5.0))
     assert list(none) == ["correlation", "ks random", "ks shift"]
     for test, level in none.items():
-        assert level <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 100)
+        assert level <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 60)
         assert level < small[test] < large[test] and large[test] > 0.9, (none, small, large)
 
 
 def test_where_tokens_hang_together_only_random_dropping_is_the_wrong_null():
-    alarms = detection_power(1.0, samples=20, tokens=48, share=1 / 3, block=8, trials=60)
+    alarms = detection_power(1.0, samples=20, tokens=48, share=1 / 3, block=8, trials=40)
     assert alarms["ks random"] > 0.4
-    assert max(alarms["correlation"], alarms["ks shift"]) <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 60)
+    assert max(alarms["correlation"], alarms["ks shift"]) <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 40)
 
 
 def test_power_counts_at_the_level_asked_for():
-    options = {"samples": 10, "tokens": 20, "share": 0.3, "trials": 8}
+    options = {"samples": 6, "tokens": 20, "share": 0.3, "trials": 8}
     assert set(detection_power(1.0, **options, level=1.0).values()) == {1.0}
     assert set(detection_power(2.0, **options, level=0.0).values()) == {0.0}

@@ -51,8 +51,8 @@ def test_constant_scores_have_no_bias():
 
 def test_q_is_benjamini_and_hochbergs():
     trend = np.array([0, 0, 1, 3, 0, 2])[:, None, None] * np.linspace(-1, 1, 9) / 2
-    scores = trend + np.random.default_rng(1).normal(size=(6, 12, 9))
-    found = correlated(scores.reshape(-1, 9), 12)
+    scores = trend + np.random.default_rng(1).normal(size=(6, 8, 9))
+    found = correlated(scores.reshape(-1, 9), 8)
     p, m = found.p.to_numpy(), len(found)
     place = rankdata(p, method="max")
     expected = [min(1, min(p[j] * m / place[j] for j in range(m) if p[j] >= p[i])) for i in range(m)]

@@ -18,7 +18,7 @@ from analysis.scenes.mosaic import QUESTION_KINDS, sample
 
 @pytest.fixture(scope="module")
 def measured(embedded):
-    return evaluate(embedded, n=300, seed=7).set_index("kind")
+    return evaluate(embedded, n=150, seed=7).set_index("kind")
 
 
 def test_it_is_a_real_llava_with_144_vision_tokens_and_twelve_layers(embedded):

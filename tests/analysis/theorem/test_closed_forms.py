@@ -87,8 +87,8 @@ def test_the_null_of_alignment_is_that_of_a_random_direction():
     model = decoder("linear", layers=2, dim=24)
     jacobian = closed_form(model, 0)[list(TOKENS)]
     expected = jacobian.square().sum((1, 2)) / 24 / torch.linalg.svdvals(jacobian)[:, 0].square()
-    draws = [impact(model, [0], taylor_tokens=0, seed=seed).alignment_random.to_numpy() for seed in range(200)]
-    spread = np.std(np.square(draws), axis=0) / 200**0.5
+    draws = [impact(model, [0], taylor_tokens=0, seed=seed).alignment_random.to_numpy() for seed in range(60)]
+    spread = np.std(np.square(draws), axis=0) / 60**0.5
     assert (np.abs(np.mean(np.square(draws), axis=0) - expected.numpy()) < 4 * spread).all()
     assert np.max(draws) <= 1
 

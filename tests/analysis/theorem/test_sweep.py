@@ -24,7 +24,13 @@ def tables():
 
 
 def test_a_slice_of_the_recorded_tables_is_made_again(tables, embedded):
-    number, layers = 7, [5, 8, 11]
+    """A question and layers whose slopes do not hang on how a processor rounds.
+
+    A slope is NaN where fewer than three remainders exceed ten times the one that rounding leaves, and that one differs
+    from processor to processor. Behind layer 4 of this question the third largest is 15 to 900 times it, more than 25
+    times for nine of the twelve tokens; behind the last layer there is no remainder on any processor.
+    """
+    number, layers = 53, [4, 11]
     again = one_question(embedded, number, N, layers)
     stored = tables[(tables["sample"] == number) & tables.layer.isin(layers)].reset_index(drop=True)
     assert list(stored.columns) == list(again.columns)
@@ -33,8 +39,9 @@ def test_a_slice_of_the_recorded_tables_is_made_again(tables, embedded):
             np.testing.assert_allclose(stored[name], again[name], rtol=1e-3, atol=1e-9, err_msg=name)
         else:
             assert stored[name].tolist() == again[name].tolist()
-    both = stored.taylor_slope.notna() & again.taylor_slope.notna()
-    assert both.sum() >= 5 and (stored.taylor_slope[both] - again.taylor_slope[both]).abs().max() < 0.1
+    for slopes in (stored.taylor_slope, again.taylor_slope):
+        assert slopes[stored.layer == 4].notna().sum() >= 8 and slopes[stored.layer == 11].isna().all()
+    assert (stored.taylor_slope - again.taylor_slope).abs().max() < 0.05
 
 
 def test_every_question_layer_and_token_is_recorded_once_and_every_kind_as_often(tables):
