@@ -1,7 +1,7 @@
 """Questions asked of a model and a method; the answers are tidy DataFrames.
 
 All public names are importable from here and are loaded at their first use: `import analysis` itself loads nothing.
-Rooms, from the ground up: statistics, models, scenes, residual_stream, theorem, criteria, position, comparison,
+Rooms, in the order of imports: statistics, models, scenes, residual_stream, theorem, criteria, position, comparison,
 efficiency, figures, report. A room imports only rooms before it.
 """
 
@@ -26,8 +26,8 @@ _NAMES = {  # module -> its public names
     "criteria.dropping_by_table": "ScoresFromTable method_from_column",
     "position.retention": "end_to_start_ratio kept_tokens_by retention score_position with_grid_place",
     "position.uniformity": "distance_from_uniform",
-    "position.shifts": "content_position_shares content_position_table rankings_under_shifts",
-    "position.planted": "detection_power planted_kept",
+    "position.content_or_position": "content_position_shares content_position_table rankings_under_shifts",
+    "position.detection": "detection_power planted_kept",
     "position.bias_cost": "bias_accuracy_correlation with_planted_bias",
     "comparison.accuracy": "NOTHING_DROPPED accuracy accuracy_over_budgets paper_layers summarise_accuracy",
     "comparison.at_one_average": "accuracy_at_averages accuracy_by_difficulty methods_at_average repacking",

@@ -8,7 +8,7 @@ import pytest
 TOP = Path(__file__).parents[1]
 MOST_FILES = 14
 
-# The order stands here and nowhere else: a room may import those above it in its package, and any of v2drop's from
+# The order that counts: a room may import only rooms listed before it in its package, and any of v2drop's from
 # analysis. Names are those of packages, or of single modules that stand outside a room.
 ROOMS = {
     "v2drop": [

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
+from analysis.residual_stream.measured_tokens import Tokens, check_layers, measured_prompts, token_keys
 from analysis.residual_stream.stream import Stream
-from analysis.residual_stream.token_choice import Tokens, check_layers, measured_prompts, token_keys
 from analysis.scenes.mosaic import Questions
 from v2drop.models.parts import is_vision, locate
 from v2drop.scoring.position_trend import divide_trend

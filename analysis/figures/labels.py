@@ -78,12 +78,12 @@ METHODS = {
 }
 
 # V2Drop with the metric that it is given, as frames that compare metrics name it.
-METRICS = {
+METHODS_BY_METRIC = {
     f"V2Drop ({metric})": CRITERIA[f"variation_{metric}"]._replace(label=f"V2Drop ({label})")
     for metric, label in (("l2", "L2"), ("l1", "L1"), ("cosine", "cosine"))
 }
 
-LOOKS = CRITERIA | QUANTITIES | METHODS | METRICS
+LOOKS = CRITERIA | QUANTITIES | METHODS | METHODS_BY_METRIC
 SPARE = ("#3D3D9E", "#B5651D", "#2F6F4F", "#A0458D")  # for what is not listed: a new criterion, a method of one's own
 
 STATISTICS = {

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
-from analysis.residual_stream.token_choice import Tokens, check_layers, measured_prompts, token_keys
+from analysis.residual_stream.measured_tokens import Tokens, check_layers, measured_prompts, token_keys
 from analysis.theorem.lanczos import lanczos
 from analysis.theorem.linearised import Linearised
 from analysis.theorem.norms import Norms, exact, jacobians, shared_subspace

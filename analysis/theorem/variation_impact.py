@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
+from analysis.residual_stream.measured_tokens import Tokens, check_layers, measured_prompts, token_keys
 from analysis.residual_stream.stream import Stream
-from analysis.residual_stream.token_choice import Tokens, check_layers, measured_prompts, token_keys
 from analysis.theorem.interventions import remove_token, revert_update
 from analysis.theorem.linearised import Linearised
 from analysis.theorem.norms import Norms

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.func import jacrev
 
 from analysis.residual_stream.frozen_decoder import FrozenDecoder
-from analysis.residual_stream.token_choice import measured_prompts
+from analysis.residual_stream.measured_tokens import measured_prompts
 from tests.support.toys import IMAGE_TOKENS
 
 

@@ -125,7 +125,7 @@ class Hooks:
             not_padding: flags of the columns; False in padding.
         """
 
-    def columns_dropped(self, kept: Columns) -> None:
+    def columns_kept(self, kept: Columns) -> None:
         """React to a drop at layer 1 or later.
 
         Args:

@@ -1,12 +1,13 @@
 """The context manager that makes an unmodified model drop tokens. It knows no method.
 
 A pre-hook on every decoder layer drops hidden states at the layers of the schedule. From there on, it slices the mask,
-the position ids and the rotary angles that the decoder passes to each layer. KV caches need no code, because a layer
-caches the states it is called with. A hook on the decoder restores the result to the caller's length. A drop at layer 0
-shortens the embeddings before the decoder makes its masks.
+the position ids and the rotary angles that the decoder passes to each layer. A KV cache gets shorter by itself, because
+a layer caches the states it is called with. A hook on the decoder restores the result to the caller's length. A drop at
+layer 0 shortens the embeddings before the decoder makes its masks.
 
-Positions in the trace are those of the caller's sequence. Elsewhere in the engine, positions are those of the sequence
-that enters layer 0, which is shorter after a drop at layer 0.
+Two sequences are told apart: the *caller's*, which the model was called with, and the *entering* one, which enters
+layer 0 and is shorter after a drop at layer 0. Positions in the trace are the caller's; layouts count in the entering
+one.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from weakref import WeakSet
 from torch import Tensor, nn
 
 from v2drop.engine.contract import Dropper
-from v2drop.engine.forward_pass import ForwardPass, LaterPass, PrefillPass, Session
-from v2drop.engine.lm_head import finite_gradients
+from v2drop.engine.finite_gradients import finite_gradients
+from v2drop.engine.forward_pass import ForwardPass, LaterPass, PrefillPass
 from v2drop.engine.model_call import ModelCall
+from v2drop.engine.session import Session
 from v2drop.engine.trace import Trace
 from v2drop.engine.vision_mask import VisionMask
 from v2drop.guards.forward import check_forward

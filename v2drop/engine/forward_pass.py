@@ -5,51 +5,20 @@ A `ForwardPass` is made when the decoder is called, and ends when the decoder re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from threading import get_ident
 from typing import Any
 
 from torch import Tensor, nn
 
-from v2drop.engine.contract import Dropper, Hooks
 from v2drop.engine.layer_inputs import LaterInputs, PrefillInputs
 from v2drop.engine.model_call import ModelCall
 from v2drop.engine.prefill import Prefill
 from v2drop.engine.prompt_columns import PromptColumns
-from v2drop.engine.trace import Trace
-from v2drop.engine.vision_mask import VisionMask
+from v2drop.engine.session import Session
 from v2drop.guards.state import check_batch_size, check_no_new_vision
 from v2drop.models.calling import decoder_input, with_states
 from v2drop.models.deepstack import Deepstack
-from v2drop.models.parts import ModelParts
-from v2drop.sequence.cache_registry import CacheRegistry
 from v2drop.types import States, Survivors
-
-
-@dataclass(frozen=True)
-class Session:
-    """What all forward passes of one `with` share; made on entry, discarded on exit.
-
-    Attributes:
-        method: the method that drops.
-        parts: modules of the model.
-        vision_mask: the user's `vision_mask`.
-        hooks: hooks of the method.
-        caches: the prompts of this `with`, by the cache that each filled.
-        trace: trace of the latest prompt.
-    """
-
-    method: Dropper
-    parts: ModelParts
-    vision_mask: VisionMask
-    hooks: Hooks
-    caches: CacheRegistry
-    trace: Trace
-
-    @property
-    def reads_cache(self) -> bool:
-        """Whether the method reads or changes cached keys and values."""
-        return self.method.trims_caches or self.hooks.reads_cache
 
 
 class ForwardPass:
@@ -113,7 +82,7 @@ class PrefillPass(ForwardPass):
             return kwargs
         states = decoder_input(kwargs)
         states = states if kwargs.get("input_ids") is None else decoder.get_input_embeddings()(states)
-        dropped = self._prefill.drop(0, self._inputs.queries, states, self._session.trace)
+        dropped = self._prefill.select(0, self._inputs.queries, states, self._session.trace)
         if dropped is None:
             return kwargs
         layout, _, states = dropped
@@ -143,12 +112,12 @@ class PrefillPass(ForwardPass):
         elif layer in layers:
             arguments = self._inputs.layer_arguments(layer, kwargs)
             inputs = self._previous, arguments["position_embeddings"], arguments.get("attention_mask")
-            dropped = self._prefill.drop(layer, self._inputs.queries, states, self._session.trace, *inputs)
+            dropped = self._prefill.select(layer, self._inputs.queries, states, self._session.trace, *inputs)
             if dropped is not None:
                 layout, columns, states = dropped
                 self._prefill.cached.note_drop(layer, layout)
-                self._inputs.drop(layout)
-                self._session.hooks.columns_dropped(columns)
+                self._inputs.continue_with(layout)
+                self._session.hooks.columns_kept(columns)
             if method.trims_caches and layer == max(layers):
                 self._prefill.cached.trim(kwargs.get("past_key_values"), min(layers), layer)
         self._previous = states if method.needs_previous and layer + 1 in layers else None
@@ -187,7 +156,7 @@ class LaterPass(ForwardPass):
         if cached is None:
             return kwargs
         check_batch_size(kwargs, cached.rows)
-        if cached.cache_layers:
+        if cached.cache_spans:
             self._inputs = LaterInputs(cached, self._session.parts, past, call.mask)
         return cached.inputs_after(kwargs, past, call.mask, call.counts_by_cache)
 

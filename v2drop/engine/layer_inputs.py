@@ -1,7 +1,8 @@
 """Arguments of the decoder layers in place of the model's own: attention mask, position ids, rotary angles.
 
-The decoder passes the same tensors to all layers, made for the sequence before any drop. They are sliced here to the
-remaining columns, once for every span of layers between two drops.
+The decoder passes the same tensors to all layers, made for the sequence that enters layer 0. Here they are sliced to
+the remaining columns, once for every span of layers between two drops; where gaps in position ids are closed, the
+angles are computed anew.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class PrefillInputs(LayerInputs):
         """Start with all columns."""
         super().__init__(cached, parts, past=0)
 
-    def drop(self, layout: Layout) -> None:
+    def continue_with(self, layout: Layout) -> None:
         """Use the columns of `layout` from this layer on."""
         self._new_span(layout, layout, self._cached.position_shift(layout))
 
@@ -117,7 +118,7 @@ class LaterInputs(LayerInputs):
 
     def resume_at(self, layer: int, n_new: int) -> None:
         """Use the contents of the layer's cache as keys, followed by `n_new` new tokens."""
-        contents, length = self._cached.cache_layers.get(layer), self._cached.length
+        contents, length = self._cached.cache_spans.get(layer), self._cached.length
         if contents is None:
             return
         # If the cache was cropped, columns at the end of the prompt are missing, the same in all layers.

@@ -72,7 +72,7 @@ class Prefill:
         flags = self.method.annotate(states, *to_device((columns.vision, columns.text_after), states.device))
         self.annotation = to_device(flags, columns.vision.device)
 
-    def drop(
+    def select(
         self,
         layer: int,
         layout: Layout,

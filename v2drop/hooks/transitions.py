@@ -51,7 +51,7 @@ class TransitionHooks(Hooks):
         self._recent.clear()
         return self._total
 
-    def columns_dropped(self, kept: Columns) -> None:
+    def columns_kept(self, kept: Columns) -> None:
         """Keep the sums of the remaining columns only."""
         self._total = self._total.gather(1, kept.to(self._total.device))
 

@@ -1,4 +1,5 @@
 """Pure functions on tensors: variation metrics, attention rows, clustering, merging, selection.
 
-Imports `v2drop.types` only. No model, no hook, no method: every function can be tried on a tensor typed by hand.
+Imports `v2drop.types` only. No hook and no method. All but `QueriesAndKeys`, which reads the projections of a layer,
+can be tried on tensors typed by hand.
 """

@@ -13,7 +13,7 @@ _shortened: WeakSet[Cache] = WeakSet()  # caches that a drop at layer 0 shortene
 
 
 class CacheRegistry:
-    """The prompts of one `with`, by the cache that each filled; caches themselves are not changed.
+    """The prompts of one `with`, by the cache that each filled; nothing is written on a cache.
 
     Args:
         n_layers: number of decoder layers.

@@ -17,7 +17,7 @@ from v2drop.types import Columns, Flags
 
 
 @dataclass(frozen=True)
-class CacheLayer:
+class CacheSpan:
     """Contents of the KV caches from one layer up to the next layer with an entry of its own.
 
     Attributes:
@@ -33,7 +33,9 @@ class CacheLayer:
 
 @dataclass
 class CachedPrompt:
-    """A prompt whose tokens were dropped; lives as long as the cache that it filled.
+    """A prompt from which tokens may be dropped, as far as later forward passes need it.
+
+    Made at the start of a prefill, filled until the last drop; then kept as long as both its cache and the `with` live.
 
     Attributes:
         not_padding: flags of the columns of the sequence that entered layer 0; False in padding.
@@ -49,7 +51,7 @@ class CachedPrompt:
     repacks: bool
     shortened_prompt: ShortenedPrompt | None = None
     layouts: dict[int, Layout] = field(default_factory=dict)
-    cache_layers: dict[int, CacheLayer] = field(default_factory=dict)
+    cache_spans: dict[int, CacheSpan] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -64,7 +66,7 @@ class CachedPrompt:
     @property
     def dropped_at_entry(self) -> int:
         """Number of columns that a drop at layer 0 removed from the caller's sequence."""
-        return 0 if self.shortened_prompt is None else self.shortened_prompt.length - self.length
+        return 0 if self.shortened_prompt is None else self.shortened_prompt.callers_length - self.length
 
     @property
     def full_layout(self) -> Layout:
@@ -82,7 +84,7 @@ class CachedPrompt:
         self.shortened_prompt = shortened
         self.not_padding = self.not_padding.gather(1, layout.index) & layout.valid
         if windows:
-            self.cache_layers[0] = CacheLayer(self.full_layout, self._shift_after_prompt(self.full_layout))
+            self.cache_spans[0] = CacheSpan(self.full_layout, self._shift_after_prompt(self.full_layout))
 
     def note_drop(self, layer: int, layout: Layout) -> None:
         """Record a drop at layer 1 or later.
@@ -92,7 +94,7 @@ class CachedPrompt:
             layout: columns on which layers run, and which they cache, from there on.
         """
         self.layouts[layer] = layout
-        self.cache_layers[layer] = CacheLayer(layout, self._shift_after_prompt(layout))
+        self.cache_spans[layer] = CacheSpan(layout, self._shift_after_prompt(layout))
 
     def position_shift(self, layout: Layout) -> Columns | None:
         """Amount by which the position id of each column of a layout moves down; None if position ids are kept."""
@@ -136,7 +138,7 @@ class CachedPrompt:
         if self.layouts:
             states = restore(states, self.layouts[max(self.layouts)], self.length)
         entry = self.shortened_prompt
-        return states if entry is None else restore(states, entry.layout, entry.length)
+        return states if entry is None else restore(states, entry.layout, entry.callers_length)
 
     def trim(self, cache: Cache | None, first: int, last: int) -> None:
         """Trim the caches of layers from `first` - 1 to `last` - 1 to the tokens that survive the last drop (MustDrop).
@@ -163,7 +165,7 @@ class CachedPrompt:
             columns, contents = layout.columns_in(final, self.length), cache.layers[layer]
             contents.keys, contents.values = _columns_of(contents.keys, columns), _columns_of(contents.values, columns)
             if layer == start or layer in self.layouts:
-                self.cache_layers[layer] = CacheLayer(final, self._shift_after_prompt(layout))
+                self.cache_spans[layer] = CacheSpan(final, self._shift_after_prompt(layout))
 
     def expected_lengths(self, n_layers: int, past: int) -> list[int]:
         """Number of tokens that the cache of each layer must hold when that of the first layer holds `past`.
@@ -185,7 +187,7 @@ class CachedPrompt:
             )
         widths = [self.length]
         for layer in range(n_layers):
-            contents = self.cache_layers.get(layer)
+            contents = self.cache_spans.get(layer)
             widths.append(widths[-1] if contents is None else contents.columns.width)
         return [width + past - self.length for width in widths[1:]]
 

@@ -22,14 +22,14 @@ class ShortenedPrompt:
 
     Attributes:
         layout: its columns in the caller's sequence.
-        length: number of columns of the caller's sequence.
+        callers_length: number of columns of the caller's sequence.
         mask: its 2-D attention mask, [batch, columns]; 0 in padding and holes.
         next_position: position id after the caller's last column, [rows or 1, 1].
         position_shift: amount by which position ids after the prompt move down, per row; None if they are kept.
     """
 
     layout: Layout
-    length: int
+    callers_length: int
     mask: Tensor
     next_position: Tensor
     position_shift: Int[Tensor, "batch 1"] | None
@@ -89,7 +89,7 @@ class ShortenedPrompt:
         """
         n_new = decoder_input(kwargs).shape[1]
         rows = len(self.layout.index)
-        width = self.length + n_later + n_new
+        width = self.callers_length + n_later + n_new
         if mask is None:
             mask = self.mask.new_ones(rows, width)
         if not isinstance(mask, Tensor) or mask.shape != (rows, width):
@@ -108,7 +108,7 @@ class ShortenedPrompt:
                 "such a cache, whose length it takes for the number of tokens: drop at layer 1 or later."
             )
         positions = positions if self.position_shift is None else positions - self.position_shift
-        mask = torch.cat([self.mask.to(mask), mask[:, self.length :]], 1)
+        mask = torch.cat([self.mask.to(mask), mask[:, self.callers_length :]], 1)
         return kwargs | {"attention_mask": mask, "position_ids": positions}
 
 

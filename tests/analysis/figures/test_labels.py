@@ -23,7 +23,7 @@ from analysis.figures import (
     pair_matrix,
     variance_shares,
 )
-from analysis.figures.labels import CRITERIA, LOOKS, METHODS, METRICS, QUANTITIES
+from analysis.figures.labels import CRITERIA, LOOKS, METHODS, METHODS_BY_METRIC, QUANTITIES
 from v2drop import METHODS as ALL_METHODS
 
 NAMES = ["attention_last", "variation_l2", "random", "predicted_impact"]
@@ -57,7 +57,9 @@ def test_all_criteria_and_methods_are_listed():
     assert set(SCORED) <= set(CRITERIA) and set(ALL_METHODS) == set(METHODS)
 
 
-@pytest.mark.parametrize("group", [CRITERIA | QUANTITIES, METHODS, {**METRICS, **METHODS, "v2drop": METHODS["random"]}])
+@pytest.mark.parametrize(
+    "group", [CRITERIA | QUANTITIES, METHODS, {**METHODS_BY_METRIC, **METHODS, "v2drop": METHODS["random"]}]
+)
 def test_names_and_looks_are_unique(group):
     shown = list({id(seen): seen for seen in group.values()}.values())
     for field in ("label",), ("colour", "marker"):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.position.shifts import content_position_shares
+from analysis.position.content_or_position import content_position_shares
 
 
 def complete(side=4, step=1):

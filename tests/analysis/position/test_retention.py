@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.position.planted import planted_kept
+from analysis.position.detection import planted_kept
 from analysis.position.retention import AXES, end_to_start_ratio, kept_tokens_by, retention, with_grid_place
 from tests.support.planted_scores import planted_scores
 

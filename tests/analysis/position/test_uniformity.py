@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from analysis.position.planted import planted_kept
+from analysis.position.detection import planted_kept
 from analysis.position.retention import retention
 from analysis.position.uniformity import DISTANCES, distance_from_uniform, gini, kolmogorov_smirnov, total_variation
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.residual_stream.token_choice import check_layers
+from analysis.residual_stream.measured_tokens import check_layers
 from analysis.theorem.summary import summarise_impact
 from analysis.theorem.variation_impact import variation_impact
 from tests.support.toys import FAMILIES, batch, toy

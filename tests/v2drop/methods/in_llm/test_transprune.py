@@ -88,7 +88,7 @@ def test_the_sum_by_hand():
     hooks._recent = [(torch.tensor([[9.0, 4.0, 4.0]]), torch.tensor([[7.0, 0.0, math.log(3)]]))]
     total = hooks.total(torch.tensor([[False, True, True]]))
     torch.testing.assert_close(total, torch.tensor([[0.0, 1.0, 3.0]]))
-    hooks.columns_dropped(torch.tensor([[2]]))
+    hooks.columns_kept(torch.tensor([[2]]))
     hooks._recent = [(torch.tensor([[5.0]]), torch.tensor([[2.0]]))]
     torch.testing.assert_close(hooks.total(torch.tensor([[True]])), torch.tensor([[8.0]]))
 

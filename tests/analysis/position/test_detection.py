@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.position.planted import detection_power, planted_kept
+from analysis.position.detection import detection_power, planted_kept
 
 
 def mask(**options):

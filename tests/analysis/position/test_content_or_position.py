@@ -9,7 +9,7 @@ import pytest
 from analysis.comparison.kept_tokens import kept_at_layer
 from analysis.criteria.scores import scored
 from analysis.position import shifts
-from analysis.position.shifts import content_position_shares, content_position_table, rankings_under_shifts
+from analysis.position.content_or_position import content_position_shares, content_position_table, rankings_under_shifts
 from analysis.scenes.drawing import GRID, PATCH
 from analysis.scenes.mosaic import sample
 from v2drop import Schedule, Uniform, V2Drop
