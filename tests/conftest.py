@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+import v2drop  # noqa: F401 - before doctests, which would import single modules of it a second time
 from analysis.models.torchvision_ops import usable
 
 usable()  # before a test imports classes of transformers

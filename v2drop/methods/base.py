@@ -141,9 +141,9 @@ class Method(ABC):
         Scores of a row must depend on that row only. In padding (`candidates.valid` False) any number is allowed.
         """
 
-    def choose(self, candidates: Candidates, score: Scores) -> Selection:
+    def choose(self, candidates: Candidates, scores: Scores) -> Selection:
         """The candidates that survive: by default those with the highest scores. Overridden to merge or reorder."""
-        return Selection(top_mask(score, candidates.valid, candidates.n_keep), candidates.n_keep)
+        return Selection(top_mask(scores, candidates.valid, candidates.n_keep), candidates.n_keep)
 
     def annotate(self, states: States, vision: Flags, text_after: Flags) -> Flags | None:
         """Flags of columns, computed once from the embeddings, for `candidates.sequence.annotation` at every drop.

@@ -58,21 +58,7 @@ def locate(model: nn.Module) -> ModelParts:
         ValueError: the model is not a module, is compiled, is of an unsupported family, has layers of an unknown kind,
             or lacks the language-model head.
     """
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"a model must be as transformers loads it (loaded.model); got {type(model).__name__}.")
-    check_not_compiled(model)
-    name = getattr(getattr(model, "config", None), "model_type", None)
-    if name in CROSS_ATTENTION:
-        raise ValueError(
-            f"{type(model).__name__} cannot drop vision tokens: they are not part of its sequence, and its layers read "
-            f"them by cross-attention. Allowed: {', '.join(FAMILIES)}."
-        )
-    if name not in FAMILIES:
-        raise ValueError(
-            f"{type(model).__name__} (model_type {name!r}) is not supported; allowed: {', '.join(FAMILIES)}. "
-            "v2drop/models/families.py says how to add a family."
-        )
-    family = FAMILIES[name]
+    family = _family(model)
     try:
         decoder = model.get_submodule(family.decoder)
         layers = decoder.get_submodule("layers")
@@ -98,6 +84,25 @@ def locate(model: nn.Module) -> ModelParts:
         deepstack=uses_deepstack(decoder),
         attention_operators=WITHOUT_FLASH if any(windows) else family.attention_operators,
     )
+
+
+def _family(model: nn.Module) -> Family:
+    """The family of a model that is neither compiled nor of another kind."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"a model must be as transformers loads it (loaded.model); got {type(model).__name__}.")
+    check_not_compiled(model)
+    name = getattr(getattr(model, "config", None), "model_type", None)
+    if name in CROSS_ATTENTION:
+        raise ValueError(
+            f"{type(model).__name__} cannot drop vision tokens: they are not part of its sequence, and its layers read "
+            f"them by cross-attention. Allowed: {', '.join(FAMILIES)}."
+        )
+    if name not in FAMILIES:
+        raise ValueError(
+            f"{type(model).__name__} (model_type {name!r}) is not supported; allowed: {', '.join(FAMILIES)}. "
+            "v2drop/models/families.py says how to add a family."
+        )
+    return FAMILIES[name]
 
 
 def is_vision(ids: Tensor, vision_ids: tuple[int, ...]) -> Tensor:

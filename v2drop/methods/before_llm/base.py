@@ -44,11 +44,11 @@ class BeforeLLM(Method):
         """Records of the vision tower, if the method needs them."""
         return ClipTowerHooks() if self.needs_tower else Hooks()
 
-    def choose(self, candidates: Candidates, score: Scores) -> Selection:
+    def choose(self, candidates: Candidates, scores: Scores) -> Selection:
         """The highest scores of each image."""
         keep = torch.zeros_like(candidates.valid)
         for row, image, quota in quotas_per_image(candidates):
-            best = score[row, image].argsort(descending=True, stable=True)[:quota]
+            best = scores[row, image].argsort(descending=True, stable=True)[:quota]
             keep[row, image[best]] = True
         return Selection(keep, candidates.n_keep)
 

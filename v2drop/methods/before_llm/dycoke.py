@@ -108,7 +108,7 @@ class DyCoke(BeforeLLM):
                 score[row, tokens] = -torch.cosine_similarity(x, y, dim=-1)
         return score
 
-    def choose(self, candidates: Candidates, score: Scores) -> Selection:
+    def choose(self, candidates: Candidates, scores: Scores) -> Selection:
         """All tokens of whole frames, and the highest scores of each pruned frame."""
         keep = candidates.valid.clone()
         for row, frames in enumerate(self._frames(candidates)):
@@ -119,7 +119,7 @@ class DyCoke(BeforeLLM):
                 quota = n_keep * (start + len(frame)) // n_pruned - n_keep * start // n_pruned
                 quota = quota if self.pruned_share is None else share_of(1 - self.pruned_share, len(frame))
                 start += len(frame)
-                dropped = score[row, frame].argsort(descending=True, stable=True)[quota:]
+                dropped = scores[row, frame].argsort(descending=True, stable=True)[quota:]
                 keep[row, frame[dropped]] = False
         return Selection(keep, keep.sum(1).tolist())
 

@@ -44,13 +44,13 @@ class InTower(BeforeLLM):
         tower.check(candidates)
         return tower.for_candidates(tower.patches_per_token, candidates)
 
-    def choose(self, candidates: Candidates, score: Scores) -> Selection:
+    def choose(self, candidates: Candidates, scores: Scores) -> Selection:
         """The placeholders with a token, at most as many as the schedule leaves."""
         quotas = quotas_per_image(candidates)
         self._check_counts(candidates, [row for row, _, _ in quotas])
         keep = torch.zeros_like(candidates.valid)
         for row, image, quota in quotas:
-            n_patches = score[row, image]
+            n_patches = scores[row, image]
             best = n_patches.argsort(descending=True, stable=True)[:quota]
             keep[row, image[best]] = n_patches[best] > 0
         return Selection(keep, keep.sum(1).tolist())

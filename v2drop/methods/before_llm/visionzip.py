@@ -47,18 +47,18 @@ class VisionZip(BeforeLLM):
         tower.check(candidates)
         return tower.for_candidates(tower.attention.sum(1), candidates)
 
-    def choose(self, candidates: Candidates, score: Scores) -> Selection:
+    def choose(self, candidates: Candidates, scores: Scores) -> Selection:
         """Dominant and contextual tokens, at the first places of their image."""
         most = max(candidates.n_keep)
         if not most:
-            return super().choose(candidates, score)
+            return super().choose(candidates, scores)
         tower, projector = candidates.sequence.hooks, candidates.sequence.parts.projector
         features, keys = (tower.for_candidates(x, candidates) for x in (tower.features, tower.keys))
-        images = torch.arange(len(tower.features), device=score.device)[:, None].expand(tower.features.shape[:2])
+        images = torch.arange(len(tower.features), device=scores.device)[:, None].expand(tower.features.shape[:2])
         number, class_feature = tower.for_candidates(images, candidates), tower.class_feature.to(features.device)
-        keep, ends = torch.zeros_like(candidates.valid), [0] * len(score)
-        order = score.new_full((len(score), most), -1, dtype=torch.long)
-        states = candidates.hidden.new_zeros(len(score), most, candidates.hidden.shape[2])
+        keep, ends = torch.zeros_like(candidates.valid), [0] * len(scores)
+        order = scores.new_full((len(scores), most), -1, dtype=torch.long)
+        states = candidates.hidden.new_zeros(len(scores), most, candidates.hidden.shape[2])
         for row, image, quota in quotas_per_image(candidates):
             places = slice(ends[row], ends[row] + quota)
             ends[row] += quota
@@ -67,7 +67,7 @@ class VisionZip(BeforeLLM):
             if quota == len(image):
                 order[row, places], states[row, places] = image, embeddings
             elif quota:
-                best, targets, merged = zipped(*(x[row, image] for x in (score, features, keys)), quota)
+                best, targets, merged = zipped(*(x[row, image] for x in (scores, features, keys)), quota)
                 new = torch.cat([class_feature[number[row, image[:1]]], merged])
                 # `forward` runs no hooks: the tower's notes must stay those of the tower's own features.
                 new = projector.forward(new).to(embeddings)

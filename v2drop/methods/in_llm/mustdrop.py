@@ -134,19 +134,19 @@ class MustDrop(Method):
         tower.check(candidates)
         return tower.for_candidates(tower.patches_per_token, candidates)
 
-    def choose(self, candidates: Candidates, score: Scores) -> Selection:
-        """Key tokens, and others by thresholds or by score; at layer 0, all merged tokens and single patches."""
+    def choose(self, candidates: Candidates, scores: Scores) -> Selection:
+        """Key tokens, and others by thresholds or by scores; at layer 0, all merged tokens and single patches."""
         if not candidates.layer:
-            return _merged_tokens(candidates, score)
+            return _merged_tokens(candidates, scores)
         tower, valid = candidates.sequence.hooks, candidates.valid
         key = tower.for_candidates(tower.key, candidates)
         if self.thresholds is None:
-            place = score.argsort(dim=1, descending=True, stable=True).argsort(1)
-            keep = top_mask(key * score.shape[1] - place.float(), valid, candidates.n_keep)
+            place = scores.argsort(dim=1, descending=True, stable=True).argsort(1)
+            keep = top_mask(key * scores.shape[1] - place.float(), valid, candidates.n_keep)
             return Selection(keep, candidates.n_keep)
         global_share, single_attention = Thresholds(*self.thresholds)
-        total = score.masked_fill(~valid, 0).sum(1, keepdim=True)
-        below_both = (score < global_share * total) & (_text_attention(candidates).amax(1) < single_attention)
+        total = scores.masked_fill(~valid, 0).sum(1, keepdim=True)
+        below_both = (scores < global_share * total) & (_text_attention(candidates).amax(1) < single_attention)
         keep = valid & (key | ~below_both)
         return Selection(keep, keep.sum(1).tolist())
 

@@ -67,16 +67,16 @@ class SparseVLM(TextRated):
         score = torch.einsum("bhrv,br->bhv", weights, rater_weights).mean(1)
         return divide_trend(score, candidates.vision_index, candidates.valid) if self.debias else score
 
-    def choose(self, candidates: Candidates, score: Scores) -> Selection:
+    def choose(self, candidates: Candidates, scores: Scores) -> Selection:
         """The highest scores, and after them the recycled tokens."""
         if not any(candidates.n_keep):
-            return super().choose(candidates, score)
+            return super().choose(candidates, scores)
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + candidates.layer) % 2**63)
-        numbers = torch.rand(max(candidates.n_prompt_tokens), generator=generator).to(score.device)
+        numbers = torch.rand(max(candidates.n_prompt_tokens), generator=generator).to(scores.device)
         noise = numbers[candidates.vision_index.clamp(0, len(numbers) - 1)]
         keep, orders, states = torch.zeros_like(candidates.valid), [], []
         for row, (n, n_keep) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
-            best = score[row, :n].argsort(descending=True, stable=True)
+            best = scores[row, :n].argsort(descending=True, stable=True)
             places, order, row_states = _select_and_recycle(candidates.hidden[row, :n], best, noise[row, :n], n_keep)
             keep[row, places] = True
             orders.append(order)
