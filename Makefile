@@ -10,6 +10,9 @@ READY := .venv/.ready
 # busy machine), without the lines on stderr that differ from run to run. The same as in notebooks/conftest.py.
 STILL := unset V2DROP_MODEL; export HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error;
 
+# Two processes take one file after the other, tests and notebooks alike. Each holds about 1 GB, a notebook's kernel too.
+TWO := --numprocesses=2 --dist=loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help report lab test lint bench notebooks clean
 
@@ -21,8 +24,8 @@ report: $(READY) ## run every notebook and write reports/index.html; V2DROP_MODE
 	OMP_WAIT_POLICY=passive $(PY) -m analysis.report
 
 test: lint ## lint, tests with doctests, and every number in the notebooks
-	$(STILL) $(PY) -m pytest
-	$(STILL) $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 notebooks
+	$(STILL) $(PY) -m pytest $(TWO)
+	$(STILL) $(PY) -m pytest $(TWO) --nbval --nbval-current-env --nbval-cell-timeout=300 notebooks
 
 lint: $(READY) ## ruff, code and notebooks
 	$(PY) -m ruff check .
