@@ -8,7 +8,7 @@ import pytest
 
 from analysis.comparison.kept_tokens import kept_at_layer
 from analysis.criteria.scores import scored
-from analysis.position import shifts
+from analysis.position import content_or_position
 from analysis.position.content_or_position import content_position_shares, content_position_table, rankings_under_shifts
 from analysis.scenes.drawing import GRID, PATCH
 from analysis.scenes.mosaic import sample
@@ -30,7 +30,7 @@ def test_what_is_planted_is_found(embedded, monkeypatch, step):
     def table(loaded, asked, layers, seed=0):
         return by_pixels(loaded, asked, layers).rename(columns={"content": "pixels"})
 
-    monkeypatch.setattr(shifts, "scored", table)
+    monkeypatch.setattr(content_or_position, "scored", table)
     found = rankings_under_shifts(embedded, *sample(1)[0], [0], step, ["pixels", "place"])
     assert len(found) == (GRID // step) ** 2 * 144
     assert content_position_shares(found, "pixels", step)["content"] > 0.999

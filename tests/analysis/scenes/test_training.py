@@ -85,7 +85,7 @@ def test_labels_name_digit_and_colour_of_every_patch():
 
 
 def test_the_command_trains_from_scratch_and_resumes(tmp_path, monkeypatch):
-    arguments = ["mosaic_train", "--output", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
+    arguments = ["train", "--output", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
     arguments += ["--tower-steps", "2", "--decoder-steps", "2", "--tower-batch", "2", "--decoder-batch", "2"]
     monkeypatch.setattr(sys, "argv", [*arguments, "--device", "cpu"])
     monkeypatch.setattr(train, "HELD_OUT", 4)

@@ -85,7 +85,7 @@ def test_wide_intervals_go_to_lanczos_and_the_others_stay(monkeypatch):
     jacobians[1] *= 1e-3  # wide for its size, not in absolute terms
     linear, tokens = Explicit(jacobians), torch.tensor([0, 2, 3, 5])
     linear.stream = SimpleNamespace(jacobians=jacobians, states=[torch.zeros(6, 9).double()])
-    rough = {"estimator": "shared", "subspace_rank": 1, "probes": 4}
+    rough = {"name": "shared", "subspace_rank": 1, "probes": 4}
     plain, untouched = Estimator(**rough).norms(linear, tokens)
     found, used = Estimator(**rough, max_relative_width=0.05).norms(linear, tokens)
     wide = (plain.upper - plain.lower > 0.05 * plain.upper).numpy()

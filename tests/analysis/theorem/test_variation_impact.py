@@ -175,9 +175,7 @@ def test_inference_mode_and_autocast_around_it_change_nothing():
 
 
 def test_the_frame_names_the_method_behind_each_norm():
-    table = impact(
-        "llama", [1], estimator="shared", subspace_rank=1, max_relative_max_relative_width=1e-9, taylor_tokens=0
-    )
+    table = impact("llama", [1], estimator="shared", subspace_rank=1, max_relative_width=1e-9, taylor_tokens=0)
     assert set(table.norm_estimator) == {"lanczos"}
 
 

@@ -143,3 +143,14 @@ def test_what_stands_on_the_model_is_gone_afterwards():
             if broken:
                 raise RuntimeError
         assert not {"generate", "init_continuous_batching"} & set(vars(model))
+
+
+def test_every_with_has_a_trace_of_its_own(prompt):
+    model = toy("llava")
+    dropping = V2Drop(HALF)(model)
+    with dropping as first:
+        model(**prompt.inputs)
+    lengths, kept = list(first.lengths), first.kept[3].tolist()
+    with dropping as second:
+        assert second is not first and second.lengths == [] and second.kept == {}
+    assert first.lengths == lengths and first.kept[3].tolist() == kept

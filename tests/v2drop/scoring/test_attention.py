@@ -32,7 +32,7 @@ def test_weights_are_rows_of_the_eager_map(family, operator, side):
         for row, asked in enumerate(queries):
             torch.testing.assert_close(got[row], maps[layer][row][:, asked], atol=1e-5, rtol=1e-5)
     hooks.pass_ends()
-    assert not vars(hooks)["_seen"]
+    assert not vars(hooks)["_notes"]
 
 
 @pytest.mark.parametrize("name", zoo.BUILD)
