@@ -115,6 +115,18 @@ def test_the_link_is_spearmans_with_its_exact_p():
     assert found.low <= found.spearman <= found.high and found.low < found.high
 
 
+def test_the_interval_is_that_of_questions_drawn_again():
+    rng = np.random.default_rng(1)
+    frame = answers(dict.fromkeys("abcdefgh", 0.5), 40)
+    frame = frame.assign(right=rng.random(len(frame)))
+    bias = pd.Series(rng.random(8), index=list("abcdefgh"))
+    found = bias_accuracy_correlation(bias, frame, resamples=2000)
+    wide = frame.pivot(index="question", columns="method", values="right")[bias.index].to_numpy()
+    drawn = [spearmanr(bias, wide[rng.integers(40, size=40)].mean(0)).statistic for _ in range(2000)]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.06)
+    assert found.high - found.low > 0.5
+
+
 def test_any_value_of_the_answers_can_be_linked():
     frame = answers({"a": 0.8, "b": 0.6, "c": 0.4}).assign(log_probability=lambda t: -1.0 * t.right)
     bias = pd.Series({"a": 3.0, "b": 2.0, "c": 1.0})
