@@ -100,3 +100,8 @@ def test_citation_follows_the_schema():
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.citation-file-format"]
     done = subprocess.run([*command, TOP / "CITATION.cff"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_makefile_runs_modules_and_no_scripts():
+    """A script in tests/ would find tests/analysis before the package."""
+    assert not re.search(r"\$\(PY\) [^-]\S*\.py", (TOP / "Makefile").read_text())
