@@ -12,7 +12,7 @@ def progress_bar(*args: object, **options: object) -> tqdm:
     """Return tqdm's bar for where this runs; its widgets, unlike its lines, do not read TQDM_DISABLE themselves.
 
     Args:
-        *args: of `tqdm.tqdm`.
-        **options: of `tqdm.tqdm`.
+        *args: positional arguments of `tqdm.tqdm`.
+        **options: keyword arguments of `tqdm.tqdm`.
     """
     return (tqdm if os.environ.get("TQDM_DISABLE") else tqdm_auto)(*args, **options)

@@ -20,9 +20,9 @@ def interval_dots(
     Args:
         summary: method, mean, low, high, and budget if there are several.
         order: methods from top to bottom.
-        ax: to draw on.
-        full_model_accuracy: of the model itself, dashed.
-        xlabel: what is shown with its unit.
+        ax: axes to draw on.
+        full_model_accuracy: share right of the model without drops, a dashed line.
+        xlabel: quantity on the x axis, with its unit.
     """
     groups = [(None, summary)]
     if "budget" in summary:
@@ -52,7 +52,7 @@ def pair_matrix(rows: pd.DataFrame, value: str, order: list[str], ax: Axes, limi
         rows: first (row of the picture), second (column) and the value.
         value: column.
         order: methods.
-        ax: to draw on.
+        ax: axes to draw on.
         limit: whose colours are the strongest.
     """
     wide = rows.pivot(index="first", columns="second", values=value).reindex(index=order, columns=order)

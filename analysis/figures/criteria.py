@@ -23,9 +23,9 @@ def similarity_map(square: pd.DataFrame, groups: pd.Series, ax: Axes) -> Axes:
     """How alike criteria are, in the order of their groups, with lines between these.
 
     Args:
-        square: of `analysis.agreement_matrix`.
-        groups: of `analysis.criterion_groups`.
-        ax: to draw on.
+        square: matrix that `analysis.agreement_matrix` returns.
+        groups: group number of each criterion (`analysis.criterion_groups`).
+        ax: axes to draw on.
     """
     shown = square.loc[groups.index, groups.index].rename(index=label, columns=label)
     bar = {"label": "rank correlation", "shrink": 0.8}
@@ -44,10 +44,10 @@ def over_positions(curves: pd.DataFrame, criteria: Sequence[str], even: float, a
     """Retention curves with their bands; dashed, what even dropping keeps everywhere.
 
     Args:
-        curves: of `analysis.retention`, one layer.
-        criteria: to draw.
+        curves: frame of `analysis.retention`, one layer.
+        criteria: names of the criteria to draw.
         even: share of tokens kept.
-        ax: to draw on.
+        ax: axes to draw on.
     """
     level(ax, even, "kept evenly")
     lines(curves.assign(middle=(curves.bin + 0.5) / (curves.bin.max() + 1)), "middle", criteria, ax)
@@ -63,8 +63,8 @@ def retention_maps(curves: pd.DataFrame, criteria: Sequence[str]) -> Figure:
     """Share kept at every place of the picture, one map a criterion, all on one scale.
 
     Args:
-        curves: of `analysis.retention(axis="token")`, one layer.
-        criteria: to draw.
+        curves: frame of `analysis.retention(axis="token")`, one layer.
+        criteria: names of the criteria to draw.
 
     Raises:
         ValueError: the tokens are no square grid.
@@ -89,9 +89,9 @@ def variance_parts(summary: pd.DataFrame, criteria: Sequence[str], ax: Axes) -> 
     """Content, position and rest as stacked bars.
 
     Args:
-        summary: of `analysis.summarise_layers` over `analysis.content_position_table`, one layer or "all".
-        criteria: from top to bottom.
-        ax: to draw on.
+        summary: frame of `analysis.summarise_layers` over `analysis.content_position_table`, one layer or "all".
+        criteria: names of the criteria, from top to bottom.
+        ax: axes to draw on.
     """
     wide = summary.pivot(index="criterion", columns="part", values="mean").loc[list(criteria), list(PARTS)]
     wide.iloc[::-1].rename(index=label).plot.barh(stacked=True, ax=ax, color=PARTS, width=0.75)
@@ -108,7 +108,7 @@ def criterion_scatter(frame: pd.DataFrame, x: str, y: str, ax: Axes) -> Axes:
         frame: indexed by criterion: the columns x, y, low and high.
         x: column.
         y: column.
-        ax: to draw on.
+        ax: axes to draw on.
     """
     for name, row in frame.sort_values(y, ascending=False).iterrows():
         spread = [[row[y] - row.low], [row.high - row[y]]]

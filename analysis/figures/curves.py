@@ -21,8 +21,8 @@ def lines(rows: pd.DataFrame, x: str, criteria: Sequence[str], ax: Axes) -> Axes
     Args:
         rows: criterion, mean, low, high and the column x.
         x: numbers.
-        criteria: to draw, in the order of the legend.
-        ax: to draw on.
+        criteria: names of the criteria to draw, in the order of the legend.
+        ax: axes to draw on.
     """
     for name in criteria:
         line = rows[rows.criterion == name]
@@ -38,8 +38,8 @@ def lines_with_error_bars(rows: pd.DataFrame, x: str, criteria: Sequence[str], a
     Args:
         rows: criterion, mean, low, high and the column x.
         x: numbers.
-        criteria: to draw, in the order of the legend.
-        ax: to draw on.
+        criteria: names of the criteria to draw, in the order of the legend.
+        ax: axes to draw on.
         step: between neighbours at one x, in units of x.
     """
     for i, name in enumerate(criteria):
@@ -64,7 +64,7 @@ def accuracy_curve(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     Args:
         summary: columns method, budget, mean, low, high (shares), as `analysis.summarise_accuracy` gives them.
-        ax: to draw on.
+        ax: axes to draw on.
     """
     ax = ax or plt.subplots(figsize=(7.6, 4.6), layout="constrained")[1]
     for name, line in summary.groupby("method", sort=False):
@@ -90,8 +90,8 @@ def overlay(image: np.ndarray, kept: Collection[int], n_tokens: int, ax: Axes, r
     Args:
         image: uint8 [side, side, 3].
         kept: ranks of the kept tokens among the picture's `n_tokens`, a square grid row by row.
-        n_tokens: of the whole picture; other models cut it finer than a mosaic's 12 x 12.
-        ax: to draw on.
+        n_tokens: number of tokens of the whole picture; other models cut it finer than a mosaic's 12 x 12.
+        ax: axes to draw on.
         relevant: patches of the mosaic to frame.
 
     Raises:

@@ -30,8 +30,8 @@ def overview(
         question: about the scene, its title.
         relevant: patches that the question is about, framed.
         kept: three sets of ranks among the picture's tokens, by what is said over them.
-        n_tokens: of the picture, a square grid.
-        impacts: of `analysis.variation_impact`.
+        n_tokens: number of tokens of the picture, a square grid.
+        impacts: frame of `analysis.variation_impact`.
     """
     figure = plt.figure(figsize=(WIDTH, 4.2), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.05))

@@ -9,7 +9,7 @@ def interval_table(rows: pd.DataFrame, index: str, columns: str, digits: int = 2
     """Means with their intervals as text, in the order in which rows and columns occur.
 
     Args:
-        rows: with columns mean, low, high and those named next, one row for each pair of them.
+        rows: frame with the columns mean, low, high and the two named next, one row per pair of their values.
         index: column whose values become the rows.
         columns: column whose values become the columns.
         digits: behind the point.

@@ -23,9 +23,9 @@ def token_maps(table: pd.DataFrame, image: np.ndarray, columns: Sequence[str]) -
     """The picture, then columns of one sample and layer over the grid of its tokens, each on its own log scale.
 
     Args:
-        table: one row a token, in the order of the grid.
+        table: frame with one row per token, in the order of the grid.
         image: uint8 [side, side, 3].
-        columns: of the table, all positive; under each map the smallest and the largest value.
+        columns: columns of the table to draw, all positive; each map shows its smallest and largest value.
 
     Raises:
         ValueError: the tokens are no square grid.
@@ -57,9 +57,9 @@ def both_sides(table: pd.DataFrame, x: str, ax: Axes) -> Axes:
     """Measured impact of taking updates back against a prediction of it, with the line on which they are equal.
 
     Args:
-        table: of `analysis.variation_impact`; rows with a value that is not positive are left out.
+        table: frame of `analysis.variation_impact`; rows with a value that is not positive are left out.
         x: column of the prediction.
-        ax: to draw on; a colour bar beside it says how many tokens a hexagon stands for.
+        ax: axes to draw on; a colour bar beside them gives the number of tokens in a hexagon.
     """
     shown = table[(table[x] > 0) & (table.revert_impact > 0)]
     drawn = ax.hexbin(
@@ -86,10 +86,10 @@ def criterion_bars(summary: pd.DataFrame, statistic: str, targets: Sequence[str]
     """A pooled statistic of every criterion with its interval, one marker a target.
 
     Args:
-        summary: of `analysis.summarise_impact`.
-        statistic: one of its column `statistic`.
-        targets: of its column `target`.
-        ax: to draw on.
+        summary: frame of `analysis.summarise_impact`.
+        statistic: value of the summary's column `statistic`.
+        targets: values of the summary's column `target`.
+        ax: axes to draw on.
     """
     rows = summary[(summary.statistic == statistic) & (summary.layer == "all") & (summary.versus == "")]
     names = [name for name in CRITERIA if name in set(rows.criterion)]
@@ -107,9 +107,9 @@ def variance_shares(summary: pd.DataFrame, target: str, ax: Axes) -> Axes:
     """Shares of the variance of log impact by layer, one line and band a factor; they add up to 1, some below 0.
 
     Args:
-        summary: of `analysis.summarise_impact`.
+        summary: frame of `analysis.summarise_impact`.
         target: whose impact.
-        ax: to draw on.
+        ax: axes to draw on.
     """
     by_layer(summary, "variance_share", target, FACTORS, ax)
     return level(ax, 1)

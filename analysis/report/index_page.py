@@ -77,7 +77,7 @@ def index(entries: Sequence[ReportEntry], model: str) -> str:
     """Return the page that lists all the others.
 
     Args:
-        entries: one a notebook.
+        entries: entries of the report, one per notebook.
         model: the notebooks were run on; '' for the embedded one.
     """
     bad = sum(bool(entry.error) for entry in entries)
