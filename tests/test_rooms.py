@@ -13,6 +13,7 @@ MOST_FILES = 14
 ROOMS = {
     "v2drop": [
         "types",
+        "arguments",
         "scoring",
         "budgets",
         "models",
