@@ -13,14 +13,13 @@ one.
 from __future__ import annotations
 
 from functools import partial
-from threading import get_ident
 from typing import Any
 from weakref import WeakSet
 
 from torch import Tensor, nn
 
 from v2drop.engine.contract import Dropper
-from v2drop.engine.finite_gradients import finite_gradients
+from v2drop.engine.finite_gradients import FiniteGradients
 from v2drop.engine.forward_pass import ForwardPass, LaterPass, PrefillPass
 from v2drop.engine.model_call import ModelCall
 from v2drop.engine.session import Session
@@ -28,14 +27,14 @@ from v2drop.engine.trace import Trace
 from v2drop.engine.vision_mask import VisionMask
 from v2drop.guards.forward import check_forward
 from v2drop.guards.generate import install_guards
-from v2drop.guards.state import check_same_model_and_thread
+from v2drop.guards.one_thread import NotPickled, OneThread
 from v2drop.models.parts import locate
 from v2drop.sequence.cache_registry import CacheRegistry
 
 _active: WeakSet[nn.Module] = WeakSet()  # decoders inside a `with`; kept here, so that models need no extra attribute
 
 
-class Dropping:
+class Dropping(NotPickled):
     """`with Dropping(method, model, vision_mask) as trace`; the result of calling a method on a model.
 
     Every `with` has a new session (trace, hooks, caches), in `_session`. `_pass` is the forward pass that runs; None
@@ -60,6 +59,7 @@ class Dropping:
         self._vision_mask = vision_mask
         self._new_vision_mask()  # only to refuse a wrong mask at once; every `with` makes its own
         self._session: Session | None = None  # None outside the `with`
+        self._one_thread: OneThread | None = None  # a new one for every `with`
         self._handles: list[Any] = []
         self._call = ModelCall()  # the current call of the model, until its decoder is called
         self._pass: ForwardPass | None = None
@@ -74,6 +74,7 @@ class Dropping:
         caches = CacheRegistry(len(self._parts.layers), self._vision_mask is not None)
         hooks = self._method.hooks()
         self._session = Session(self._method, self._parts, self._new_vision_mask(), hooks, caches, Trace())
+        self._one_thread = OneThread(clean_up=self._clean_up)
         _active.add(self._parts.decoder)
         try:
             self._install(self._session)
@@ -94,35 +95,36 @@ class Dropping:
             if parts.deepstack:
                 add(layer.register_forward_hook(partial(self._after_layer, number)))
         add(parts.decoder.register_forward_hook(self._after_decoder, always_call=True))
-        self._handles += finite_gradients(parts.lm_head)
-        self._handles += install_guards(self._model, session.reads_cache)
+        self._handles += FiniteGradients().install(parts.lm_head)
+        self._handles += install_guards(self._model, self._one_thread, session.reads_cache)
+        for module in dict.fromkeys((self._model, parts.vlm_module, parts.decoder, parts.vision_tower)):
+            if module is not None:
+                self._handles += self._one_thread.hooks(module)
 
     def __exit__(self, *exception: object) -> None:
-        """Remove every hook, also after an exception."""
+        """Remove every hook, also after an exception; wait first for a run in another thread."""
+        self._one_thread.close()
+
+    def _clean_up(self) -> None:
         while self._handles:
             self._handles.pop().remove()
         _active.discard(self._parts.decoder)
         self._session, self._call, self._pass = None, ModelCall(), None
 
-    def __deepcopy__(self, memo: dict) -> Dropping:
-        """Return this object itself: a copied model keeps its hooks, and its calls are refused here."""
-        return self
-
-    def _check_call(self, original: nn.Module, module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Any]:
-        """Check a call of a module; `original` is that module of this `with`'s model. Returns the arguments by name."""
-        check_same_model_and_thread(module is original, None if self._pass is None else self._pass.thread)
+    def _check_call(self, module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Any]:
+        """Check a call of a module; returns the arguments by name."""
         return check_forward(self._parts, module, args, kwargs, self._session.reads_cache)
 
     def _before_vlm(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        arguments = self._check_call(self._parts.vlm_module, module, args, kwargs)
+        arguments = self._check_call(module, args, kwargs)
         self._call = ModelCall.from_vlm_module(arguments, self._parts)
 
     def _after_vlm(self, module: nn.Module, args: tuple, output: Any) -> None:
-        if self._pass is None and module is self._parts.vlm_module:
+        if self._pass is None and self._one_thread.runs_here():
             self._call = ModelCall()  # the call may have failed before its decoder ran
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        kwargs = self._check_call(self._parts.decoder, module, args, kwargs)
+        kwargs = self._check_call(module, args, kwargs)
         call, self._call = self._call.with_decoder(kwargs, self._parts), ModelCall()
         cache = kwargs.get("past_key_values")
         past = 0 if cache is None else cache.get_seq_length()
@@ -133,17 +135,19 @@ class Dropping:
         return (), self._pass.before_decoder(module, kwargs)
 
     def _before_layer(self, layer: int, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        if self._pass is None:
+        if self._pass is None or not self._one_thread.runs_here():
             return None  # a layer called by itself
         states, kwargs = self._pass.before_layer(layer, args[0] if args else kwargs["hidden_states"], kwargs)
         return ((states, *args[1:]), kwargs) if args else ((), kwargs | {"hidden_states": states})
 
     def _after_layer(self, layer: int, _: nn.Module, args: tuple, states: Tensor) -> Tensor:
-        return states if self._pass is None else self._pass.after_layer(layer, states)
+        if self._pass is None or not self._one_thread.runs_here():
+            return states
+        return self._pass.after_layer(layer, states)
 
     def _after_decoder(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        if self._pass is None or module is not self._parts.decoder or self._pass.thread != get_ident():
-            return output  # the call was refused; a pass that another call started is still running
+        if self._pass is None or not self._one_thread.runs_here():
+            return output  # the call was refused; a pass that another call started may still be running
         finished, self._pass = self._pass, None
         self._session.hooks.pass_ends()
         return finished.after_decoder(output)

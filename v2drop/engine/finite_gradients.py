@@ -7,31 +7,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from v2drop.guards.one_thread import NotPickled
 
-def finite_gradients(head: nn.Module | None) -> list[Any]:
-    """Hook the head so that a dropped position, whose state is NaN, has NaN logits but no effect on gradients.
+
+class FiniteGradients(NotPickled):
+    """Hooks on the head so that a dropped position, whose state is NaN, has NaN logits but no effect on gradients.
 
     The gradient of a weight is a sum over positions of (gradient of the logits) times (state). At a dropped position
     that would be 0 times NaN. So the head's input is set to zero there, and its logits are set to NaN afterwards.
-
-    Args:
-        head: language-model head; None if the model has none.
-
-    Returns:
-        The handles of the hooks.
     """
-    if head is None:
-        return []
-    dropped: list[Tensor] = []  # flags of the dropped positions in the current call, if it needs gradients
 
-    def before(module: nn.Module, args: tuple) -> tuple | None:
-        dropped.clear()
-        if not torch.is_grad_enabled():
-            return None
-        dropped.append(args[0][..., :1].isnan())
-        return (args[0].masked_fill(dropped[0], 0), *args[1:])
+    def __init__(self) -> None:
+        """Start between two calls."""
+        self._dropped: Tensor | None = None  # flags of the dropped positions in a call that needs gradients
 
-    def after(module: nn.Module, args: tuple, logits: Tensor) -> Tensor:
-        return logits.masked_fill(dropped.pop().to(logits.device), torch.nan) if dropped else logits
+    def install(self, head: nn.Module | None) -> list[Any]:
+        """Hook the head; returns the handles.
 
-    return [head.register_forward_pre_hook(before), head.register_forward_hook(after)]
+        Args:
+            head: language-model head; None if the model has none.
+        """
+        if head is None:
+            return []
+        return [head.register_forward_pre_hook(self._before), head.register_forward_hook(self._after)]
+
+    def _before(self, module: nn.Module, args: tuple) -> tuple | None:
+        self._dropped = args[0][..., :1].isnan() if torch.is_grad_enabled() else None
+        return None if self._dropped is None else (args[0].masked_fill(self._dropped, 0), *args[1:])
+
+    def _after(self, module: nn.Module, args: tuple, logits: Tensor) -> Tensor:
+        dropped, self._dropped = self._dropped, None
+        return logits if dropped is None else logits.masked_fill(dropped.to(logits.device), torch.nan)

@@ -5,7 +5,6 @@ A `ForwardPass` is made when the decoder is called, and ends when the decoder re
 
 from __future__ import annotations
 
-from threading import get_ident
 from typing import Any
 
 from torch import Tensor, nn
@@ -22,15 +21,10 @@ from v2drop.types import States, Survivors
 
 
 class ForwardPass:
-    """A pass in which nothing is dropped; subclasses override what differs.
-
-    Attributes:
-        thread: id of the thread that runs this pass.
-    """
+    """A pass in which nothing is dropped; subclasses override what differs."""
 
     def __init__(self, session: Session, call: ModelCall) -> None:
-        """Start in the thread that calls the decoder."""
-        self.thread = get_ident()
+        """Start when the decoder is called."""
         self._session, self._call = session, call
 
     def before_decoder(self, decoder: nn.Module, kwargs: dict[str, Any]) -> dict[str, Any]:

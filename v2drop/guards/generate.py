@@ -15,21 +15,22 @@ from transformers.generation.configuration_utils import ALL_STATIC_CACHE_IMPLEME
 
 from v2drop.guards.caches import ALLOWED_CACHES, check_cache
 from v2drop.guards.forward import PER_LAYER, check_no_output_per_layer
-from v2drop.guards.state import check_same_model_and_thread
+from v2drop.guards.one_thread import NotPickled, OneThread, refuse_copy
 from v2drop.models.compilation import EagerOnly
 
 # Old checkpoints of models with sliding windows say "hybrid", and transformers now gives them a dynamic cache.
 STATIC = {*ALL_STATIC_CACHE_IMPLEMENTATIONS} - {"hybrid"}
 
 
-def install_guards(model: nn.Module, reads_cache: bool) -> Iterator[Any]:
+def install_guards(model: nn.Module, one_thread: OneThread, reads_cache: bool) -> Iterator[Any]:
     """Yield the handles of the guard on `generate` and of eager mode; each is installed before it is yielded.
 
     Args:
         model: model with its language-model head.
+        one_thread: the run of the `with` that is going on.
         reads_cache: whether the method reads or changes cached keys and values.
     """
-    yield GenerateGuard(model, reads_cache)
+    yield GenerateGuard(model, one_thread, reads_cache)
     yield EagerOnly()
 
 
@@ -38,15 +39,16 @@ class GenerateGuard:
 
     Args:
         model: model with its language-model head.
+        one_thread: the run of the `with` that is going on; a call of `generate` is one.
         reads_cache: whether the method reads or changes cached keys and values.
     """
 
-    def __init__(self, model: nn.Module, reads_cache: bool) -> None:
+    def __init__(self, model: nn.Module, one_thread: OneThread, reads_cache: bool) -> None:
         self._model, self._names = model, []
         checks = {"generate": _generate_check(model, reads_cache), "init_continuous_batching": _refuse_batching}
         for name, check in checks.items():
             if hasattr(model, name) and name not in vars(model):
-                setattr(model, name, _CheckedMethod(getattr(model, name), check))
+                setattr(model, name, _CheckedMethod(getattr(model, name), check, one_thread))
                 self._names.append(name)
 
     def remove(self) -> None:
@@ -56,28 +58,24 @@ class GenerateGuard:
                 delattr(self._model, name)
 
 
-class _CheckedMethod:
-    """A method of a model that checks its arguments first."""
+class _CheckedMethod(NotPickled):
+    """A method of a model that checks its arguments first, and is one run of the `with`."""
 
-    def __init__(self, method: Callable, check: Callable) -> None:
-        self._method, self._check = method, check
+    def __init__(self, method: Callable, check: Callable, one_thread: OneThread) -> None:
+        self._method, self._check, self._one_thread = method, check, one_thread
         update_wrapper(self, method)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self._check(args, kwargs)
-        return self._method(*args, **kwargs)
+        with self._one_thread.run(self):
+            self._check(args, kwargs)
+            return self._method(*args, **kwargs)
 
-    def __deepcopy__(self, memo: dict) -> _CheckedMethod:
-        # `method` is bound to the original model, so a copy of the model would run the original. It is refused instead.
-        return _CheckedMethod(self._method, _refuse_copy)
+    def __deepcopy__(self, memo: dict) -> Callable:
+        return refuse_copy  # `method` is bound to the original model, so a copy of the model would run the original
 
 
 def _generate_check(model: nn.Module, reads_cache: bool) -> Callable:
     return lambda args, kwargs: check_generate(model, args, kwargs, reads_cache)
-
-
-def _refuse_copy(args: tuple, kwargs: dict[str, Any]) -> None:
-    check_same_model_and_thread(same=False, busy=None)
 
 
 def _refuse_batching(args: tuple, kwargs: dict[str, Any]) -> None:

@@ -1,29 +1,12 @@
-"""Refusals that depend on the state of a `with`: copies of the model, other threads, caches it does not know."""
+"""Refusals that depend on the state of a `with`: new images in a later call, caches that it does not know."""
 
 from __future__ import annotations
 
-from threading import get_ident
 from typing import Any
 
 from torch import Tensor
 
 from v2drop.models.calling import decoder_input
-
-
-def check_same_model_and_thread(same: bool, busy: int | None) -> None:
-    """Refuse a copy of the model, and a second thread.
-
-    Args:
-        same: whether the called module belongs to the model of this `with`, not to a copy.
-        busy: id of the thread that runs a forward pass now; None if none does.
-
-    Raises:
-        ValueError: the module belongs to a copy, or another thread runs the model.
-    """
-    if not same:
-        raise ValueError("this model was copied inside a dropping `with`, hooks and all; copy it outside.")
-    if busy not in (None, get_ident()):
-        raise ValueError("another thread runs this model inside the same `with`; use one model for each thread.")
 
 
 def check_no_new_vision(placeholders: Tensor | None, past: int) -> None:

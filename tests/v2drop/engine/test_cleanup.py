@@ -154,3 +154,16 @@ def test_every_with_has_a_trace_of_its_own(prompt):
     with dropping as second:
         assert second is not first and second.lengths == [] and second.kept == {}
     assert first.lengths == lengths and first.kept[3].tolist() == kept
+
+
+@pytest.mark.parametrize("part", ["model", "model.model", "model.model.language_model", "model.lm_head"])
+def test_a_model_inside_the_with_cannot_be_pickled_and_says_why(part, prompt, tmp_path):
+    model = FAMILIES["llava"]().eval()  # one without the hooks that transformers leaves, which cannot be pickled either
+    module = model.get_submodule(part.removeprefix("model").removeprefix("."))
+    with V2Drop(HALF)(model):
+        with pytest.raises(ValueError, match=r"cannot be pickled .*Leave the `with` first, or save model.state_dict"):
+            torch.save(module, tmp_path / "model.pt")
+        torch.save(module.state_dict(), tmp_path / "model.pt")
+    torch.save(module, tmp_path / "model.pt")
+    with V2Drop(HALF)(model):
+        model(**prompt.inputs)
