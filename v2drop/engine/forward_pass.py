@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
+from transformers import Cache
 
 from v2drop.engine.layer_inputs import LaterInputs, PrefillInputs
 from v2drop.engine.model_call import ModelCall
@@ -61,6 +62,7 @@ class PrefillPass(ForwardPass):
         self._prefill = Prefill.of_columns(columns, call.placeholders, method, parts, hooks)
         self._inputs = None if self._prefill is None else PrefillInputs(self._prefill.cached, parts)
         self._deepstack: Deepstack | None = None
+        self._cache: Cache | None = None
         self._previous: Tensor | None = None  # input of the layer before a drop layer, if the method `needs_previous`
 
     def before_decoder(self, decoder: nn.Module, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -90,8 +92,7 @@ class PrefillPass(ForwardPass):
         if prefill is not None:
             states = self._drop(layer, states, kwargs)
         if layer == 0:  # if the caller passed no cache, the decoder has made one by now
-            cache = kwargs.get("past_key_values")
-            self._session.caches.register(cache, None if prefill is None else prefill.cached)
+            self._cache = kwargs.get("past_key_values")
         if prefill is None:
             self._session.trace.note_layer(states.shape[1], [0] * len(states), [0] * len(states))
             return states, kwargs
@@ -125,7 +126,10 @@ class PrefillPass(ForwardPass):
 
     def after_decoder(self, output: Any) -> Any:
         """The output at the caller's length."""
-        if output is None or self._prefill is None:
+        if output is None:
+            return output
+        self._session.caches.register(self._cache, None if self._prefill is None else self._prefill.cached)
+        if self._prefill is None:
             return output
         return with_states(output, self._prefill.cached.restored(output[0]))
 
@@ -146,7 +150,8 @@ class LaterPass(ForwardPass):
         """
         call, past = self._call, self._past
         check_no_new_vision(call.placeholders, past)
-        cached = self._session.caches.prompt_of(kwargs["past_key_values"])
+        n_new = decoder_input(kwargs).shape[1]
+        cached = self._session.caches.prompt_of(kwargs["past_key_values"], call.mask, n_new)
         if cached is None:
             return kwargs
         check_batch_size(kwargs, cached.rows)

@@ -34,7 +34,7 @@ def check_cache(cache: Cache | None, reads_cache: bool = False) -> None:
         raise ValueError(
             f"{type(cache).__name__} cannot hold a different number of tokens per layer; allowed: {ALLOWED_CACHES}."
         )
-    if reads_cache and (cache.offloading or any(type(layer) is not DynamicLayer for layer in cache.layers)):
+    if reads_cache and (cache.offloading or any(_class(layer) is not DynamicLayer for layer in cache.layers)):
         kind = "an offloaded cache" if cache.offloading else "a cache of quantized or sliding-window layers"
         raise ValueError(
             f"the method reads what caches hold, and cannot read {kind}; allowed: DynamicCache of full "
@@ -43,4 +43,8 @@ def check_cache(cache: Cache | None, reads_cache: bool = False) -> None:
 
 
 def _has_own_length(layer: object) -> bool:
-    return type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) or isinstance(layer, AnyQuantizedLayer)
+    return _class(layer) in (DynamicLayer, DynamicSlidingWindowLayer) or isinstance(layer, AnyQuantizedLayer)
+
+
+def _class(layer: object) -> type:
+    return getattr(layer, "followed_class", type(layer))  # v2drop.sequence.cache_rows

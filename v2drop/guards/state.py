@@ -27,12 +27,14 @@ def check_no_new_vision(placeholders: Tensor | None, past: int) -> None:
         )
 
 
-def check_foreign_cache(lengths: list[int], past: int, shortened: bool, masked: bool) -> None:
+def check_foreign_cache(lengths: list[int], past: int, mask: Any, n_new: int, shortened: bool, masked: bool) -> None:
     """Refuse a cache that no prompt of this `with` filled, unless it holds all tokens in every layer.
 
     Args:
         lengths: number of tokens in each layer of the cache.
         past: number of tokens in the first layer.
+        mask: attention mask that the model was called with; a 2-D one has a column for every token so far.
+        n_new: number of new tokens.
         shortened: whether a drop at layer 0 is known to have shortened every layer of the cache.
         masked: whether the `with` has a `vision_mask`.
 
@@ -40,10 +42,13 @@ def check_foreign_cache(lengths: list[int], past: int, shortened: bool, masked: 
         ValueError: tokens are missing from the cache, or `vision_mask` would have to apply to a prompt that is already
             cached.
     """
-    if shortened or set(lengths) != {past}:
+    n_so_far = mask.shape[1] if isinstance(mask, Tensor) and mask.ndim == 2 else past + n_new
+    if shortened or set(lengths) != {past} or n_so_far > past + n_new:
+        so_far = f" and the mask counts {n_so_far - n_new}" if n_so_far > past + n_new else ""
         raise ValueError(
-            f"the cache holds {lengths} tokens per layer, and no prompt of this `with` filled it: it was copied, or "
-            "made inside another `with`. Run its prompt again."
+            f"the cache holds {lengths} tokens per layer{so_far}, and no prompt of this `with` filled it: it was made "
+            "inside another `with`, or anew from tensors. Run its prompt again (copy.deepcopy makes a copy that can "
+            "be used)."
         )
     if masked:
         raise ValueError(

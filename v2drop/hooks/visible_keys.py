@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +15,7 @@ from v2drop.models.calling import wants_flat_mask
 from v2drop.models.parts import ModelParts
 from v2drop.scoring.attention import apply_rotary, split_heads
 from v2drop.scoring.selection import top_mask
+from v2drop.sequence.cache_rows import FollowedLayer, follow_rows, followed_layer
 from v2drop.types import Flags
 
 UNCHANGED_FROM_COSINE = 0.9  # attention counts as unchanged if the cosine is at least this; value of the released code
@@ -37,13 +37,9 @@ class VisibleKeysHooks(Hooks):
     reads_cache: ClassVar[bool] = True
 
     def __init__(self, layer: int, share: float) -> None:
-        """Start with no notes."""
+        """Start with no notes; those of a prompt are on its cache (`follow_rows`), and follow its rows."""
         self._layer, self._share = layer, share
-        # Flags of one pass, and of each cached prompt: vision tokens, and columns that are no padding.
-        self._entry_flags: tuple[Flags, Flags] | None = None
-        self._prompt_flags: WeakKeyDictionary[Cache, tuple[Flags, Flags]] = WeakKeyDictionary()
-        self._n_vision: WeakKeyDictionary[Cache, list[int]] = WeakKeyDictionary()  # on the host: one transfer a prompt
-        self._last_weights: WeakKeyDictionary[Cache, Tensor] = WeakKeyDictionary()
+        self._entry_flags: tuple[Flags, Flags] | None = None  # vision tokens, and columns that are no padding
         self._query: Tensor | None = None
         self._hidden_keys: Bool[Tensor, "batch key"] | None = None
 
@@ -74,30 +70,33 @@ class VisibleKeysHooks(Hooks):
         if cache is None:
             return
         if self._entry_flags is not None:  # a prefill
-            device = self._query.device
-            self._prompt_flags[cache] = tuple(flags.to(device) for flags in self._entry_flags)
-            self._n_vision[cache] = self._entry_flags[0].sum(1).tolist()
-            self._last_weights.pop(cache, None)
-        elif cache in self._prompt_flags and self._query.shape[1] == 1:
+            self._note_flags(follow_rows(cache), torch.stack(self._entry_flags, 1).to(self._query.device))
+            follow_rows(cache).note((self, "weights"))
+            return
+        notes = followed_layer(cache)
+        if notes is not None and (self, "flags") in notes.row_tensors and self._query.shape[1] == 1:
             self._hidden_keys = self._keys_to_hide(module, kwargs["position_embeddings"], cache)
+
+    def _note_flags(self, notes: FollowedLayer, flags: Bool[Tensor, "batch 2 column"]) -> None:
+        notes.note((self, "flags"), flags)
+        notes.note((self, "n_vision"), flags[:, 0].sum(1).cpu())  # on the host: one transfer a prompt
 
     @torch.no_grad()
     def _keys_to_hide(
         self, module: nn.Module, angles: tuple[Tensor, Tensor], cache: Cache
     ) -> Bool[Tensor, "batch key"]:
         """Flags of the cached keys, vision tokens only, that later layers do not attend to at this step."""
-        keys = cache.layers[module.layer_idx].keys
+        keys, notes = cache.layers[module.layer_idx].keys, follow_rows(cache)
         past = keys.shape[2] - 1
-        if past < self._prompt_flags[cache][0].shape[1]:  # the cache was cropped; tokens added now are text
-            self._prompt_flags[cache] = tuple(flags[:, :past] for flags in self._prompt_flags[cache])
-            self._n_vision[cache] = self._prompt_flags[cache][0].sum(1).tolist()
-        length = self._prompt_flags[cache][0].shape[1]
-        vision, not_padding = (_padded_flags(flags, past + 1) for flags in self._prompt_flags[cache])
-        after_prompt = torch.arange(past + 1, device=vision.device) >= length
+        if past < notes.row_tensors[self, "flags"].shape[2]:  # the cache was cropped; tokens added now are text
+            self._note_flags(notes, notes.row_tensors[self, "flags"][..., :past])
+        flags = notes.row_tensors[self, "flags"]
+        vision, not_padding = torch.nn.functional.pad(flags, (0, past + 1 - flags.shape[2])).unbind(1)
+        after_prompt = torch.arange(past + 1, device=vision.device) >= flags.shape[2]
         weights = _mean_weights(module, self._query, angles, keys, not_padding | after_prompt) * vision
-        last_weights = self._last_weights.get(cache)
-        self._last_weights[cache] = weights
-        n_visible = [share_of(self._share, n) for n in self._n_vision[cache]]
+        last_weights = notes.row_tensors.get((self, "weights"))
+        notes.note((self, "weights"), weights)
+        n_visible = [share_of(self._share, n) for n in notes.row_tensors[self, "n_vision"].tolist()]
         hidden = vision & ~top_mask(weights, vision, n_visible)
         if last_weights is None:
             return hidden
@@ -110,11 +109,6 @@ class VisibleKeysHooks(Hooks):
             return None
         mask = _mask_without(kwargs.get("attention_mask"), self._hidden_keys, self._flat_mask)
         return args, kwargs | {"attention_mask": mask}
-
-
-def _padded_flags(flags: Flags, length: int) -> Tensor:
-    """Flags of the prompt's columns, extended to `length` columns with False."""
-    return torch.nn.functional.pad(flags, (0, length - flags.shape[1]))
 
 
 def _mean_weights(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary, WeakSet
+from typing import Any
 
+import torch
 from transformers import Cache
 
 from v2drop.guards.state import check_cache_lengths, check_foreign_cache
+from v2drop.sequence.cache_rows import follow_rows, followed_layer
 from v2drop.sequence.cached_prompt import CachedPrompt
 
-_shortened: WeakSet[Cache] = WeakSet()  # caches that a drop at layer 0 shortened in every layer, in any `with`
+PROMPT = "prompt"  # name of the record
 
 
 class CacheRegistry:
-    """The prompts of one `with`, by the cache that each filled; nothing is written on a cache.
+    """The prompts of one `with`, each recorded on the cache that it filled, and so on all copies of that cache.
 
     Args:
         n_layers: number of decoder layers.
@@ -23,31 +25,40 @@ class CacheRegistry:
     def __init__(self, n_layers: int, masked: bool) -> None:
         """Start with no cache."""
         self._n_layers, self._masked = n_layers, masked
-        self._prompts: WeakKeyDictionary[Cache, CachedPrompt | None] = WeakKeyDictionary()
 
     def register(self, cache: Cache | None, prompt: CachedPrompt | None) -> None:
-        """Record the prompt that fills a cache.
+        """Record the prompt that filled a cache.
 
         Args:
-            cache: cache that the prefill fills; None: nothing is cached, and nothing is recorded.
+            cache: cache that the prefill filled; None, or without layers: nothing is cached, and nothing is recorded.
             prompt: the prompt; None: no row has vision tokens to drop.
         """
-        if cache is not None:
-            self._prompts[cache] = prompt
-            if prompt is not None and prompt.shortened_prompt is not None:
-                _shortened.add(cache)
+        if cache is not None and cache.layers:
+            rows = None if prompt is None else torch.arange(prompt.rows, device=prompt.not_padding.device)
+            follow_rows(cache).note(PROMPT, rows, (self, prompt, rows))
 
-    def prompt_of(self, cache: Cache) -> CachedPrompt | None:
-        """The prompt that filled a cache; None if no token was dropped from the cache.
+    def prompt_of(self, cache: Cache, mask: Any, n_new: int) -> CachedPrompt | None:
+        """The prompt that filled a cache, with the rows that the cache has now; None if no token was dropped.
+
+        Args:
+            cache: the cache, or a copy of it.
+            mask: attention mask that the model was called with.
+            n_new: number of new tokens.
 
         Raises:
             ValueError: tokens were dropped from the cache in another `with`, or it was changed since its prefill
                 (`v2drop.guards.state`).
         """
         lengths = [cache.get_seq_length(layer) for layer in range(self._n_layers)]
-        if cache not in self._prompts:
-            check_foreign_cache(lengths, lengths[0], cache in _shortened, self._masked)
-        prompt = self._prompts.get(cache)
-        if prompt is not None:
-            check_cache_lengths(lengths, prompt.expected_lengths(self._n_layers, lengths[0]))
-        return prompt
+        layer = followed_layer(cache)
+        unknown = None, None, None
+        owner, prompt, rows = unknown if layer is None else layer.row_values.get(PROMPT, unknown)
+        if owner is not self:
+            shortened = prompt is not None and prompt.shortened_prompt is not None
+            check_foreign_cache(lengths, lengths[0], mask, n_new, shortened, self._masked)
+            return None
+        if prompt is None:
+            return None
+        check_cache_lengths(lengths, prompt.expected_lengths(self._n_layers, lengths[0]))
+        now = layer.row_tensors[PROMPT]
+        return prompt if now is rows else prompt.of_rows(now)

@@ -11,24 +11,10 @@ from torch import Tensor
 from transformers import Cache
 
 from v2drop.guards.caches import check_cache
+from v2drop.sequence.cache_span import CacheSpan
 from v2drop.sequence.layout import Layout, dropped_before, restore
 from v2drop.sequence.shortened_prompt import ShortenedPrompt
 from v2drop.types import Columns, Flags
-
-
-@dataclass(frozen=True)
-class CacheSpan:
-    """Contents of the KV caches from one layer up to the next layer with an entry of its own.
-
-    Attributes:
-        columns: the prompt's columns in the cache.
-        position_shift: amount by which position ids of later tokens move down, per row; None if they are kept. It
-            counts the tokens dropped before the layer *ran*. A cache trimmed afterwards lacks more tokens, but the
-            distances between its keys and later queries must stay the same.
-    """
-
-    columns: Layout
-    position_shift: Int[Tensor, "batch 1"] | None
 
 
 @dataclass
@@ -95,6 +81,17 @@ class CachedPrompt:
         """
         self.layouts[layer] = layout
         self.cache_spans[layer] = CacheSpan(layout, self._shift_after_prompt(layout))
+
+    def of_rows(self, rows: Int[Tensor, " rows"]) -> CachedPrompt:
+        """The prompt with other rows, each one of this prompt's; as its cache has them."""
+        return CachedPrompt(
+            self.not_padding[rows],
+            self.common_suffix,
+            self.repacks,
+            None if self.shortened_prompt is None else self.shortened_prompt.of_rows(rows),
+            {layer: layout.of_rows(rows) for layer, layout in self.layouts.items()},
+            {layer: span.of_rows(rows) for layer, span in self.cache_spans.items()},
+        )
 
     def position_shift(self, layout: Layout) -> Columns | None:
         """Amount by which the position id of each column of a layout moves down; None if position ids are kept."""

@@ -81,9 +81,13 @@ class Layout:
         return Layout(self.index[:, -n:], self.valid[:, -n:], self.holes)
 
     def without_last(self, n: int) -> Layout:
-        """This layout without its last `n` columns."""
-        keep = slice(0, self.width - n)
-        return Layout(self.index[:, keep], self.valid[:, keep], self.holes)
+        """This layout without its last `n` columns, which hold no hole and are the last of the full sequence too."""
+        index, valid = self.index[:, : self.width - n], self.valid[:, : self.width - n]
+        return Layout(torch.where(valid, index, index[:, -1:]), valid, self.holes)  # a hole may repeat a removed column
+
+    def of_rows(self, rows: Int[Tensor, " rows"]) -> Layout:
+        """The layout of other rows, each one of this layout's."""
+        return Layout(self.index[rows], self.valid[rows], self.holes)
 
     def extended(self, start: int, stop: int) -> Layout:
         """This layout with the positions from `start` to `stop` - 1 appended to every row."""

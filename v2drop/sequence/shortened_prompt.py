@@ -74,6 +74,13 @@ class ShortenedPrompt:
         positions = positions if before is None else (positions - before).clamp(min=0)
         return shortened, kwargs | {"attention_mask": masks, "position_ids": positions}
 
+    def of_rows(self, rows: Int[Tensor, " rows"]) -> ShortenedPrompt:
+        """The prompt for other rows, each one of this prompt's."""
+        n_rows, shift = len(self.mask), self.position_shift
+        following = self.next_position.expand(n_rows, 1)[rows]
+        shift = None if shift is None else shift[rows]
+        return ShortenedPrompt(self.layout.of_rows(rows), self.callers_length, self.mask[rows], following, shift)
+
     def extend(self, kwargs: dict, n_later: int, mask: Any, counts_by_cache: bool) -> dict:
         """The decoder's arguments for tokens after the prefill.
 

@@ -29,8 +29,7 @@ class DyCoke(BeforeLLM):
     is dropped. Without `pruned_share`, the schedule's count less the whole frames is divided among the pruned frames;
     if the whole frames have more tokens than the count, more tokens are left.
 
-    The second stage hides vision tokens from deep layers during generation (`VisibleKeysHooks`). With beam search, a
-    row is compared with the beam that was in the same row at the step before.
+    The second stage hides vision tokens from deep layers during generation (`VisibleKeysHooks`).
 
     The released code emits tokens in order of similarity (here: in the order of the frame), loses the last of an odd
     number of frames, and crashes on four or fewer frames (here they are handled like any others).
