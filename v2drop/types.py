@@ -17,4 +17,5 @@ States = Float[Tensor, "batch column dim"]  # hidden states of all columns, text
 Survivors = Float[Tensor, "batch left dim"]  # hidden states of the columns that survive a drop
 Attention = Float[Tensor, "batch heads queries vision"]  # attention weights of some queries on vision tokens
 Angles = tuple[Float[Tensor, "_ column angle"], Float[Tensor, "_ column angle"]]  # cosines and sines of rotary angles
+StartAngles = tuple[Float[Tensor, "_ 1 angle"], Float[Tensor, "_ 1 angle"]]  # those at each row's first token
 Queries = Int[Tensor, "batch queries"]  # columns whose queries are used

@@ -11,6 +11,7 @@ from torch import Tensor
 from v2drop.engine.contract import Candidates, Dropper, Hooks, Selection, TokenSequence
 from v2drop.engine.prompt_columns import PromptColumns
 from v2drop.engine.trace import DropRecord, Trace
+from v2drop.guards.values import check_scores, check_states
 from v2drop.models.devices import to_device
 from v2drop.models.parts import ModelParts
 from v2drop.scoring.selection import gather_columns, padded_columns
@@ -97,7 +98,8 @@ class Prefill:
             The new layout, its columns in the old one [batch, left] and their states; None if all candidates stay.
 
         Raises:
-            ValueError: the schedule's counts grow for this prompt, or the method's scores have a wrong shape.
+            ValueError: the schedule's counts grow for this prompt; a hidden state is not finite; the method's scores
+                have a wrong shape or are NaN.
         """
         columns, valid = padded_columns(self.columns.flags_in(layout, "vision"), max(self.n_left))
         sequence = self._sequence(layout, states, columns, angles, mask)
@@ -158,18 +160,12 @@ class Prefill:
         if valid.numel() == 0:
             return valid.float(), Selection(valid, list(self.n_left))
         shown = to_device(candidates, device)
+        check_states(candidates.layer, shown.sequence.states, shown.sequence.visible)
         with torch.no_grad():
-            score = self._check_scores(self.method.score(shown).detach(), shown.valid)
-        selection, score = to_device((self.method.choose(shown, score), score), valid.device)
+            score = self.method.score(shown).detach()
+        check_scores(type(self.method).__name__, candidates.layer, score, shown.valid)
+        selection, score = to_device((self.method.choose(shown, score.to(device)), score), valid.device)
         return score, selection
-
-    def _check_scores(self, score: Tensor, valid: Valid) -> Scores:
-        if score.shape != valid.shape:
-            raise ValueError(
-                f"{type(self.method).__name__}.score must give one score a candidate, {tuple(valid.shape)}; "
-                f"got {tuple(score.shape)}."
-            )
-        return score.to(valid.device)
 
     def _with_new_states(self, states: States, layout: Layout, selection: Selection) -> States:
         """States of a layout, with those of its vision tokens replaced if the selection has new states."""

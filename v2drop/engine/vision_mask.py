@@ -20,7 +20,7 @@ class VisionMask:
         parts: modules of the model.
 
     Raises:
-        ValueError: the mask is no such tensor, or it is missing for a text model.
+        ValueError: the mask is no such tensor, is empty, or is missing for a text model.
     """
 
     def __init__(self, mask: Tensor | None, parts: ModelParts) -> None:
@@ -33,6 +33,8 @@ class VisionMask:
         if mask is not None and (not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.ndim != 2):
             got = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
             raise ValueError(f"vision_mask must be a BoolTensor [batch, sequence]; got {got}.")
+        if mask is not None:
+            _check_values(mask)
         self.mask, self._decoder, self._was_used = mask, parts.decoder, False
 
     def for_prompt(self, kwargs: dict[str, Any], placeholders: Tensor | None) -> Bool[Tensor, "batch length"]:
@@ -52,6 +54,20 @@ class VisionMask:
         mask = _expand_mask(self.mask, self._decoder, kwargs, may_grow=self._was_used)
         self._was_used = True
         return mask
+
+
+def _check_values(mask: Bool[Tensor, "rows columns"]) -> None:
+    """Refuse a mask without values, or one that cannot be read row by row.
+
+    Raises:
+        ValueError: the mask is on the meta device, is sparse, or is empty.
+    """
+    if mask.device.type == "meta":
+        raise ValueError("vision_mask is on the meta device, which holds no values; make it on the model's device.")
+    if mask.layout != torch.strided:
+        raise ValueError(f"vision_mask must be a dense tensor; got {mask.layout}. vision_mask.to_dense() makes one.")
+    if mask.numel() == 0:
+        raise ValueError(f"vision_mask must have at least one row and one column; got {list(mask.shape)}.")
 
 
 def _expand_mask(

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from v2drop.scoring.selection import gather_columns
-from v2drop.types import Angles, Flags, Indices, Queries, States
+from v2drop.types import Angles, Flags, Indices, Queries, StartAngles, States
 
 Heads = Float[Tensor, "batch column _heads angle"]
 
@@ -90,9 +90,14 @@ class QueriesAndKeys:
         heads = (split_heads(module, *x).to(angles[0].device) for x in (("q_norm", queries), ("k_norm", keys)))
         return cls(*heads, angles, module.scaling, query_columns, mask, cap)
 
-    def rotated_keys(self) -> Heads:
-        """Keys after rotary position embedding, as the KV cache holds them, [batch, columns, heads, head dim]."""
-        cos, sin = (x[:, :, None] for x in self.angles)
+    def rotated_keys(self, start: StartAngles | None = None) -> Heads:
+        """Keys after rotary position embedding, [batch, columns, heads, head dim].
+
+        Args:
+            start: angles at each row's first token, from which positions are counted; None: positions are the model's,
+                and the keys those of the KV cache.
+        """
+        cos, sin = (x[:, :, None] for x in (self.angles if start is None else angles_from(start, self.angles)))
         return apply_rotary(self.keys, cos, sin)
 
     @torch.no_grad()
@@ -143,6 +148,18 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat([-second, first], dim=-1) * sin
+
+
+def angles_from(start: StartAngles, angles: Angles) -> Angles:
+    r"""Cosines and sines at positions counted from a row's start, :math:`\cos(\theta - \theta_0)` and sine alike.
+
+    Args:
+        start: cosines and sines at the start, one column per row; may be scaled by a common factor, as YaRN's are.
+        angles: cosines and sines of the columns, scaled likewise.
+    """
+    (cos_start, sin_start), (cos, sin) = start, angles
+    scale = (cos_start.square() + sin_start.square()).sqrt()
+    return (cos * cos_start + sin * sin_start) / scale, (sin * cos_start - cos * sin_start) / scale
 
 
 def split_heads(module: nn.Module, norm: str, x: States) -> Heads:

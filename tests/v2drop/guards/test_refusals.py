@@ -239,3 +239,18 @@ def test_a_score_of_the_wrong_shape_is_refused(prompt):
         pytest.raises(ValueError, match=r"one score a candidate, \(1, 16\); got \(1, 15\)"),
     ):
         toy("llava")(**prompt.inputs)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (torch.ones(0, 6, dtype=torch.bool), r"at least one row and one column; got \[0, 6\]"),
+        (torch.ones(1, 0, dtype=torch.bool), r"at least one row and one column; got \[1, 0\]"),
+        (torch.ones(1, 6, dtype=torch.bool, device="meta"), "which holds no values"),
+        (torch.ones(1, 6, dtype=torch.bool).to_sparse(), "must be a dense tensor; got torch.sparse_coo"),
+    ],
+    ids=["no row", "no column", "meta", "sparse"],
+)
+def test_vision_masks_that_say_nothing_are_refused_at_once(mask, message):
+    with pytest.raises(ValueError, match=message):
+        V2Drop(HALF)(toy("llama"), vision_mask=mask)

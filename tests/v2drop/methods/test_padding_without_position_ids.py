@@ -8,9 +8,9 @@ import torch
 
 from tests.support.fitted_methods import fitted, skip_unless_possible
 from tests.support.toys import IMAGE_TOKENS, batch, toy
-from v2drop import METHODS, DART, FastV, Schedule, SparseVLMPlus
+from v2drop import DART, METHODS, DyCoke, FastV, Schedule, SparseVLMPlus
 
-PADDING = (1, 2, 5, 11, 23, 40)
+PADDING = (1, 5, 23)
 TEXT = "t" + "v" * 24 + "tttttt"
 CASES = {name: fitted(name, {1: 0.5, 3: 0.25}) for name in METHODS} | {
     "fastv, debias": FastV(Schedule({1: 0.5, 3: 0.25}), debias=True),
@@ -26,8 +26,12 @@ def test_a_padded_row_keeps_what_it_keeps_alone(case, family, scaled, monkeypatc
     skip_unless_possible(case.split(",")[0], family)
     model, method = toy(family), CASES[case]
     decoder = model.model if family == "llama" else model.model.language_model
-    monkeypatch.setattr(decoder.rotary_emb, "attention_scaling", 1.3 if scaled else 1.0)  # YaRN scales cosines and sines
-    starts = {"llama": ["v" * 24 + "tttttt", TEXT], "llava": ["itttttt", "titttttt"]}[family]  # with and without a token first
+    monkeypatch.setattr(
+        decoder.rotary_emb, "attention_scaling", 1.3 if scaled else 1.0
+    )  # YaRN scales cosines and sines
+    starts = {"llama": ["v" * 24 + "tttttt", TEXT], "llava": ["itttttt", "titttttt"]}[
+        family
+    ]  # with and without a token first
     for row in starts:
         one = batch(family, [row])
         with method(model, **one.options) as trace:
@@ -43,4 +47,5 @@ def test_a_padded_row_keeps_what_it_keeps_alone(case, family, scaled, monkeypatc
                 model(**padded)
             kept = {layer: (kept - padding * (kept >= 0)).tolist() for layer, kept in trace.kept.items()}
             assert kept == alone, padding
-    assert any(len(kept[0]) < (24 if family == "llama" else IMAGE_TOKENS) for kept in alone.values())
+    dropped = any(len(kept[0]) < (24 if family == "llama" else IMAGE_TOKENS) for kept in alone.values())
+    assert dropped or METHODS.get(case) is DyCoke  # which leaves a single picture whole

@@ -28,9 +28,10 @@ class DART(Method):
 
     z are the states after the decoder's final norm. Pivots are the 4 vision tokens and the 4 tokens of the text after
     the images whose rotated keys in the layer before have the largest norm, :math:`\lVert k \rVert_1` over all heads.
-    Vision pivots stay. The rest of the count is divided evenly among all pivots; if it does not divide, the first
-    pivots take one token more. `score` is minus the place of a token in the order in which tokens are taken, vision
-    pivots first. All tokens that are not taken share the lowest score.
+    That norm depends on the position; it is counted from the row's first token, whatever the position ids are, so that
+    padding changes nothing. Vision pivots stay. The rest of the count is divided evenly among all pivots; if it does
+    not divide, the first pivots take one token more. `score` is minus the place of a token in the order in which tokens
+    are taken, vision pivots first. All tokens that are not taken share the lowest score.
 
     The released code rounds down the number that each pivot takes, so "128" keeps 4 + 8 * 16 = 132; here the schedule's
     count is left. It fails if a pivot has fewer free tokens than it must take. Its pivots take turns in the order of a
@@ -90,7 +91,8 @@ class DART(Method):
 def _pivots_by_key_norm(candidates: Candidates) -> tuple[Pivots, ValidPivots]:
     """Vision pivots, then text pivots, each by falling L1 norm of their keys; ties go to the earlier token."""
     sequence = candidates.sequence
-    norms = sequence.hooks.projected.rotated_keys().float().abs().sum((2, 3))
+    hooks = sequence.hooks
+    norms = hooks.projected.rotated_keys(hooks.start_angles).float().abs().sum((2, 3))
     is_vision = torch.zeros_like(sequence.text_after).scatter(1, sequence.columns, candidates.valid)
     pivots = []
     for flags, most in ((is_vision, IMAGE_PIVOTS), (sequence.text_after, TEXT_PIVOTS)):
