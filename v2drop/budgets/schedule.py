@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Integral
 from types import MappingProxyType
 
+from v2drop.arguments import whole_number
 from v2drop.budgets.counting import (
-    check_entry,
     check_falling,
     check_layers,
+    checked_entry,
     counts_per_layer,
     layer_average,
     tokens_after,
@@ -30,10 +30,12 @@ class Schedule:
     Args:
         left: tokens or share of tokens left, by drop layer; must not grow with depth.
         label: origin of the schedule, set by `preset`, `for_average` and `for_final`; not compared by `==`.
+        least: number of tokens that a share leaves at least, if the prompt has as many; released codes keep
+            max(1, int(...)).
 
     Raises:
         ValueError: `left` is not a mapping; a layer is negative or not an int; a count is negative; a share lies
-            outside [0, 1]; counts grow, or shares grow.
+            outside [0, 1]; counts grow, or shares grow; `least` is no int of 0 or more.
 
     >>> Schedule({3: 0.5, 17: 0.25, 22: 0}).counts(n_tokens=576, n_layers=24)[-8:]
     [288, 144, 144, 144, 144, 144, 0, 0]
@@ -41,21 +43,21 @@ class Schedule:
 
     left: Mapping[int, int | float]
     label: str = field(default="", compare=False)
+    least: int = 0
 
     def __post_init__(self) -> None:
         """Check all that needs no model and no prompt, and freeze the mapping, sorted by layer."""
         if not isinstance(self.left, Mapping):
             raise ValueError(f"left must map layers to counts or shares, as in {{3: 0.5}}; got {self.left!r}.")
-        for layer, amount in self.left.items():
-            check_entry(layer, amount)
-        ordered = dict(sorted(self.left.items()))
+        ordered = dict(sorted(checked_entry(layer, amount) for layer, amount in self.left.items()))
         for is_count in (True, False):  # an int and a share can be compared only when the prompt is known
-            check_falling({k: v for k, v in ordered.items() if isinstance(v, Integral) == is_count})
+            check_falling({k: v for k, v in ordered.items() if isinstance(v, int) == is_count})
         object.__setattr__(self, "left", MappingProxyType(ordered))
+        object.__setattr__(self, "least", whole_number("least", self.least, 0))
 
     def _key(self) -> tuple:
         # 1 == 1.0 in Python, but 1 is one token and 1.0 is all of them.
-        return tuple((layer, isinstance(amount, Integral), amount) for layer, amount in self.left.items())
+        return self.least, *((layer, isinstance(amount, int), amount) for layer, amount in self.left.items())
 
     def __eq__(self, other: object) -> bool:
         """Whether layers, counts and shares are equal; labels may differ."""
@@ -67,11 +69,11 @@ class Schedule:
 
     def __reduce__(self) -> tuple:
         """Pickle as a plain dictionary, because a mapping proxy cannot be pickled."""
-        return Schedule, (dict(self.left), self.label)
+        return Schedule, (dict(self.left), self.label, self.least)
 
     def __repr__(self) -> str:
         """The expression that makes an equal schedule."""
-        return f"Schedule({dict(self.left)})"
+        return f"Schedule({dict(self.left)}{f', least={self.least}' if self.least else ''})"
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -88,7 +90,7 @@ class Schedule:
         >>> Schedule({3: 288, 17: 0.25}).after(576)
         {3: 288, 17: 144}
         """
-        return tokens_after(self.left, n_tokens)
+        return tokens_after(self.left, n_tokens, self.least)
 
     def counts(self, n_tokens: int, n_layers: int) -> list[int]:
         """Number of vision tokens that each of the `n_layers` decoder layers runs on.
@@ -97,7 +99,7 @@ class Schedule:
             ValueError: `n_layers` is less than 1, a layer of the schedule lies outside the model, `n_tokens` is
                 negative, or counts grow (`after`).
         """
-        return counts_per_layer(self.left, n_tokens, n_layers)
+        return counts_per_layer(self.left, n_tokens, n_layers, self.least)
 
     def average(self, n_tokens: int, n_layers: int) -> float:
         """The true layer average: the mean over decoder layers of the vision tokens that each runs on.
@@ -108,7 +110,7 @@ class Schedule:
         >>> Schedule.preset("llava-1.5-7b", 192).average(n_tokens=576, n_layers=32)
         202.8125
         """
-        return layer_average(self.left, n_tokens, n_layers)
+        return layer_average(self.left, n_tokens, n_layers, self.least)
 
     def check_layers(self, n_layers: int) -> None:
         """Refuse a schedule with layers that a model of `n_layers` decoder layers does not have.
@@ -189,6 +191,4 @@ class Schedule:
                 "For any other budget use Schedule.for_average."
             )
         preset = PRESETS[model, budget]
-        average = layer_average(preset.left, preset.n_tokens, preset.n_layers)
-        of = f"of {preset.n_tokens} tokens over {preset.n_layers} layers"
-        return cls(preset.left, label=f"{preset.source}: true layer average {average:.1f} {of}")
+        return cls(preset.left, preset.label, preset.least)

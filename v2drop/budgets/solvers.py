@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Integral, Real
 
+from v2drop.arguments import number, whole_number, whole_numbers
 from v2drop.budgets.counting import check_layers, layer_average, share_of
 
 
@@ -15,9 +15,8 @@ def left_for_average(average: float, layers: Iterable[int], n_tokens: int, n_lay
         ValueError: `average` is not a number; `layers` is empty, repeats a layer or lies outside the model; no counts
             at these layers give `average`.
     """
-    if not isinstance(average, Real):
-        raise ValueError(f"average must be a number of tokens; got {average!r}.")
-    layers = _sorted_layers(layers)
+    average, n_tokens = number("average", average), whole_number("n_tokens", n_tokens, 0)
+    layers = whole_numbers("layers", layers, 0)
     least = layer_average(dict.fromkeys(layers, 0), n_tokens, n_layers)
     if not least <= average <= n_tokens:
         raise ValueError(
@@ -41,19 +40,12 @@ def left_for_final(final: int, layers: Iterable[int], n_tokens: int, n_layers: i
         ValueError: `layers` is empty, repeats a layer or lies outside the model; `final` is not an int from 0 to
             `n_tokens`.
     """
-    if not isinstance(final, Integral) or not 0 <= final <= n_tokens:
-        raise ValueError(f"final must be an int from 0 to the {n_tokens} tokens there are; got {final!r}.")
-    layers = _sorted_layers(layers)
-    check_layers(layers, n_layers)
+    n_tokens = whole_number("n_tokens", n_tokens, 0)
+    final = whole_number("final", final, 0, n_tokens)
+    layers = whole_numbers("layers", layers, 0)
+    check_layers(layers, whole_number("n_layers", n_layers, 1))
     ratio = (final / n_tokens) ** (1 / len(layers)) if n_tokens else 1.0
     return _geometric_counts(layers, ratio, n_tokens)
-
-
-def _sorted_layers(layers: Iterable[int]) -> tuple[int, ...]:
-    layers = tuple(sorted(layers)) if isinstance(layers, Iterable) else ()
-    if not layers or len(set(layers)) != len(layers):
-        raise ValueError(f"layers must be different ints, at least one, as in (3, 17); got {layers}.")
-    return layers
 
 
 def _geometric_counts(layers: tuple[int, ...], ratio: float, n_tokens: int) -> dict[int, int]:

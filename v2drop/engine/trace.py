@@ -5,12 +5,14 @@ Tensors get their final form when they are read, so a trace that is not read cos
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from v2drop.arguments import Named
 from v2drop.engine.contract import Selection
 from v2drop.scoring.selection import padded_columns
 from v2drop.types import Indices, Scores, Valid
@@ -55,17 +57,17 @@ class Trace:
         If a method merges or reorders tokens, positions are in the order of the shortened sequence. A merged token has
         the position of the token that its method names for it, or -1 (`Selection.order`).
         """
-        return {layer: _kept_positions(drop) for layer, drop in self._drops.items()}
+        return self._by_layer(_kept_positions)
 
     @property
     def candidates(self) -> dict[int, Indices]:
         """Positions in the original sequence of the vision tokens scored, by drop layer; -1 in padding."""
-        return {layer: drop.position.masked_fill(~drop.valid, -1) for layer, drop in self._drops.items()}
+        return self._by_layer(lambda drop: drop.position.masked_fill(~drop.valid, -1))
 
     @property
     def scores(self) -> dict[int, Scores]:
         """Scores of `candidates`, by drop layer; higher is kept, NaN in padding."""
-        return {layer: drop.score.masked_fill(~drop.valid, torch.nan) for layer, drop in self._drops.items()}
+        return self._by_layer(lambda drop: drop.score.masked_fill(~drop.valid, torch.nan))
 
     @property
     def average_tokens(self) -> float:
@@ -86,6 +88,9 @@ class Trace:
         """
         rows = self._rows()
         return sum(row[-1] for row in rows) / len(rows) if rows else 0.0
+
+    def _by_layer(self, value: Callable[[DropRecord], Tensor]) -> dict[int, Tensor]:
+        return Named("drop layer", {layer: value(drop) for layer, drop in self._drops.items()})
 
     def _rows(self) -> list[list[int]]:
         if not self.vision_tokens:

@@ -1,5 +1,6 @@
 """`METHODS`: every method by its name in tables, tests and notebooks, in the order of the README."""
 
+from v2drop.arguments import Named
 from v2drop.methods.base import Method
 from v2drop.methods.baselines.random import Random
 from v2drop.methods.baselines.uniform import Uniform
@@ -18,21 +19,24 @@ from v2drop.methods.in_llm.sparsevlm_plus import SparseVLMPlus
 from v2drop.methods.in_llm.transprune import TransPrune
 from v2drop.methods.in_llm.v2drop import V2Drop
 
-METHODS: dict[str, type[Method]] = {
-    "v2drop": V2Drop,
-    "fastv": FastV,
-    "pdrop": PDrop,
-    "sparsevlm": SparseVLM,
-    "sparsevlm_plus": SparseVLMPlus,
-    "dart": DART,
-    "transprune": TransPrune,
-    "fastervlm": FasterVLM,
-    "dycoke": DyCoke,
-    "mustdrop": MustDrop,
-    "divprune": DivPrune,
-    "visionzip": VisionZip,
-    "tome": ToMe,
-    "downsample": Downsample,
-    "random": Random,
-    "uniform": Uniform,
-}
+METHODS: dict[str, type[Method]] = Named(
+    "method",
+    {
+        "v2drop": V2Drop,
+        "fastv": FastV,
+        "pdrop": PDrop,
+        "sparsevlm": SparseVLM,
+        "sparsevlm_plus": SparseVLMPlus,
+        "dart": DART,
+        "transprune": TransPrune,
+        "fastervlm": FasterVLM,
+        "dycoke": DyCoke,
+        "mustdrop": MustDrop,
+        "divprune": DivPrune,
+        "visionzip": VisionZip,
+        "tome": ToMe,
+        "downsample": Downsample,
+        "random": Random,
+        "uniform": Uniform,
+    },
+)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from v2drop.arguments import flag, whole_number
 from v2drop.budgets.released_depths import scaled
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates, Hooks, Selection
@@ -74,15 +75,18 @@ class Method(ABC):
         if not isinstance(self.schedule, Schedule):
             raise ValueError(f"schedule must be a Schedule, as in Schedule({{3: 0.5}}); got {self.schedule!r}.")
         for option in fields(self):
-            value = getattr(self, option.name)
-            if option.type in (bool, "bool") and not isinstance(value, bool):
-                raise ValueError(f"{option.name} must be True or False; got {value!r}.")
+            if option.type in (bool, "bool"):
+                self._set(option.name, flag(option.name, getattr(self, option.name)))
         early = [layer for layer in self.schedule.layers if layer < self.first_layer]
         if early:
             raise ValueError(
                 f"{type(self).__name__} scores by what layer 0 does not have yet; allowed: layers from "
                 f"{self.first_layer} on; got {early}."
             )
+
+    def _set(self, option: str, value: Any) -> None:
+        """Give an option its checked value; the only change that a method sees."""
+        object.__setattr__(self, option, value)
 
     @classmethod
     def drop_layers(cls, n_layers: int) -> tuple[int, ...]:
@@ -99,7 +103,7 @@ class Method(ABC):
 
     @classmethod
     def _released_left(cls, n_layers: int) -> dict[int, float]:
-        if n_layers <= cls.first_layer:
+        if whole_number("n_layers", n_layers, 1) <= cls.first_layer:
             raise ValueError(
                 f"{cls.__name__} drops from layer {cls.first_layer} on; the decoder must have more; got {n_layers}."
             )
@@ -117,7 +121,8 @@ class Method(ABC):
             ValueError: the model is not supported, or has no layer from `first_layer` on.
         """
         n_layers = len(locate(model).layers)
-        return cls(Schedule(cls._released_left(n_layers), label=cls.released_schedule.label), **options)
+        released = cls.released_schedule
+        return cls(Schedule(cls._released_left(n_layers), released.label, released.least), **options)
 
     @classmethod
     def for_average(cls, average: int | float, n_tokens: int, n_layers: int, **options: Any) -> Method:

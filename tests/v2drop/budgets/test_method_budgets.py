@@ -74,7 +74,7 @@ def test_for_final_ends_at_the_count_and_falls_evenly(final, layers):
 
 @pytest.mark.parametrize("final", [-1, 577, 3.5])
 def test_for_final_refuses_what_is_no_count(final):
-    with pytest.raises(ValueError, match=f"final must be an int from 0 to the 576 tokens there are; got {final}"):
+    with pytest.raises(ValueError, match=f"final must be an int from 0 to 576; got {final}"):
         Schedule.for_final(final, (3,), 576, 32)
 
 

@@ -1,13 +1,13 @@
 """DyCoke: drop what neighbouring video frames repeat, and hide unattended tokens in generation (arXiv 2411.15024)."""
 
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from v2drop.arguments import share, whole_number
 from v2drop.budgets.counting import share_of
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates, Hooks, Selection
@@ -62,13 +62,11 @@ class DyCoke(BeforeLLM):
         """Check the options too."""
         super().__post_init__()
         for name in ("pruned_share", "visible_share"):
-            share = getattr(self, name)
-            if share is not None and (isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1):
-                raise ValueError(f"{name} must be a share in [0, 1], or None; got {share!r}.")
-        for name in ("frame_tokens", "hide_from_layer"):
-            number = getattr(self, name)
-            if (name, number) != ("frame_tokens", None) and not _is_positive_int(number):
-                raise ValueError(f"{name} must be an int of 1 or more; got {number!r}.")
+            value = getattr(self, name)
+            self._set(name, None if value is None else share(name, value))
+        if self.frame_tokens is not None:
+            self._set("frame_tokens", whole_number("frame_tokens", self.frame_tokens, 1))
+        self._set("hide_from_layer", whole_number("hide_from_layer", self.hide_from_layer, 1))
 
     @classmethod
     def default(cls, model: nn.Module, **options: Any) -> BeforeLLM:
@@ -135,10 +133,6 @@ class DyCoke(BeforeLLM):
             sizes = torch.unique_consecutive(number[row, :n], return_counts=True)[1].tolist() if n else []
             frames.append(list(torch.arange(n, device=number.device).split(sizes)) if sizes else [])
         return frames
-
-
-def _is_positive_int(number: object) -> bool:
-    return isinstance(number, Integral) and not isinstance(number, bool) and number > 0
 
 
 def compared(n_frames: int) -> dict[int, int]:

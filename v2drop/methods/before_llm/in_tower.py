@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import ClassVar
 
 import torch
@@ -57,7 +56,7 @@ class InTower(BeforeLLM):
 
     def _check_counts(self, candidates: Candidates, rows: list[int]) -> None:
         """Refuse a count for a row of several images; `rows` holds the row of each image."""
-        is_count = isinstance(self.schedule.left[0], Integral)
+        is_count = isinstance(self.schedule.left[0], int)
         for row, (n, n_keep) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
             if is_count and rows.count(row) > 1 and 0 < n_keep < n:
                 raise ValueError(

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from v2drop.arguments import whole_numbers
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates
 from v2drop.methods.base import Method
@@ -62,17 +62,13 @@ class DART(Method):
         super().__post_init__()
         if self.pivots is None:
             return
-        pivots = tuple(self.pivots) if isinstance(self.pivots, Sequence) else ()
-        positions = all(isinstance(p, Integral) and not isinstance(p, bool) and p >= 0 for p in pivots)
-        if not pivots or not positions or len(set(pivots)) < len(pivots):
-            raise ValueError(
-                f"pivots must be different positions in the prompt, as in (35, 40, 612); got {self.pivots!r}."
-            )
+        whole_numbers("pivots", self.pivots, 0)  # as a set; their order is that of their turns
+        pivots = tuple(map(int, self.pivots))
         if len(self.schedule.layers) > 1:
             raise ValueError(
                 f"pivots are those of one drop; allowed: a schedule of one layer; got layers {self.schedule.layers}."
             )
-        object.__setattr__(self, "pivots", pivots)  # a tuple, because a list cannot be hashed
+        self._set("pivots", pivots)  # a tuple, because a list cannot be hashed
 
     def score(self, candidates: Candidates) -> Scores:
         """Minus the place in the order in which tokens are taken."""

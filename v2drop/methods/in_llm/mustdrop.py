@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real as Number
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from v2drop.arguments import number
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates, Hooks, Selection
 from v2drop.hooks.window_merging import WindowMergingHooks
@@ -90,8 +90,9 @@ class MustDrop(Method):
         if self.thresholds is None:
             return
         pair = self.thresholds
-        if not isinstance(pair, tuple) or len(pair) != 2 or not all(isinstance(x, Number) for x in pair):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise ValueError(f"thresholds must be two numbers, as in (0.001, 0.001), or None; got {pair!r}.")
+        self._set("thresholds", Thresholds(*(number("each of thresholds", x) for x in pair)))
         if any(not isinstance(x, float) or x != 1 for x in self.schedule.left.values()):
             raise ValueError(
                 "where thresholds decide, the schedule must leave everything, as in Schedule({3: 1.0, 7: 1.0}); got "

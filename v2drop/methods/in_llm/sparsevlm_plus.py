@@ -1,13 +1,13 @@
 """SparseVLM+, also v2.0: attention of text raters divided by a rotary prior (code of arXiv 2410.04417)."""
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from v2drop.arguments import whole_number
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates
 from v2drop.methods.in_llm.text_raters import TextRated
@@ -47,8 +47,7 @@ class SparseVLMPlus(TextRated):
     def __post_init__(self) -> None:
         """Check the heads too."""
         super().__post_init__()
-        if not isinstance(self.heads, Integral) or isinstance(self.heads, bool) or self.heads < 1:
-            raise ValueError(f"heads must be an int of 1 or more; got {self.heads!r}.")
+        self._set("heads", whole_number("heads", self.heads, 1))
 
     def score(self, candidates: Candidates) -> Scores:
         """Attention weights of the raters divided by the prior, mean over raters and the chosen heads."""

@@ -27,7 +27,7 @@ class V2Drop(Method):
 
     metric: str = "l2"
 
-    released_schedule: ClassVar[Schedule] = Schedule({3: 0.5, 17: 0.25, 22: 1}, label="V2Drop, released LLaVA code")
+    released_schedule: ClassVar[Schedule] = Schedule({3: 0.5, 17: 0.25, 22: 1}, "V2Drop, released LLaVA code", least=1)
     first_layer: ClassVar[int] = 1
     needs_previous: ClassVar[bool] = True
 
