@@ -56,7 +56,8 @@ class _Continuing:
     def __call__(self, text: Any, **settings: Any) -> Any:
         (written,) = [text] if isinstance(text, str) else text
         self.appended = self._answer if written[-1:].isspace() else f" {self._answer}"
-        (self.continued,) = self._tokenizer([written + self.appended], **settings | {"return_tensors": None})["input_ids"]
+        as_lists = settings | {"return_tensors": None}
+        self.continued = self._tokenizer([written + self.appended], **as_lists)["input_ids"][0]
         return self._tokenizer(text, **settings)
 
     def __getattr__(self, name: str) -> Any:

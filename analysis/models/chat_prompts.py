@@ -72,9 +72,7 @@ def _check_asked(question: str, text: str) -> None:
         )
 
 
-def batch(
-    processor: Any, family: str, questions: list[str], pictures: list[list[Image]], videos: list
-) -> BatchFeature:
+def batch(processor: Any, family: str, questions: list[str], pictures: list[list[Image]], videos: list) -> BatchFeature:
     """The model's inputs for a batch of prompts, padded on the left.
 
     Args:

@@ -9,7 +9,7 @@ from analysis.models import chat_templates
 
 ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% set k = j %}{% endfor %}{% endfor %}"
 SELF = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"
-LOST = "{% for m in messages %}{% for p in m['content'] %}{% if p['type'] == 'image' %}<image>{% endif %}{% endfor %}{% endfor %}"
+LOST = "{% for p in messages[0]['content'] %}{% if p['type'] == 'image' %}<image>{% endif %}{% endfor %}"
 
 
 @pytest.mark.parametrize(
@@ -56,4 +56,5 @@ def test_a_template_that_leaves_the_question_out_is_refused(embedded, asked, mon
 def test_a_template_may_trim_the_question(embedded, asked, monkeypatch):
     monkeypatch.setattr(embedded.processor, "chat_template", LOST + " {{ messages[0]['content'][-1]['text'] | trim }}")
     images, (question,) = asked
-    assert embedded.inputs(images, [f" {question}\n"])["input_ids"].tolist() == embedded.inputs(*asked)["input_ids"].tolist()
+    spaced, plain = (embedded.inputs(images, [text])["input_ids"] for text in (f" {question}\n", question))
+    assert spaced.tolist() == plain.tolist()

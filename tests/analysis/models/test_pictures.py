@@ -60,7 +60,10 @@ def test_a_picture_that_would_be_clipped_to_white_is_refused(mode):
         asked("llava").inputs([Image.new(mode, (8, 8))], ["what"])
 
 
-@pytest.mark.parametrize("questions", [[None], [float("nan")], ["what", 7], numpy.array([1, 2]), 5, {}, b"what"], ids=repr)
+NO_TEXTS = [[None], [float("nan")], ["what", 7], numpy.array([1, 2]), 5, {}, b"what"]
+
+
+@pytest.mark.parametrize("questions", NO_TEXTS, ids=repr)
 def test_questions_that_are_no_texts_are_refused(questions, without_type_checker):
     with pytest.raises(ValueError, match="questions must be a list of strings, at least one; got"):
         asked("llava").inputs(None, questions)
