@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from analysis.models import hub, processor_fit, weights
-from analysis.models.load_options import from_pretrained_options
+from analysis.models.load_options import check_modules, from_pretrained_options
 from analysis.models.one_line import ADVICE, in_one_line, quiet, refusal
 from v2drop.models.families import FAMILIES
 from v2drop.models.parts import CROSS_ATTENTION, locate
@@ -49,8 +49,8 @@ def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrai
         source = {"trust_remote_code": False, "local_files_only": hub.only_local_files(name)}
         with in_one_line(name):
             config = AutoConfig.from_pretrained(name, **source)
-        _check_family(name, config)
         _check_parts(config, operator)
+        check_modules(device_map, _without_weights(name, config))
         processor = _processor(name, source)
         processor_fit.fill(processor, config)
         model = _model(name, options | source)
@@ -79,8 +79,8 @@ def _check_parts(config: PreTrainedConfig, operator: Any) -> None:
         )
 
 
-def _check_family(name: str, config: PreTrainedConfig) -> None:
-    """Refuse a model that cannot be hooked into for dropping, after a look at the same classes without weights."""
+def _without_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
+    """The same classes on the meta device; a model that cannot be hooked into for dropping is refused."""
     family, shown = FAMILIES.get(config.model_type), [kind for kind, family in FAMILIES.items() if family.inputs]
     if family is None and config.model_type not in CROSS_ATTENTION:
         raise ValueError(
@@ -104,6 +104,7 @@ def _check_family(name: str, config: PreTrainedConfig) -> None:
         n_layers = len(locate(model).layers)
     if not n_layers:
         raise ValueError(refusal(name, "its configuration describes a decoder without layers (num_hidden_layers)."))
+    return model
 
 
 def _processor(name: str, source: dict[str, Any]) -> ProcessorMixin:

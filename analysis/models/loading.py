@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,20 @@ class Loaded:
         return inputs.to(self._device, self.model.dtype)
 
     def vision_positions(self, inputs: BatchFeature) -> list[list[int]]:
-        """The positions of each row's vision tokens (placeholders of pictures and videos) in the prompt."""
-        vision = is_vision(inputs["input_ids"], locate(self.model).vision_ids)
+        """The positions of each row's vision tokens (placeholders of pictures and videos) in the prompt.
+
+        Args:
+            inputs: A batch that `inputs` has made, with input_ids [batch, length].
+
+        Raises:
+            ValueError: `inputs` holds no such input_ids.
+        """
+        ids = inputs.get("input_ids") if isinstance(inputs, Mapping) else None
+        if not isinstance(ids, torch.Tensor) or ids.ndim != 2:
+            raise ValueError(
+                f"inputs must be what Loaded.inputs gives, with input_ids [batch, length]; got {inputs!r}."
+            )
+        vision = is_vision(ids, locate(self.model).vision_ids)
         return [row.nonzero().flatten().tolist() for row in vision]
 
     def reply(self, image: Any, question: str, max_new_tokens: int = 8) -> str:
