@@ -52,7 +52,8 @@ def check_finite(name: str, model: nn.Module) -> None:
         ValueError: A weight is not finite.
     """
     for key, weight in model.state_dict().items():
-        if weight.is_floating_point() and weight.device.type != "meta" and weight.numel() and not _finite(weight):
+        plain = type(weight) is Tensor and weight.is_floating_point() and weight.device.type != "meta"
+        if plain and weight.numel() and not _finite(weight):
             raise ValueError(
                 refusal(name, f"its weight {key} holds NaN or infinity: the file is damaged, or training went wrong.")
             )
