@@ -96,9 +96,10 @@ class Loaded:
         Without an end token; a space stands between the two, unless the prompt ends with blank space.
 
         Raises:
-            ValueError: The answer is no text, or no ids behind the prompt spell it.
+            ValueError: Question or answer is no text, or no ids behind the prompt spell the answer.
         """
-        return answer_tokens.answer_ids(self.processor, self.family, question, answer)
+        (asked,) = _texts([question])
+        return answer_tokens.answer_ids(self.processor, self.family, asked, answer)
 
     @property
     def family(self) -> str:

@@ -102,6 +102,8 @@ def test_a_tokenizer_that_ends_every_text_is_refused():
 def test_an_answer_is_a_text(answer, without_type_checker):
     with pytest.raises(ValueError, match="an answer must be a text that is not blank; got"):
         loaded("llava").answer_ids(QUESTION, answer)
+    with pytest.raises(ValueError, match="questions must be a list of strings"):
+        loaded("llava").answer_ids(7, "7")
 
 
 def test_an_answer_without_words_in_the_vocabulary_is_refused(embedded):
