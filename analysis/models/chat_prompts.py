@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PIL.Image import Image
 from transformers import BatchFeature
+
+from analysis.models.chat_templates import rendered
+from analysis.models.pictures import frames
 
 # Prompts of families whose checkpoints come without a chat template, as their model cards have them.
 LLAVA_TURN = "USER: {visuals}\n{question} ASSISTANT:"
@@ -26,65 +28,9 @@ EQUAL_VIDEOS = (  # one tensor of all videos, or (SmolVLM) one length for all in
     "internvl",
     "smolvlm",
 )
+GUESSES_LAYOUT = ("video_llava",)  # its processor looks for the channels of PIL images too, and finds a height of 3
 FRAMES_PER_SECOND = 2.0  # for families that write the time of a frame into the prompt
 DROPPED_KEYS = ("labels", "video_metadata")  # keys that some processors return and no model takes
-
-
-def rows(pictures: Any, n: int) -> list[list]:
-    """The pictures of each row as a list.
-
-    Args:
-        pictures: One entry for each row: a picture, a list of pictures, or None. None if no row has a picture.
-        n: The number of rows.
-
-    Raises:
-        ValueError: The number of rows is another, or an entry is not a picture.
-    """
-    if pictures is not None and not isinstance(pictures, Sequence):
-        raise ValueError(
-            "images must be a list with one entry a question, as in inputs([picture], ['What is it?']); got one "
-            f"{type(pictures).__name__}."
-        )
-    given = [None] * n if pictures is None else list(pictures)
-    if len(given) != n:
-        raise ValueError(f"images must have one entry a question, {n} of them; got {len(given)}.")
-    listed = [list(row) if isinstance(row, (list, tuple)) else [] if row is None else [row] for row in given]
-    for picture in (picture for row in listed for picture in row):
-        _check_picture(picture)
-    return listed
-
-
-def _check_picture(picture: Any) -> None:
-    if isinstance(picture, Image):
-        valid, description = min(picture.size) > 0, f"one of size {picture.size}"
-    elif isinstance(picture, np.ndarray):
-        valid = picture.ndim == 3 and picture.shape[-1] == 3 and picture.dtype == np.uint8 and picture.size > 0
-        description = f"{picture.dtype} {list(picture.shape)}"
-    else:
-        valid, description = False, type(picture).__name__
-    if not valid:
-        raise ValueError(f"a picture must be uint8 [height, width, 3] or a PIL image; got {description}.")
-
-
-def frames(video: Any) -> np.ndarray:
-    """A video as one uint8 array [frames, height, width, 3].
-
-    Args:
-        video: Such an array, or a list of pictures.
-
-    Raises:
-        ValueError: The video is neither, or its pictures have different sizes.
-    """
-    shots = [np.asarray(frame) for frame in video] if isinstance(video, (list, tuple)) else []
-    if len({shot.shape for shot in shots}) > 1:
-        raise ValueError(f"frames of a video must have one size; got {sorted({shot.shape for shot in shots})}.")
-    array = np.stack(shots) if shots else np.asarray(video)
-    if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or not len(array):
-        raise ValueError(
-            f"a video must be uint8 [frames, height, width, 3] or a list of such pictures; got {array.dtype} "
-            f"{list(array.shape)}. Decode a file first, and take as many frames as the model is to see."
-        )
-    return array
 
 
 def prompt(processor: Any, family: str, question: str, n_pictures: int = 1, n_videos: int = 0) -> str:
@@ -98,12 +44,15 @@ def prompt(processor: Any, family: str, question: str, n_pictures: int = 1, n_vi
         n_videos: The number of videos in the turn.
 
     Raises:
-        ValueError: The processor has no chat template and the family no known prompt.
+        ValueError: The processor has no chat template and the family no known prompt; or its template fails, or leaves
+            the question out.
     """
     if getattr(processor, "chat_template", None):
         visuals = [{"type": "image"}] * n_pictures + [{"type": "video"}] * n_videos
         turn = {"role": "user", "content": [*visuals, {"type": "text", "text": question}]}
-        return processor.apply_chat_template([turn], add_generation_prompt=True)
+        text = rendered(processor, turn)
+        _check_asked(question, text)
+        return text
     if family not in PROMPTS_WITHOUT_TEMPLATE:
         raise ValueError(
             f"this checkpoint of {family} has no chat template; give it one: loaded.processor.chat_template = "
@@ -114,8 +63,17 @@ def prompt(processor: Any, family: str, question: str, n_pictures: int = 1, n_vi
     return written.format(visuals=visuals, question=question)
 
 
-def batch(processor: Any, family: str, questions: list[str], pictures: list[list], videos: list) -> BatchFeature:
-    """The model's inputs for a batch of prompts, padded on the tokenizer's side.
+def _check_asked(question: str, text: str) -> None:
+    asked, written = ("".join(each.split()) for each in (question, text))  # templates trim
+    if asked not in written:
+        raise ValueError(
+            "the chat template of this checkpoint leaves the question out (it may be one for text models); give it "
+            f"another: loaded.processor.chat_template = '...'. Of {question!r} it makes {text!r}."
+        )
+
+
+def batch(processor: Any, family: str, questions: list[str], pictures: list[list[Image]], videos: list) -> BatchFeature:
+    """The model's inputs for a batch of prompts, padded on the left.
 
     Args:
         processor: The checkpoint's processor.
@@ -125,23 +83,39 @@ def batch(processor: Any, family: str, questions: list[str], pictures: list[list
         videos: The video of each row, or None.
 
     Raises:
-        ValueError: The family does not take this mix.
+        ValueError: The family does not take this mix, the chat template fails, or the tokenizer ends prompts.
     """
     clips = [[] if video is None else [frames(video)] for video in videos]
     _check_mix(processor, family, pictures, clips)
     counted = zip(questions, pictures, clips, strict=True)
     texts = [prompt(processor, family, question, len(row), len(clip)) for question, row, clip in counted]
-    given: dict[str, Any] = {"text": texts, "padding": True, "return_tensors": "pt"}
+    given: dict[str, Any] = {"text": texts, "padding": True, "padding_side": "left", "return_tensors": "pt"}
     start = getattr(processor.tokenizer, "bos_token", None)
     if start and texts and all(text.startswith(start) for text in texts):
         given["add_special_tokens"] = False  # the chat template has written them already
     if any(pictures):
         given["images"] = pictures
+        if family in GUESSES_LAYOUT:
+            given["images_kwargs"] = {"input_data_format": "channels_last"}
     if any(clips):
         times = [_times(video) for clip in clips for video in clip]
         given |= {"videos": clips, "video_metadata": times, "do_sample_frames": False}
     inputs = processor(**given)
+    _check_open(processor.tokenizer, inputs["input_ids"][:, -1].tolist(), texts)
     return BatchFeature({key: value for key, value in inputs.items() if key not in DROPPED_KEYS})
+
+
+def _check_open(tokenizer: Any, last: list[int], texts: list[str]) -> None:
+    """Refuse prompts that the tokenizer has ended: what follows them is no answer."""
+    end = tokenizer.eos_token
+    if end and any(
+        token == tokenizer.eos_token_id and not text.rstrip().endswith(end)
+        for token, text in zip(last, texts, strict=True)
+    ):
+        raise ValueError(
+            f"the tokenizer of this checkpoint appends its end token {end!r} to every text, behind which no answer "
+            "follows; set loaded.processor.tokenizer.add_eos_token = False, or save it without."
+        )
 
 
 def _times(video: np.ndarray) -> dict[str, Any]:

@@ -6,15 +6,11 @@ Imports classes of transformers: to be imported after `analysis.models.torchvisi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
-from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -22,19 +18,13 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
-    logging,
 )
 
-from analysis.models.load_options import from_pretrained_options
+from analysis.models import hub, processor_fit, weights
+from analysis.models.load_options import check_modules, from_pretrained_options
+from analysis.models.one_line import ADVICE, in_one_line, quiet, refusal
 from v2drop.models.families import FAMILIES
 from v2drop.models.parts import CROSS_ATTENTION, locate
-
-ADVICE = (
-    "Give a folder that save_pretrained wrote, or a hub id spelt as on its page (log in for a gated one; unset "
-    "HF_HUB_OFFLINE to download); leave V2DROP_MODEL unset for the embedded model, which lies in data/ of a clone."
-)
-# What transformers' loaders raise when something is missing, misspelt or broken.
-WRONG = (OSError, ValueError, ImportError, AttributeError, TypeError, KeyError, SafetensorError)
 
 
 def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrainedModel, ProcessorMixin]:
@@ -50,24 +40,34 @@ def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrai
         ValueError: An argument or the checkpoint is wrong; the message says how.
     """
     name = os.path.expanduser(name)
-    local = name.startswith((".", "/", "~")) or Path(name).is_file()
-    if local and not Path(name).is_dir():
-        raise ValueError(f"{name!r} cannot be loaded: there is no such folder. {ADVICE}")
+    with in_one_line(name):  # a name may be longer than a file system takes
+        folder, file = Path(name).is_dir(), Path(name).is_file()
+    if not folder and (file or name.startswith((".", "/", "~"))):
+        raise ValueError(refusal(name, f"there is no such folder. {ADVICE}"))
     options = from_pretrained_options(dtype, device_map, operator)
-    with _quiet():
-        with _in_one_line(name):
-            config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        _check_family(name, config)
+    with quiet():
+        source = {"trust_remote_code": False, "local_files_only": hub.only_local_files(name)}
+        with in_one_line(name):
+            config = AutoConfig.from_pretrained(name, **source)
         _check_parts(config, operator)
-        processor = _processor(name)
-        with _in_one_line(name):
-            model, report = AutoModelForImageTextToText.from_pretrained(
-                name, trust_remote_code=False, output_loading_info=True, **options
-            )
-    _check_whole(name, sorted(report["missing_keys"]))
-    if device_map is None:
-        model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return model.eval().requires_grad_(False), processor
+        check_modules(device_map, _without_weights(name, config))
+        processor = _processor(name, source)
+        processor_fit.fill(processor, config)
+        model = _model(name, options | source)
+        if device_map is None:
+            model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+        model.eval().requires_grad_(False)
+        processor_fit.check_fit(name, model, processor)
+    return model, processor
+
+
+def _model(name: str, options: dict[str, Any]) -> PreTrainedModel:
+    options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # which the report then names
+    with in_one_line(name):
+        model, report = AutoModelForImageTextToText.from_pretrained(name, **options)
+    weights.check_report(name, report)
+    weights.check_finite(name, model)
+    return model
 
 
 def _check_parts(config: PreTrainedConfig, operator: Any) -> None:
@@ -79,68 +79,38 @@ def _check_parts(config: PreTrainedConfig, operator: Any) -> None:
         )
 
 
-def _check_whole(name: str, missing: list[str]) -> None:
-    if missing:
-        raise ValueError(
-            f"{name!r} cannot be loaded: {len(missing)} of its weights are not in the checkpoint ({missing[0]}, ...), "
-            "and would be random: the files are incomplete, or of another model."
-        )
-
-
-def _check_family(name: str, config: PreTrainedConfig) -> None:
-    """Refuse a model that cannot be hooked into for dropping, after a look at the same classes without weights."""
+def _without_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
+    """The same classes on the meta device; a model that cannot be hooked into for dropping is refused."""
     family, shown = FAMILIES.get(config.model_type), [kind for kind, family in FAMILIES.items() if family.inputs]
     if family is None and config.model_type not in CROSS_ATTENTION:
         raise ValueError(
-            f"{name!r} cannot be loaded: a model of type {config.model_type!r} is not supported; allowed: "
-            f"{', '.join(shown)}. v2drop/models/families.py says how to add a family."
+            refusal(
+                name,
+                f"a model of type {config.model_type!r} is not supported; allowed: {', '.join(shown)}. "
+                "v2drop/models/families.py says how to add a family.",
+            )
         )
     if family is not None and not family.inputs:
         raise ValueError(
-            f"{name!r} cannot be loaded: it is a text model ({config.model_type}), and one for pictures and text is "
-            "needed. Load it by transformers' AutoModelForCausalLM; method(model, vision_mask=mask) drops its tokens."
+            refusal(
+                name,
+                f"it is a text model ({config.model_type}), and one for pictures and text is needed. Load it by "
+                "transformers' AutoModelForCausalLM; method(model, vision_mask=mask) drops its tokens.",
+            )
         )
-    with _in_one_line(name, advice="The README lists the families that can be loaded."), torch.device("meta"):
-        locate(AutoModelForImageTextToText.from_config(config))
+    with in_one_line(name, "no model can be made of its configuration: "), torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    with in_one_line(name, advice="The README lists the families that can be loaded."):
+        n_layers = len(locate(model).layers)
+    if not n_layers:
+        raise ValueError(refusal(name, "its configuration describes a decoder without layers (num_hidden_layers)."))
+    return model
 
 
-def _processor(name: str) -> ProcessorMixin:
+def _processor(name: str, source: dict[str, Any]) -> ProcessorMixin:
     lacking = [package for package in ("torchvision", "num2words") if find_spec(package) is None]
     hint = f"Without {' and '.join(lacking)} many processors cannot be made: pip install '.[processors]'. "
-    with _in_one_line(name, "its processor cannot be made: ", (hint if lacking else "") + ADVICE):
-        processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    with in_one_line(name, "its processor cannot be made: ", (hint if lacking else "") + ADVICE):
+        processor = AutoProcessor.from_pretrained(name, **source)
         processor.tokenizer.padding_side = "left"
     return processor
-
-
-@contextmanager
-def _in_one_line(name: str, what: str = "", advice: str = ADVICE) -> Iterator[None]:
-    """Turn errors of transformers into one line that says what to do."""
-    try:
-        yield
-    except WRONG as error:
-        if "trust_remote_code" in str(error):
-            raise ValueError(
-                f"{name!r} wants to run code of its own repository, which this toolkit does not do. Look for a "
-                "conversion to transformers' own classes (often a repository whose name ends in -hf)."
-            ) from error
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-        raise ValueError(f"{name!r} cannot be loaded: {what}{reason}. {advice}".rstrip()) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence transformers' and accelerate's remarks, and the progress bar of reading weights."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    accelerate = getLogger("accelerate")
-    level = accelerate.level
-    accelerate.setLevel(ERROR)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()  # of reading weights from disk; downloads still show theirs
-    try:
-        yield
-    finally:
-        accelerate.setLevel(level)
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from torch import nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import (
     is_flash_attn_2_available,
@@ -56,7 +57,9 @@ def operators() -> list[str]:
 def _dtype(dtype: Any) -> torch.dtype | str:
     if dtype is None:
         return "auto" if torch.cuda.is_available() else torch.float32
-    if dtype == "auto" or dtype in DTYPES_BY_NAME.values():
+    if isinstance(dtype, torch.dtype) and dtype in DTYPES_BY_NAME.values():
+        return dtype
+    if isinstance(dtype, str) and dtype == "auto":
         return dtype
     if isinstance(dtype, str) and dtype.removeprefix("torch.") in DTYPES_BY_NAME:
         return DTYPES_BY_NAME[dtype.removeprefix("torch.")]
@@ -68,22 +71,41 @@ def _dtype(dtype: Any) -> torch.dtype | str:
 def _device_map(device_map: Any) -> Any:
     if find_spec("accelerate") is None:
         raise ValueError(f"device_map={device_map!r} needs accelerate, which is not installed: pip install '.[big]'.")
-    for device in device_map.values() if isinstance(device_map, dict) else [device_map]:
-        if device not in (*SPREADS, "disk"):
+    for device in (device_map.values() or [None]) if isinstance(device_map, dict) else [device_map]:
+        if not isinstance(device, str) or device not in (*SPREADS, "disk"):
             _check_device(device, device_map)
     return device_map
 
 
+def check_modules(device_map: Any, model: nn.Module) -> None:
+    """Refuse a dict of devices with a name that no module and no weight of the model has.
+
+    Args:
+        device_map: The devices of the layers, as transformers takes them.
+        model: The model, which needs no weights.
+
+    Raises:
+        ValueError: There is such a name.
+    """
+    known = {name for name, _ in (*model.named_modules(), *model.named_parameters())}
+    unknown = [name for name in device_map if name not in known] if isinstance(device_map, dict) else []
+    if unknown:
+        parts = ", ".join(repr(name) for name in sorted(known) if name.count(".") < 2 and name)
+        raise ValueError(f"device_map must name modules of the model, such as {parts}; got {unknown[0]!r}.")
+
+
 def _check_device(device: Any, device_map: Any) -> None:
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
+        if torch.empty(0, device=device).is_meta or device is None:
+            raise TypeError("no place for weights")
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         allowed = f"{', '.join(map(repr, SPREADS))}, a device of this machine, or a dict from names of modules to those"
         raise ValueError(f"device_map must be {allowed} or 'disk'; got {device_map!r}.") from error
 
 
 def _check_operator(name: Any) -> None:
-    if name in operators():
+    if isinstance(name, str) and name in operators():
         return
-    why = "not installed here, or there is no GPU for it" if name in NEEDS else "no operator of this name is known"
+    known = isinstance(name, str) and name in NEEDS
+    why = "not installed here, or there is no GPU for it" if known else "no operator of this name is known"
     raise ValueError(f"attn_implementation must be one of {', '.join(operators())}; got {name!r}: {why}.")

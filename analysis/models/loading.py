@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from transformers import BatchFeature
 
-from analysis.models import chat_prompts
+from analysis.models import answer_tokens, chat_prompts, pictures
 from analysis.models.torchvision_ops import usable
+from v2drop.arguments import whole_number
 from v2drop.models.parts import is_vision, locate
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "mosaic_llava"
@@ -51,32 +52,54 @@ class Loaded:
             ValueError: The numbers of rows differ, the family does not take such a mix, or the checkpoint has no chat
                 template and its family no known prompt.
         """
-        if isinstance(questions, str) or not questions:
-            raise ValueError(f"questions must be a list of strings, at least one; got {questions!r}.")
-        n = len(questions)
-        pictures, shown = chat_prompts.rows(images, n), list(videos) if videos is not None else [None] * n
-        if len(shown) != n:
-            raise ValueError(f"must be one video (or None) a question, {n} of them; got {len(shown)}.")
-        inputs = chat_prompts.batch(self.processor, self.family, list(questions), pictures, shown)
+        asked = _texts(questions)
+        shown, films = pictures.rows(images, len(asked)), _one_each(videos, len(asked))
+        inputs = chat_prompts.batch(self.processor, self.family, asked, shown, films)
         return inputs.to(self._device, self.model.dtype)
 
     def vision_positions(self, inputs: BatchFeature) -> list[list[int]]:
-        """The positions of each row's vision tokens (placeholders of pictures and videos) in the prompt."""
-        vision = is_vision(inputs["input_ids"], locate(self.model).vision_ids)
+        """The positions of each row's vision tokens (placeholders of pictures and videos) in the prompt.
+
+        Args:
+            inputs: A batch that `inputs` has made, with input_ids [batch, length].
+
+        Raises:
+            ValueError: `inputs` holds no such input_ids.
+        """
+        ids = inputs.get("input_ids") if isinstance(inputs, Mapping) else None
+        if not isinstance(ids, torch.Tensor) or ids.ndim != 2:
+            raise ValueError(
+                f"inputs must be what Loaded.inputs gives, with input_ids [batch, length]; got {inputs!r}."
+            )
+        vision = is_vision(ids, locate(self.model).vision_ids)
         return [row.nonzero().flatten().tolist() for row in vision]
 
     def reply(self, image: Any, question: str, max_new_tokens: int = 8) -> str:
-        """The greedy answer to one question about one picture."""
+        """The greedy answer to one question about one picture.
+
+        Args:
+            image: The picture, as in `inputs`.
+            question: The question.
+            max_new_tokens: The length of the longest answer, in tokens.
+
+        Raises:
+            ValueError: `max_new_tokens` is no int of 1 or more, or the prompt cannot be made.
+        """
+        longest = whole_number("max_new_tokens", max_new_tokens, 1)
         inputs = self.inputs([image], [question])
-        out = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+        out = self.model.generate(**inputs, max_new_tokens=longest, do_sample=False)
         return self.processor.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
     def answer_ids(self, question: str, answer: str) -> list[int]:
-        """The token ids of an answer as they follow the prompt of a question, without an end token."""
-        prompt = chat_prompts.prompt(self.processor, self.family, question)
-        space = "" if prompt[-1:].isspace() else " "
-        before, whole = (self.processor.tokenizer(text)["input_ids"] for text in (prompt, prompt + space + answer))
-        return whole[len(before) :]
+        """The token ids of an answer as they follow the prompt that `inputs` makes of a question and one picture.
+
+        Without an end token; a space stands between the two, unless the prompt ends with blank space.
+
+        Raises:
+            ValueError: Question or answer is no text, or no ids behind the prompt spell the answer.
+        """
+        (asked,) = _texts([question])
+        return answer_tokens.answer_ids(self.processor, self.family, asked, answer)
 
     @property
     def family(self) -> str:
@@ -92,6 +115,22 @@ class Loaded:
     def _device(self) -> torch.device:
         """The device of inputs: the CPU for a model on disk, since accelerate moves them from there."""
         return torch.device("cpu") if self.model.device.type == "meta" else self.model.device
+
+
+def _texts(questions: Any) -> list[str]:
+    listed = list(questions) if isinstance(questions, Iterable) and not isinstance(questions, str) else []
+    if not listed or not all(isinstance(question, str) for question in listed):
+        raise ValueError(f"questions must be a list of strings, at least one; got {questions!r}.")
+    return [str(question) for question in listed]
+
+
+def _one_each(videos: Any, n: int) -> list:
+    if videos is not None and not isinstance(videos, Sequence):
+        raise ValueError(f"videos must be a list with one entry (or None) a question; got one {type(videos).__name__}.")
+    shown = [None] * n if videos is None else list(videos)
+    if len(shown) != n:
+        raise ValueError(f"must be one video (or None) a question, {n} of them; got {len(shown)}.")
+    return shown
 
 
 def load(
@@ -114,12 +153,25 @@ def load(
             as {"vision_config": "sdpa"}; None for transformers' choice.
 
     Raises:
-        ValueError: The checkpoint does not exist, cannot be reached, needs a package that is not installed or code of
-            its own, or is not a supported image-and-text model; or an option does not exist on this machine.
+        ValueError: The checkpoint does not exist, cannot be reached, is damaged or fits neither its own configuration
+            nor its processor, needs a package that is not installed or code of its own, or is not a supported
+            image-and-text model; or an option does not exist on this machine.
     """
+    name = _name(name_or_path)
     usable()
     # Imported late: a torchvision that does not fit must be mended before any class of transformers is imported.
     from analysis.models import checkpoint
 
-    name = str(name_or_path or os.environ.get("V2DROP_MODEL") or EMBEDDED)
     return Loaded(name, *checkpoint.read(name, dtype, device_map, attn_implementation))
+
+
+def _name(given: Any) -> str:
+    """The checkpoint that is asked for, by argument or environment."""
+    what, value = "name_or_path", given
+    if given is None:
+        what, value = "V2DROP_MODEL", os.environ.get("V2DROP_MODEL", str(EMBEDDED))
+    if not isinstance(value, (str, os.PathLike)) or not str(value).strip():
+        raise ValueError(
+            f"{what} must be a folder or a hub id; got {value!r}. For the embedded model, load() without V2DROP_MODEL."
+        )
+    return os.fspath(value)

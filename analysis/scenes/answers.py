@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import pandas as pd
 
@@ -12,22 +13,33 @@ NUMBERS = "zero one two three four five six seven eight nine".split()
 def is_right(reply: str, answer: str) -> bool:
     """Whether a reply holds the answer's words side by side, whatever the case, punctuation and spelling of numbers.
 
+    Args:
+        reply: What the model said, in any script.
+        answer: The right answer.
+
+    Raises:
+        ValueError: One of them is no text, or the answer has no words to look for.
+
     >>> is_right("It is in the Top Left.", "top-left"), is_right("17", "7"), is_right("There are 4.", "four")
     (True, False, True)
     """
-    said, wanted = (f" {' '.join(_words(text))} " for text in (reply, answer))
-    return wanted in said
+    said, wanted = (_words(text) for text in (reply, answer))
+    if not wanted:
+        raise ValueError(f"an answer must have a letter or a digit; got {answer!r}.")
+    return f" {' '.join(wanted)} " in f" {' '.join(said)} "
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text in lower case, numbers in digits."""
-    words = re.findall("[a-z0-9]+", text.lower())
+    """The words of a text without regard to case and way of writing, numbers in digits."""
+    if not isinstance(text, str):
+        raise ValueError(f"a reply or answer must be a text; got {text!r}.")
+    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold())
     return [str(NUMBERS.index(word)) if word in NUMBERS else word for word in words]
 
 
 def _number(text: str) -> float:
     """The first number in a text, NaN if there is none."""
-    return next((float(word) for word in _words(text) if word.isdigit()), float("nan"))
+    return next((float(word) for word in _words(text) if word.isdecimal()), float("nan"))
 
 
 def miscount(answers: pd.DataFrame) -> pd.DataFrame:

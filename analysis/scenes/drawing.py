@@ -10,6 +10,8 @@ from scipy.ndimage import affine_transform
 from sklearn.datasets import load_digits, load_sample_images
 from sklearn.model_selection import train_test_split
 
+from v2drop.arguments import one_of
+
 PATCH, GRID, BLOCK = 8, 12, 2  # pixels a patch, patches a side, patches a digit is wide
 SIZE = PATCH * GRID
 SPLITS = ("train", "test")
@@ -26,23 +28,16 @@ COLOURS = {
 PHOTO_BRIGHTNESS = 0.55  # a darker photograph leaves the strokes legible, to the eye as to the model
 
 
-def check_split(split: str) -> None:
-    """Refuse an unknown split.
-
-    Raises:
-        ValueError: `split` is not one of SPLITS.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}.")
-
-
 @cache
 def glyphs(split: str) -> dict[int, np.ndarray]:
     """The handwritten digits of a split: by digit, opacities float64 [count, 8, 8] in [0, 1].
 
     70 % of the 1797 digits train, 30 % test, stratified by digit; no image is in both.
+
+    Raises:
+        ValueError: `split` is not one of SPLITS.
     """
-    check_split(split)
+    one_of("split", split, SPLITS)
     data = load_digits()
     parts = train_test_split(data.images, data.target, test_size=0.3, random_state=0, stratify=data.target)
     images, labels = parts[SPLITS.index(split)], parts[2 + SPLITS.index(split)]

@@ -18,6 +18,7 @@ from analysis.models.loading import Loaded, load
 from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import Questions, sample
+from v2drop.arguments import whole_number
 
 HELD_OUT_SEED = 2026  # of the held-out questions; training looked at test scenes of another seed, to log its progress
 
@@ -40,8 +41,12 @@ def first_words(loaded: Loaded, questions: Questions, masked: bool = False) -> l
 
 
 def evaluate(loaded: Loaded, n: int, seed: int = HELD_OUT_SEED) -> pd.DataFrame:
-    """Shares of right answers on `n` held-out questions: kind ("all" in the last row), n, accuracy, blind, prior."""
-    questions = sample(n, "test", seed)
+    """Shares of right answers on `n` held-out questions: kind ("all" in the last row), n, accuracy, blind, prior.
+
+    Raises:
+        ValueError: `n` is no int of 1 or more, or `seed` none of 0 or more.
+    """
+    questions = sample(whole_number("n", n, 1), "test", seed)
     frame = pd.DataFrame([(question.kind, question.answer) for _, question in questions], columns=["kind", "answer"])
     for name, masked in (("accuracy", False), ("blind", True)):
         replies = first_words(loaded, questions, masked)

@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.scenes.drawing import GRID
 from analysis.scenes.mosaic import Questions
 from analysis.statistics.grids import grid_side
+from v2drop.arguments import whole_number
 
 THIRDS = ("start", "middle", "end")
 
@@ -16,12 +17,12 @@ def patches_of(n_tokens: int) -> list[int]:
     """The mosaic's patch under the centre of each token, for a model that cuts the picture into any square grid.
 
     Raises:
-        ValueError: `n_tokens` is not a square number.
+        ValueError: `n_tokens` is not a square number of 1 or more.
 
     >>> patches_of(144) == list(range(144)), patches_of(4)
     (True, [39, 45, 111, 117])
     """
-    side = grid_side(n_tokens)
+    side = grid_side(whole_number("n_tokens", n_tokens, 1))
     lines = [int((i + 0.5) / side * GRID) for i in range(side)]
     return [row * GRID + column for row in lines for column in lines]
 
@@ -38,8 +39,10 @@ def token_labels(questions: Questions, n_tokens: int) -> pd.DataFrame:
         of its picture), label: "relevant" (an object the question is about), "other" (another object), "background".
 
     Raises:
-        ValueError: `n_tokens` is not a square number.
+        ValueError: `n_tokens` is not a square number of 1 or more, or there are no questions.
     """
+    if not questions:
+        raise ValueError(f"questions must be pairs of scene and question, at least one; got {questions!r}.")
     patches, frames = patches_of(n_tokens), []
     for sample, (_, question) in enumerate(questions):
         label = np.full(GRID**2, "background", dtype=object)

@@ -11,20 +11,13 @@ Everything is a function of (split, seed, index): scene 7 is the same scene howe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.scenes.drawing import (
-    BLOCK,
-    COLOURS,
-    GRID,
-    SPLITS,
-    check_split,
-    draw_digit,
-    photograph_crop,
-    written_digit,
-)
+from analysis.scenes.drawing import BLOCK, COLOURS, GRID, SPLITS, draw_digit, photograph_crop, written_digit
+from v2drop.arguments import one_of, seed_number, whole_number
 
 PLACES = GRID // BLOCK
 QUESTION_KINDS = ("what", "colour", "is-there", "how-many", "where")
@@ -103,9 +96,10 @@ def scene(split: str, seed: int, index: int) -> Scene:
         index: The scene's number in it.
 
     Raises:
-        ValueError: `split` is neither of these.
+        ValueError: `split` is neither of these, or `seed` or `index` is no int of 0 or more.
     """
-    check_split(split)
+    one_of("split", split, SPLITS)
+    seed, index = seed_number(seed), whole_number("index", index, 0)
     rng = np.random.default_rng([SPLITS.index(split), seed, index])
     n_digits = int(rng.integers(2, 2 + len(COUNTS)))
     numbers = rng.permutation(10)[:n_digits]
@@ -129,10 +123,11 @@ def question(scene: Scene, kind: str, rng: np.random.Generator) -> Question:
         rng: The generator that draws the digit asked about.
 
     Raises:
-        ValueError: `kind` is not one of QUESTION_KINDS.
+        ValueError: `kind` is not one of QUESTION_KINDS, or there are no digits to ask about.
     """
-    if kind not in QUESTION_KINDS:
-        raise ValueError(f"kind must be one of {', '.join(QUESTION_KINDS)}; got {kind!r}.")
+    one_of("kind", kind, QUESTION_KINDS)
+    if not scene.digits:
+        raise ValueError("a scene must have digits to be asked about; got one without.")
     objects = tuple(sorted(p for digit in scene.digits for p in digit.patches))
     digit = scene.digits[rng.integers(len(scene.digits))]
     if kind == "what":
@@ -149,7 +144,7 @@ def question(scene: Scene, kind: str, rng: np.random.Generator) -> Question:
     return Question(kind, f"is there a {absent[rng.integers(len(absent))]}", "no", (), objects)
 
 
-def sample(n: int, split: str = "test", seed: int = 0, kinds: tuple[str, ...] = QUESTION_KINDS) -> Questions:
+def sample(n: int, split: str = "test", seed: int = 0, kinds: Iterable[str] = QUESTION_KINDS) -> Questions:
     """The first `n` scenes of a data set with one question each.
 
     Args:
@@ -159,12 +154,14 @@ def sample(n: int, split: str = "test", seed: int = 0, kinds: tuple[str, ...] = 
         kinds: Kinds of questions, which take turns.
 
     Raises:
-        ValueError: `split` or a kind is unknown, or `n` is negative.
+        ValueError: `split` or a kind is unknown, there is no kind, or `n` or `seed` is no int of 0 or more.
     """
-    if n < 0:
-        raise ValueError(f"n must be 0 or more; got {n}.")
+    n, seed, kinds = whole_number("n", n, 0), seed_number(seed), _kinds(kinds)
+    one_of("split", split, SPLITS)
     drawn = (scene(split, seed, i) for i in range(n))
-    return [(s, question(s, kinds[i % len(kinds)], _question_rng(split, seed, i))) for i, s in enumerate(drawn)]
+    # The trailing 1 keeps the question's stream apart from the scene's.
+    rngs = (np.random.default_rng([SPLITS.index(split), seed, i, 1]) for i in range(n))
+    return [(s, question(s, kinds[i % len(kinds)], rng)) for i, (s, rng) in enumerate(zip(drawn, rngs, strict=True))]
 
 
 def questions_each(n_scenes: int, seed: int = 0) -> tuple[Questions, list[int]]:
@@ -176,7 +173,11 @@ def questions_each(n_scenes: int, seed: int = 0) -> tuple[Questions, list[int]]:
 
     Returns:
         Two values: the questions, and for each of them the number of its scene.
+
+    Raises:
+        ValueError: `n_scenes` or `seed` is no int of 0 or more.
     """
+    n_scenes, seed = whole_number("n_scenes", n_scenes, 0), seed_number(seed)
     drawn = [scene("test", seed, i) for i in range(n_scenes)]
     # The streams of scenes begin with 0 or 1, the number of their split; these begin with 2.
     rngs = [np.random.default_rng([2, seed, i]) for i in range(n_scenes)]
@@ -190,6 +191,8 @@ def words() -> list[str]:
     return [*asked, *map(str, range(10)), *COLOURS, *COUNTS, *QUADRANTS]
 
 
-def _question_rng(split: str, seed: int, index: int) -> np.random.Generator:
-    # The trailing 1 keeps the question's stream apart from the scene's.
-    return np.random.default_rng([SPLITS.index(split), seed, index, 1])
+def _kinds(kinds: Iterable[str]) -> list[str]:
+    listed = list(kinds) if isinstance(kinds, Iterable) and not isinstance(kinds, str) else []
+    if not listed:
+        raise ValueError(f"kinds must be a list of kinds of questions, at least one; got {kinds!r}.")
+    return [one_of("each of kinds", kind, QUESTION_KINDS) for kind in listed]

@@ -1,5 +1,6 @@
 """Options of analysis.load: dtypes, attention operators, places of layers."""
 
+import numpy
 import pytest
 import torch
 from transformers import logging
@@ -96,3 +97,33 @@ def test_a_model_on_disk_is_asked_from_the_cpu(embedded, asked):
     spread = load(EMBEDDED, device_map={"model": "disk", "lm_head": "cpu"})
     assert spread.model.device.type == "meta" and spread.inputs(*asked)["input_ids"].device.type == "cpu"
     assert spread.reply(asked[0][0], asked[1][0]) == embedded.reply(asked[0][0], asked[1][0])
+
+
+@pytest.mark.parametrize("device_map", [{}, "meta", {"": "meta"}, {"": None}, [], -1, 1.5, ""], ids=repr)
+def test_a_place_for_no_weights_is_refused(device_map):
+    with pytest.raises(ValueError, match=r"device_map must be 'auto', .*; got"):
+        load(EMBEDDED, device_map=device_map)
+
+
+@pytest.mark.parametrize("name", ["nope", "language_model", 1], ids=repr)
+def test_a_device_map_names_modules_of_the_model(name):
+    with pytest.raises(ValueError, match="device_map must name modules of the model, such as 'lm_head', .*; got"):
+        load(EMBEDDED, device_map={"model": "cpu", "lm_head": "cpu", name: "cpu"})
+
+
+@pytest.mark.parametrize("operator", [[], {"text_config": {}}, {"text_config": None}, 5, True, ""], ids=repr)
+def test_an_operator_is_a_name(operator, without_type_checker):
+    with pytest.raises(ValueError, match=r"attn_implementation must be one of eager, sdpa.*; got"):
+        load(EMBEDDED, attn_implementation=operator)
+
+
+@pytest.mark.parametrize("dtype", [[], {}, True, 0, "", numpy.zeros(3), numpy.float32], ids=repr)
+def test_what_is_no_dtype_is_refused(dtype, without_type_checker):
+    with pytest.raises(ValueError, match=r"dtype must be 'auto', 'float32', .*; got"):
+        load(EMBEDDED, dtype=dtype)
+
+
+@pytest.mark.parametrize("inputs", [None, {}, {"input_ids": [1, 2]}, {"input_ids": torch.zeros(3)}, 5], ids=repr)
+def test_positions_are_those_of_a_batch(embedded, inputs, without_type_checker):
+    with pytest.raises(ValueError, match=r"inputs must be what Loaded.inputs gives, with input_ids \[batch, length\]"):
+        embedded.vision_positions(inputs)

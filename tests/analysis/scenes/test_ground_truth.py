@@ -42,3 +42,14 @@ def test_truth_numbers_samples_as_their_questions():
         rows = found[found["sample"] == number].set_index("vision_index").label
         assert set(rows[rows == "relevant"].index) == set(question.relevant)
         assert set(rows[rows != "background"].index) == set(question.objects)
+
+
+@pytest.mark.parametrize("wrong", [0, -4, 4.0, True, "4", None], ids=repr)
+def test_a_number_of_tokens_is_an_int(wrong, without_type_checker):
+    with pytest.raises(ValueError, match="n_tokens must be an int of 1 or more; got"):
+        token_labels(asked(), wrong)
+
+
+def test_without_questions_there_is_no_truth():
+    with pytest.raises(ValueError, match="questions must be pairs of scene and question, at least one; got"):
+        token_labels([], 144)

@@ -87,9 +87,47 @@ def test_is_there_is_balanced_and_places_are_even():
 
 
 def test_wrong_arguments_are_refused():
-    with pytest.raises(ValueError, match="split must be one of train, test; got 'val'"):
+    with pytest.raises(ValueError, match="split must be one of 'train', 'test'; got 'val'"):
         scene("val", 0, 0)
-    with pytest.raises(ValueError, match="kind must be one of what, .*got 'why'"):
+    with pytest.raises(ValueError, match="kind must be one of 'what', .*got 'why'"):
         question(scene("test", 0, 0), "why", rng())
-    with pytest.raises(ValueError, match="n must be 0 or more; got -1"):
+    with pytest.raises(ValueError, match="n must be an int of 0 or more; got -1"):
         sample(-1)
+
+
+NO_INTS = [1.5, -1, True, "3", None, float("nan")]
+
+
+@pytest.mark.parametrize("wrong", NO_INTS, ids=repr)
+def test_numbers_and_seeds_are_ints(wrong, without_type_checker):
+    for call, name in (
+        (lambda: sample(wrong), "n"),
+        (lambda: sample(1, seed=wrong), "seed"),
+        (lambda: mosaic.questions_each(wrong), "n_scenes"),
+        (lambda: mosaic.questions_each(1, wrong), "seed"),
+        (lambda: scene("test", wrong, 0), "seed"),
+        (lambda: scene("test", 0, wrong), "index"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name} must be an int .*; got {wrong!r}"):
+            call()
+
+
+@pytest.mark.parametrize("kinds", [(), "what", None, 5], ids=repr)
+def test_kinds_are_a_list(kinds, without_type_checker):
+    with pytest.raises(ValueError, match="kinds must be a list of kinds of questions, at least one; got"):
+        sample(2, kinds=kinds)
+
+
+def test_a_kind_that_is_none_is_refused_whether_or_not_its_turn_comes():
+    with pytest.raises(ValueError, match="each of kinds must be one of 'what', .*; got 'What'"):
+        sample(0, kinds=("what", "What"))
+
+
+def test_numpys_numbers_give_the_same_scenes(without_type_checker):
+    for (a, p), (b, q) in zip(sample(3, seed=2), sample(np.int64(3), seed=np.int64(2)), strict=True):
+        assert np.array_equal(a.image, b.image) and p == q
+
+
+def test_a_picture_of_ones_own_has_no_questions_of_its_own():
+    with pytest.raises(ValueError, match="a scene must have digits to be asked about"):
+        question(mosaic.Scene(np.zeros((8, 8, 3), np.uint8)), "what", rng())
