@@ -62,13 +62,17 @@ class DART(Method):
         super().__post_init__()
         if self.pivots is None:
             return
-        whole_numbers("pivots", self.pivots, 0)  # as a set; their order is that of their turns
-        pivots = tuple(map(int, self.pivots))
+        try:
+            whole_numbers("pivots", tuple(self.pivots), 0)  # sorted, but their order is that of their turns
+        except (ValueError, TypeError):
+            raise ValueError(
+                f"pivots must be different positions in the prompt, as in (35, 40, 612); got {self.pivots!r}."
+            ) from None
         if len(self.schedule.layers) > 1:
             raise ValueError(
                 f"pivots are those of one drop; allowed: a schedule of one layer; got layers {self.schedule.layers}."
             )
-        self._set("pivots", pivots)  # a tuple, because a list cannot be hashed
+        self._set("pivots", tuple(map(int, self.pivots)))  # a tuple, because a list cannot be hashed
 
     def score(self, candidates: Candidates) -> Scores:
         """Minus the place in the order in which tokens are taken."""

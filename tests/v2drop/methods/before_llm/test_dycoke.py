@@ -111,8 +111,8 @@ def test_pictures_are_frames_where_nothing_is_said():
     [
         ({"frame_tokens": 0}, "frame_tokens must be an int of 1 or more; got 0"),
         ({"frame_tokens": True}, "frame_tokens must be an int of 1 or more; got True"),
-        ({"pruned_share": -0.1}, r"pruned_share must be a share in \[0, 1\], or None; got -0.1"),
-        ({"visible_share": 1.5}, r"visible_share must be a share in \[0, 1\], or None; got 1.5"),
+        ({"pruned_share": -0.1}, r"pruned_share must be a finite number from 0 to 1; got -0.1"),
+        ({"visible_share": 1.5}, r"visible_share must be a finite number from 0 to 1; got 1.5"),
         ({"visible_share": 0.5, "hide_from_layer": 0}, "hide_from_layer must be an int of 1 or more; got 0"),
     ],
 )
