@@ -98,14 +98,17 @@ def test_a_bfloat16_model_is_measured_in_float32(family, output):
 ASK = {"layers": 2, "tokens": [9]}
 WRONG = {
     "a dtype without digits": ({"dtype": torch.bfloat16}, r"float32 or torch.float64.*got torch.bfloat16"),
-    "an unknown output": ({"output": "loss"}, r"output must be one of hidden, logits; got 'loss'"),
+    "an unknown output": ({"output": "loss"}, r"output must be one of 'hidden', 'logits'; got 'loss'"),
     "candidates of hidden states": ({"candidates": [1]}, r'token ids.*output="logits"'),
     "no candidate": (
         {"output": "logits", "candidates": []},
-        r"must be .* \[0, 63\], at least one; got \[\]",
+        r"candidates must be different ints from 0 to 63, at least one; got \[\]",
     ),
-    "a candidate too far": ({"output": "logits", "candidates": [3, 64]}, r"\[0, 63\].*got \[3, 64\]"),
-    "a candidate below": ({"output": "logits", "candidates": [-1]}, r"\[0, 63\].*got \[-1\]"),
+    "a candidate too far": (
+        {"output": "logits", "candidates": [3, 64]},
+        r"candidates must be an int from 0 to 63; got 64",
+    ),
+    "a candidate below": ({"output": "logits", "candidates": [-1]}, r"candidates must be an int from 0 to 63; got -1"),
     "a layer too far": ({"layers": LAYERS}, r"layers must lie in \[0, 4\].*got \[5\]"),
     "a layer below": ({"layers": [3, -1]}, r"layers must lie in \[0, 4\].*got \[-1, 3\]"),
     "no layer": ({"layers": []}, r"layers must lie in \[0, 4\], at least one of them; got \[\]"),
