@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
@@ -34,3 +35,9 @@ def asked():
 
     scene, question = sample(1)[0]
     return [scene.image], [question.text]
+
+
+@pytest.fixture
+def without_type_checker(monkeypatch):
+    """What a user meets: outside the tests nothing but the library itself checks arguments."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
