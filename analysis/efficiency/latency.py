@@ -9,6 +9,7 @@ from contextlib import nullcontext
 import pandas as pd
 import torch
 
+from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.scenes.mosaic import Questions
@@ -33,6 +34,7 @@ def relative_time(
     Returns:
         One row per (method, repeat): method, repeat, ratio.
     """
+    check_loaded(loaded)
     inputs = loaded.inputs([scene.image for scene, _ in questions], [question.text for _, question in questions])
     rows = []
     for repeat in progress_bar(range(-1, repeats), desc="rounds", unit="round"):

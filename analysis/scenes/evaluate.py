@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded, load
 from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
@@ -25,6 +26,7 @@ HELD_OUT_SEED = 2026  # of the held-out questions; training looked at test scene
 @torch.no_grad()
 def first_words(loaded: Loaded, questions: Questions, masked: bool = False) -> list[str]:
     """The most likely next word after every question; `masked`: with attention to the image tokens masked out."""
+    check_loaded(loaded)
     replies = []
     for start in progress_bar(range(0, len(questions), 50), desc="blind" if masked else "seeing"):
         batch = questions[start : start + 50]
@@ -41,6 +43,7 @@ def first_words(loaded: Loaded, questions: Questions, masked: bool = False) -> l
 
 def evaluate(loaded: Loaded, n: int, seed: int = HELD_OUT_SEED) -> pd.DataFrame:
     """Shares of right answers on `n` held-out questions: kind ("all" in the last row), n, accuracy, blind, prior."""
+    check_loaded(loaded)
     questions = sample(n, "test", seed)
     frame = pd.DataFrame([(question.kind, question.answer) for _, question in questions], columns=["kind", "answer"])
     for name, masked in (("accuracy", False), ("blind", True)):
