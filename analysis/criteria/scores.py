@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiabl
 from analysis.residual_stream.measured_tokens import Tokens, check_layers, measured_prompts, token_keys
 from analysis.residual_stream.stream import Stream
 from analysis.scenes.mosaic import Questions
+from v2drop.arguments import whole_number
 from v2drop.models.parts import is_vision, locate
 from v2drop.scoring.position_trend import divide_trend
 from v2drop.scoring.variation import METRICS
@@ -30,7 +31,7 @@ CRITERIA = (*VARIATIONS, *ATTENTIONS, "key_norm", "token_norm", "random")
 def score_tokens(
     model: nn.Module,
     inputs: Mapping[str, Any],
-    layers: Iterable[int] | int | None = None,
+    layers: Collection[int] | int | None = None,
     tokens: Tokens = None,
     *,
     dtype: torch.dtype = torch.float32,
@@ -99,6 +100,7 @@ def scored(
         The frame of `score_tokens`, whose sample is the question's index, with the column kind (of the question).
     """
     check_loaded(loaded)
+    batch_size = whole_number("batch_size", batch_size, 1)
     frames = []
     for start in progress_bar(range(0, len(questions), batch_size), desc="scores", unit="batch"):
         batch = questions[start : start + batch_size]

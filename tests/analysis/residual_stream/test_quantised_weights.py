@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from analysis.criteria.scores import score_tokens
-from analysis.residual_stream.frozen_decoder import FrozenDecoder, decoder_inputs, differentiable_attention
+from analysis.residual_stream.decoder_inputs import decoder_inputs
+from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.theorem.operator_norms import operator_norms
 from analysis.theorem.variation_impact import variation_impact
 from tests.support.quantised_models import EXACT, REFUSED, applied_weights, quantised
