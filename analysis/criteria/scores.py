@@ -65,7 +65,8 @@ def score_tokens(
         row has no picture), and the columns above.
 
     Raises:
-        ValueError: An argument is none of those above, the model is not supported, or it is inside a dropping `with`.
+        ValueError: An argument is none of those above, the model is not supported or is inside a dropping `with`, or
+            its weights are quantised in a way that cannot be taken back exactly.
     """
     layers = check_layers(model, range(len(locate(model).layers)) if layers is None else layers)
     frames = []

@@ -150,7 +150,8 @@ def operator_norms(
         a token over to "lanczos"), dtype, output.
 
     Raises:
-        ValueError: An argument is none of those above, the model is not supported, or it is inside a dropping `with`.
+        ValueError: An argument is none of those above, the model is not supported or is inside a dropping `with`, or
+            its weights are quantised in a way that cannot be taken back exactly.
     """
     settled, layers = Estimator(estimator, **settings), check_layers(model, layers)
     frames = []

@@ -85,7 +85,8 @@ def variation_impact(
         One row per (sample, layer, token): these three, the columns above, norm_estimator, dtype, output.
 
     Raises:
-        ValueError: An argument is none of those above, the model is not supported, or it is inside a dropping `with`.
+        ValueError: An argument is none of those above, the model is not supported or is inside a dropping `with`, or
+            its weights are quantised in a way that cannot be taken back exactly.
     """
     settled = Estimator(estimator, **settings)
     layers = check_layers(model, range(len(locate(model).layers)) if layers is None else layers)
