@@ -112,7 +112,7 @@ def whole_numbers(name: str, values: Any, least: int | None = None, most: int | 
 
     Args:
         name: the argument, as the user wrote it.
-        values: a list, tuple, range, set or array of ints, or one int.
+        values: a list, tuple, range, set, array or tensor of ints, or one int.
         least: smallest allowed value; None: no bound.
         most: largest allowed value; None: no bound.
 
@@ -127,7 +127,8 @@ def whole_numbers(name: str, values: Any, least: int | None = None, most: int | 
     is_list = isinstance(values, Collection) and not isinstance(values, (str, bytes, dict))
     if not is_list or getattr(values, "ndim", 1) != 1:
         raise ValueError(f"{name} must be a list of different ints{_bounds(least, most)}; got {_shown(values)}.")
-    numbers = [whole_number(f"each of {name}", value, least, most) for value in values]
+    listed = values.tolist() if hasattr(values, "tolist") else values  # a tensor holds tensors
+    numbers = [whole_number(f"each of {name}", value, least, most) for value in listed]
     if not numbers or len(set(numbers)) != len(numbers):
         raise ValueError(f"{name} must be different ints{_bounds(least, most)}, at least one; got {_shown(values)}.")
     return tuple(sorted(numbers))

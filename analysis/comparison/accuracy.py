@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
@@ -58,6 +59,7 @@ def accuracy(
         log_probability (of the right answer's tokens after the prompt, in nats), average_tokens (vision tokens, true
         layer average).
     """
+    check_loaded(loaded)
     batches = [range(i, min(i + batch_size, len(questions))) for i in range(0, len(questions), batch_size)]
     rows = []
     with progress_bar(total=len(questions) * len(methods), desc="questions", unit="q") as progress:
@@ -99,6 +101,7 @@ def accuracy_over_budgets(
     Raises:
         ValueError: A budget cannot be reached with these layers.
     """
+    check_loaded(loaded)
     first = loaded.vision_positions(loaded.inputs([questions[0][0].image], [questions[0][1].text]))[0]
     layers = layers or paper_layers(loaded.n_layers)
     methods: dict[tuple[str, float], Method | None] = {(NOTHING_DROPPED, len(first)): None}

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 import pandas as pd
 
 from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
+from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.scenes.mosaic import Questions
 from analysis.statistics.intervals import mean_by_group
@@ -56,6 +57,7 @@ def accuracy_at_averages(
     Returns:
         The columns of `accuracy`, and budget. The model itself is the method "nothing dropped".
     """
+    check_loaded(loaded)
     n_tokens = len(loaded.vision_positions(loaded.inputs([questions[0][0].image], [questions[0][1].text]))[0])
     methods: dict[Hashable, Method | None] = {(NOTHING_DROPPED, n_tokens): None}
     names = None if names is None else list(names)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.scenes.ground_truth import token_labels
@@ -34,6 +35,7 @@ def kept_at_end(
     Returns:
         One row per kept token: method, question (its index), token (its index among those of the picture).
     """
+    check_loaded(loaded)
     rows = []
     for start in progress_bar(range(0, len(questions), batch_size), desc="kept tokens", unit="batch"):
         batch = questions[start : start + batch_size]
@@ -100,6 +102,7 @@ def kept_at_layer(loaded: Loaded, questions: Questions, methods: Mapping[str, Me
         One row per (sample, criterion, token): sample (the question's index), criterion (the method's name), token
         (its position in the prompt), vision_index (its index among those of the picture), kept (bool).
     """
+    check_loaded(loaded)
     frames = []
     for sample, (scene, question) in enumerate(questions):
         inputs = loaded.inputs([scene.image], [question.text])

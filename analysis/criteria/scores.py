@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.residual_stream.measured_tokens import Tokens, check_layers, measured_prompts, token_keys
 from analysis.residual_stream.stream import Stream
 from analysis.scenes.mosaic import Questions
+from v2drop.arguments import whole_number
 from v2drop.models.parts import is_vision, locate
 from v2drop.scoring.position_trend import divide_trend
 from v2drop.scoring.variation import METRICS
@@ -29,7 +31,7 @@ CRITERIA = (*VARIATIONS, *ATTENTIONS, "key_norm", "token_norm", "random")
 def score_tokens(
     model: nn.Module,
     inputs: Mapping[str, Any],
-    layers: Iterable[int] | int | None = None,
+    layers: Collection[int] | int | None = None,
     tokens: Tokens = None,
     *,
     dtype: torch.dtype = torch.float32,
@@ -63,7 +65,8 @@ def score_tokens(
         row has no picture), and the columns above.
 
     Raises:
-        ValueError: An argument is none of those above, the model is not supported, or it is inside a dropping `with`.
+        ValueError: An argument is none of those above, the model is not supported or is inside a dropping `with`, or
+            its weights are quantised in a way that cannot be taken back exactly.
     """
     layers = check_layers(model, range(len(locate(model).layers)) if layers is None else layers)
     frames = []
@@ -97,6 +100,8 @@ def scored(
     Returns:
         The frame of `score_tokens`, whose sample is the question's index, with the column kind (of the question).
     """
+    check_loaded(loaded)
+    batch_size = whole_number("batch_size", batch_size, 1)
     frames = []
     for start in progress_bar(range(0, len(questions), batch_size), desc="scores", unit="batch"):
         batch = questions[start : start + batch_size]

@@ -7,6 +7,8 @@ import torch
 import transformers  # its classes are imported lazily at their first use, which is after usable()
 
 from analysis.models.torchvision_ops import usable
+from v2drop.arguments import one_of
+from v2drop.models.families import FAMILIES
 from v2drop.models.parts import locate
 
 # The configuration of Qwen2.5-VL-72B-Instruct: config.json of its repository.
@@ -47,8 +49,18 @@ def footprint(config: transformers.PreTrainedConfig, dtype: torch.dtype = torch.
         One row per part: part, numbers, bytes. The parts are "vision" (tower and projector), "layers" (of the decoder),
         "embeddings" (of tokens, with the final norm and the head), "all" (the sum of these), and "cache" (keys and
         values of a single token in all layers).
+
+    Raises:
+        ValueError: `config` is no configuration, or one of a family that is not supported; `dtype` is no dtype.
     """
     usable()
+    if not isinstance(config, transformers.PreTrainedConfig):
+        raise ValueError(
+            f"config must be the configuration of a model, as loaded.model.config; got a {type(config).__name__}."
+        )
+    one_of("config.model_type", config.model_type, FAMILIES)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"dtype must be one of torch's, such as torch.bfloat16; got {dtype!r}.")
     with torch.device("meta"):
         text = config.get_text_config() is config
         kind = transformers.AutoModelForCausalLM if text else transformers.AutoModelForImageTextToText

@@ -9,10 +9,12 @@ from contextlib import nullcontext
 import pandas as pd
 import torch
 
+from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.scenes.mosaic import Questions
 from v2drop import Method
+from v2drop.arguments import whole_number
 
 
 @torch.no_grad()
@@ -32,7 +34,12 @@ def relative_time(
 
     Returns:
         One row per (method, repeat): method, repeat, ratio.
+
+    Raises:
+        ValueError: `loaded` is no model with its processor, there is no question, or `repeats` is below 1.
     """
+    check_loaded(loaded)
+    repeats = whole_number("repeats", repeats, 1)
     inputs = loaded.inputs([scene.image for scene, _ in questions], [question.text for _, question in questions])
     rows = []
     for repeat in progress_bar(range(-1, repeats), desc="rounds", unit="round"):

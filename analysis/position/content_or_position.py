@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.criteria.scores import CRITERIA, scored
+from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.scenes.drawing import SIZE
 from analysis.scenes.mosaic import Question, Questions, Scene
@@ -48,6 +49,7 @@ def rankings_under_shifts(
     Raises:
         ValueError: The tokens are not such a grid, or `step` is not a proper divisor of its side.
     """
+    check_loaded(loaded)
     inputs = loaded.inputs([scene.image], [question.text])
     n = len(loaded.vision_positions(inputs)[0])
     side = grid_side(n)

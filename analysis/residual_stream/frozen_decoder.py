@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from analysis.residual_stream.quantised_weights import plain_modules
+from v2drop.arguments import one_of, whole_numbers
 from v2drop.models.parts import ModelParts, locate
 
 OUTPUTS = ("hidden", "logits")
@@ -37,76 +38,19 @@ def differentiable_attention(model: nn.Module) -> Iterator[None]:
         config._attn_implementation = operator
 
 
-@dataclass(frozen=True)
-class DecoderInputs:
-    """The arguments with which a forward pass calls its first decoder layer.
-
-    Attributes:
-        states: Hidden states, [batch, length, dim].
-        mask: Attention mask, [batch or 1, 1, length, length], boolean or additive; None means causal.
-        angles: Rotary position embeddings, each [batch or 1, length, any]; empty for layers that take none.
-    """
-
-    states: Tensor
-    mask: Tensor | None
-    angles: tuple[Tensor, ...]
-
-
-@torch.no_grad()
-def decoder_inputs(model: nn.Module, inputs: Mapping[str, Any]) -> DecoderInputs:
-    """Run the model once and record the arguments of its first decoder layer.
-
-    Args:
-        model: A model of a supported family, in evaluation mode.
-        inputs: The keyword arguments that the model is called with.
-
-    Raises:
-        ValueError: The model is in training mode, its attention is not causal, or its layers run at different lengths.
-    """
-    if model.training:
-        raise ValueError(
-            "the model must be in evaluation mode, for dropout makes every pass another; call model.eval()."
-        )
-    layers, calls = locate(model).layers, []
-
-    def record(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        states = args[0] if args else kwargs["hidden_states"]
-        angles = tuple(kwargs.get("position_embeddings") or ())
-        calls.append(DecoderInputs(states, kwargs.get("attention_mask"), angles))
-
-    # The copies in `FrozenDecoder` run the first layer's hooks again, so its states are recorded before those. At the
-    # last layer the hook comes after all others, to see whether one of them has shortened the sequence.
-    handles = [layers[0].register_forward_pre_hook(record, with_kwargs=True, prepend=True)]
-    handles.append(layers[-1].register_forward_pre_hook(record, with_kwargs=True))
-    try:
-        model(**{**inputs, "use_cache": False})
-    finally:
-        for handle in handles:
-            handle.remove()
-    given = next(inputs[name] for name in ("input_ids", "inputs_embeds") if inputs.get(name) is not None)
-    if any(call.states.shape[:2] != given.shape[:2] for call in calls):
-        raise ValueError("the model must run all its tokens through all layers; leave the dropping `with` first.")
-    mask = calls[0].mask
-    if mask is not None and (mask if mask.dtype == torch.bool else mask == 0).triu(1).any():
-        raise ValueError(
-            "the layers must be causal: a token's impact is measured on what comes after it. In this model tokens see "
-            "later ones (PaliGemma's prompts, Gemma 3's pictures); dropping works there, this analysis does not."
-        )
-    return calls[0]
-
-
 class FrozenDecoder:
     """Decoder layers, final norm and language-model head as functions; the model's own weights stay untouched.
 
     Args:
         model: A model of a supported family.
-        dtype: torch.float32 or torch.float64. Parameters of another dtype are copied once.
+        dtype: torch.float32 or torch.float64. Parameters of another dtype are copied once, and so are quantised weights
+            that can be taken back exactly (`analysis.residual_stream.quantised_weights`).
         output: "hidden" for the hidden state after the final norm, "logits" for the logits.
         candidates: Token ids whose logits are kept; None for all.
 
     Raises:
-        ValueError: An argument is none of these, the model has no head for logits, or its layers are not functions of
-            hidden states alone.
+        ValueError: An argument is none of these, the model has no head for logits, its layers are not functions of
+            hidden states alone, or its weights are quantised in a way that cannot be taken back exactly.
     """
 
     def __init__(
@@ -116,11 +60,12 @@ class FrozenDecoder:
         self.parts: ModelParts = locate(model)
         _check_arguments(self.parts, dtype, output, candidates)
         self.dtype, self.output = dtype, output
-        self.candidates = None if candidates is None else list(candidates)
-        config = self.parts.decoder.config
-        self.layers = [_frozen(layer, dtype, config) for layer in self.parts.layers]
-        self.norm = _frozen(self.parts.decoder.norm, dtype, config)
-        self.lm_head = None if self.parts.lm_head is None else _frozen(self.parts.lm_head, dtype, config)
+        config, head = self.parts.decoder.config, self.parts.lm_head
+        self.lm_head = None if head is None else _frozen(head, "head", dtype, config)
+        self.candidates = _token_ids(candidates, self.lm_head)
+        layers = enumerate(self.parts.layers)
+        self.layers = [_frozen(layer, f"layers.{number}", dtype, config) for number, layer in layers]
+        self.norm = _frozen(self.parts.decoder.norm, "norm", dtype, config)
 
     @property
     def label(self) -> str:
@@ -139,10 +84,24 @@ class FrozenDecoder:
         return logits if candidates is None else logits[:, candidates]
 
 
-def _frozen(module: nn.Module, dtype: torch.dtype, config: Any) -> nn.Module:
-    """A copy with parameters in one dtype and without gradients; memory is shared with those that have the dtype."""
-    shared = {id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in module.parameters()}
-    return copy.deepcopy(module, shared | {id(config): config})  # whose attention operator is switched outside
+def _frozen(module: nn.Module, where: str, dtype: torch.dtype, config: Any) -> nn.Module:
+    """A copy with parameters in one dtype and without gradients; memory is shared with those that have the dtype.
+
+    Args:
+        module: A module of the decoder.
+        where: The module's name in messages.
+        dtype: The dtype of the parameters.
+        config: The decoder's configuration, which is not copied: its attention operator is switched outside.
+
+    Raises:
+        ValueError: As for `plain_modules`.
+    """
+    instead: dict[int, Any] = {id(config): config, **plain_modules(module, where, dtype)}
+    for part in module.modules():
+        if id(part) not in instead:
+            for p in part.parameters(recurse=False):
+                instead[id(p)] = nn.Parameter(p.detach().to(dtype), requires_grad=False)
+    return copy.deepcopy(module, instead)
 
 
 def _check_arguments(parts: ModelParts, dtype: torch.dtype, output: str, candidates: Sequence[int] | None) -> None:
@@ -154,14 +113,13 @@ def _check_arguments(parts: ModelParts, dtype: torch.dtype, output: str, candida
         )
     if dtype not in DERIVATIVE_DTYPES:
         raise ValueError(f"dtype must be torch.float32 or torch.float64, for derivatives need the digits; got {dtype}.")
-    if output not in OUTPUTS:
-        raise ValueError(f"output must be one of {', '.join(OUTPUTS)}; got {output!r}.")
+    one_of("output", output, OUTPUTS)
     if output == "hidden" and candidates is not None:
         raise ValueError('candidates are token ids to read logits of; pass them with output="logits".')
     if parts.lm_head is None and output == "logits":
         raise ValueError("the model has no language-model head to give logits; allowed: output='hidden'.")
-    vocabulary = 0 if parts.lm_head is None else parts.lm_head.weight.shape[0]
-    if candidates is not None and (not len(candidates) or not all(0 <= c < vocabulary for c in candidates)):
-        raise ValueError(
-            f"candidates must be token ids in [0, {vocabulary - 1}], at least one; got {list(candidates)}."
-        )
+
+
+def _token_ids(candidates: Sequence[int] | None, head: nn.Module | None) -> list[int] | None:
+    """Token ids, ascending, after a check that the head has logits of them; None for None."""
+    return None if candidates is None else list(whole_numbers("candidates", candidates, 0, len(head.weight) - 1))

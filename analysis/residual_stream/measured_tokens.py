@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from numbers import Integral
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,28 +11,26 @@ import torch
 from torch import Tensor, nn
 
 from analysis.progress import progress_bar
-from analysis.residual_stream.frozen_decoder import FrozenDecoder, decoder_inputs
+from analysis.residual_stream.decoder_inputs import decoder_inputs
+from analysis.residual_stream.frozen_decoder import FrozenDecoder
 from analysis.residual_stream.stream import Stream
+from v2drop.arguments import whole_numbers
 from v2drop.models.parts import ModelParts, is_vision, locate
 
 Tokens = Any  # None, positions for all rows, positions for each row, or a boolean mask; lists, arrays or tensors
 
 
 def check_layers(model: nn.Module, layers: Any) -> list[int]:
-    """The layer numbers, ascending and without repetition.
+    """The layer numbers, ascending.
 
     Args:
         model: A model of a supported family.
-        layers: A layer number or several.
+        layers: A layer number or several different ones.
 
     Raises:
-        ValueError: No layer is given, or one that the model does not have.
+        ValueError: No layer is given, one twice, or one that the model does not have.
     """
-    n_layers = len(locate(model).layers)
-    numbers = sorted({int(layer) for layer in ([layers] if isinstance(layers, Integral) else layers)})
-    if not numbers or numbers[0] < 0 or numbers[-1] >= n_layers:
-        raise ValueError(f"layers must lie in [0, {n_layers - 1}], at least one of them; got {numbers}.")
-    return numbers
+    return list(whole_numbers("layers", layers, 0, len(locate(model).layers) - 1))
 
 
 def measured_prompts(
@@ -52,7 +49,8 @@ def measured_prompts(
         Three values: the prompt's row in the batch, its stream, and the positions within the prompt of the tokens.
 
     Raises:
-        ValueError: No token is given or found, one is padding, or the attention mask is not [batch, sequence].
+        ValueError: No token is given or found, one is given twice or is padding, or the attention mask is not
+            [batch, sequence].
     """
     first, present = decoder_inputs(model, inputs), inputs.get("attention_mask")
     shape, device = first.states.shape[:2], first.states.device
@@ -98,20 +96,33 @@ def _mask_of_positions(tokens: Tokens, present: Tensor) -> Tensor:
             raise ValueError(f"tokens must be a BoolTensor {list(present.shape)}; got {list(tokens.shape)}.")
         return torch.as_tensor(tokens)
     batch, length = present.shape
-    listed = tokens.tolist() if hasattr(tokens, "tolist") else tokens
-    listed = [listed] if isinstance(listed, int) else [x.tolist() if hasattr(x, "tolist") else x for x in listed]
-    rows = listed if any(isinstance(x, Sequence) for x in listed) else [listed] * batch
+    listed = _listed(tokens) if _is_list(_listed(tokens)) else [_listed(tokens)]
+    listed = [_listed(x) for x in listed]
+    rows = listed if any(map(_is_list, listed)) else [listed] * batch
     if len(rows) != batch:
         raise ValueError(f"tokens must be positions for each of {batch} rows; got {len(rows)} lists of them.")
     mask = torch.zeros_like(present)
     for row, positions in enumerate(rows):
-        if any(type(p) is not int or not 0 <= p < length for p in positions):
+        if not _is_list(positions) or any(type(p) is not int or not 0 <= p < length for p in positions):
             raise ValueError(
                 f"tokens must be positions in [0, {length - 1}], the same in every row or a list for each, or a "
-                f"boolean mask {[batch, length]}; got {positions}."
+                f"boolean mask {[batch, length]}; got {positions!r}."
             )
-        mask[row, positions] = True
+        if len(set(positions)) < len(positions):
+            raise ValueError(
+                f"tokens must be different positions (a mask must be boolean, no list of 0 and 1); got {positions}."
+            )
+        mask[row, list(positions)] = True
     return mask
+
+
+def _listed(tokens: Any) -> Any:
+    """Arrays and tensors as lists, their numbers as Python's; anything else as it is."""
+    return tokens.tolist() if hasattr(tokens, "tolist") else tokens
+
+
+def _is_list(tokens: Any) -> bool:
+    return isinstance(tokens, Collection) and not isinstance(tokens, (str, bytes, Mapping))
 
 
 def token_keys(sample: int, layers: Sequence[int], stream: Stream, tokens: Tensor) -> pd.DataFrame:

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analysis.residual_stream.frozen_decoder import DecoderInputs, FrozenDecoder
+from analysis.residual_stream.decoder_inputs import DecoderInputs
+from analysis.residual_stream.frozen_decoder import FrozenDecoder
 
 
 class Stream:

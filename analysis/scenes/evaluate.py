@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded, load
 from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
@@ -26,6 +27,7 @@ HELD_OUT_SEED = 2026  # of the held-out questions; training looked at test scene
 @torch.no_grad()
 def first_words(loaded: Loaded, questions: Questions, masked: bool = False) -> list[str]:
     """The most likely next word after every question; `masked`: with attention to the image tokens masked out."""
+    check_loaded(loaded)
     replies = []
     for start in progress_bar(range(0, len(questions), 50), desc="blind" if masked else "seeing"):
         batch = questions[start : start + 50]
@@ -44,8 +46,9 @@ def evaluate(loaded: Loaded, n: int, seed: int = HELD_OUT_SEED) -> pd.DataFrame:
     """Shares of right answers on `n` held-out questions: kind ("all" in the last row), n, accuracy, blind, prior.
 
     Raises:
-        ValueError: `n` is no int of 1 or more, or `seed` none of 0 or more.
+        ValueError: `n` is no int of 1 or more, or `seed` none of 0 or more; `loaded` is not what `load` gives.
     """
+    check_loaded(loaded)
     questions = sample(whole_number("n", n, 1), "test", seed)
     frame = pd.DataFrame([(question.kind, question.answer) for _, question in questions], columns=["kind", "answer"])
     for name, masked in (("accuracy", False), ("blind", True)):

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analysis.residual_stream.stream import Stream
+from v2drop.arguments import number, whole_number
 
 Batch = tuple[Tensor, Tensor]  # states [token, n, dim] and their positions [token, n]
 
@@ -30,7 +31,11 @@ def revert_update(
         tokens: Positions j within the prompt, each by itself.
         share: The share of the update that is taken back; 1 sets x_j^(l+1) to x_j^(l).
         batch_size: The number of tokens that run at once.
+
+    Raises:
+        ValueError: A layer or token is not the stream's, or a number is out of range.
     """
+    share = number("share", share)
 
     def prepare(layer: int, part: Tensor, first: int) -> Batch:
         before, after = stream.states[layer], stream.states[layer + 1]
@@ -54,7 +59,7 @@ def remove_token(
         batch_size: The number of tokens that run at once.
 
     Raises:
-        ValueError: `tokens` holds the last position.
+        ValueError: `tokens` holds the last position, a layer or token is not the stream's, or `batch_size` is below 1.
     """
     if (tokens == stream.length - 1).any():
         raise ValueError("the last token of a prompt cannot be dropped: the output is read there; leave it out.")
@@ -74,6 +79,10 @@ def _run(
     prepare: Callable[[int, Tensor, int], Batch],
     batch_size: int,
 ) -> Tensor:
+    layers = [whole_number("each of layers", layer, 0, stream.n_layers - 1) for layer in layers]
+    batch_size = whole_number("batch_size", batch_size, 1)
+    if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) < stream.length:
+        raise ValueError(f"tokens must be positions from 0 to {stream.length - 1}; got {tokens.tolist()}.")
     out = stream.states[-1].new_empty(len(layers), len(tokens), stream.states[-1].shape[-1])
 
     @torch.no_grad()

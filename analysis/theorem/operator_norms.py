@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from analysis.residual_stream.measured_tokens import Tokens, check_layers, measu
 from analysis.theorem.lanczos import lanczos
 from analysis.theorem.linearised import Linearised
 from analysis.theorem.norms import Norms, exact, jacobians, shared_subspace
+from v2drop.arguments import number, one_of, seed_number, whole_number
 
 ESTIMATORS = ("exact", "lanczos", "shared")
 
@@ -52,14 +53,17 @@ class Estimator:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.name not in ESTIMATORS:
-            raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}; got {self.name!r}.")
-        for name in ("batch_size", "subspace_rank", "iterations", "probes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        one_of("estimator", self.name, ESTIMATORS)
+        counts = ("batch_size", "subspace_rank", "iterations", "probes")
+        checked: dict[str, Any] = {name: whole_number(name, getattr(self, name), 1) for name in counts}
         for name in ("tolerance", "confidence"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie between 0 and 1; got {getattr(self, name)}.")
+            checked[name] = number(name, getattr(self, name), 0, 1)
+            if checked[name] in (0, 1):
+                raise ValueError(f"{name} must lie between 0 and 1, which are excluded; got {checked[name]}.")
+        if self.max_relative_width is not None:
+            checked["max_relative_width"] = number("max_relative_width", self.max_relative_width, 0)
+        for name, value in (checked | {"seed": seed_number(self.seed)}).items():
+            object.__setattr__(self, name, value)  # numbers of numpy become Python's
 
     def norms(self, linear: Linearised, tokens: Tensor) -> tuple[Norms, np.ndarray]:
         """Norms of one prompt, [layer, token], and the name of the estimator behind each of them."""
@@ -105,7 +109,7 @@ class Estimator:
 def operator_norms(
     model: nn.Module,
     inputs: Mapping[str, Any],
-    layers: Iterable[int] | int,
+    layers: Collection[int] | int,
     tokens: Tokens = None,
     output: str = "hidden",
     estimator: str = "exact",
@@ -146,7 +150,8 @@ def operator_norms(
         a token over to "lanczos"), dtype, output.
 
     Raises:
-        ValueError: An argument is none of those above, the model is not supported, or it is inside a dropping `with`.
+        ValueError: An argument is none of those above, the model is not supported or is inside a dropping `with`, or
+            its weights are quantised in a way that cannot be taken back exactly.
     """
     settled, layers = Estimator(estimator, **settings), check_layers(model, layers)
     frames = []

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import EMBEDDED, Loaded, load
 from analysis.progress import progress_bar
 from analysis.scenes.mosaic import sample
@@ -31,6 +32,7 @@ def one_question(loaded: Loaded, number: int, n: int, layers: list[int] | None =
 
 def run_sweep(loaded: Loaded, folder: Path, n: int) -> None:
     """Write the tables of n held-out questions that are not in the folder yet."""
+    check_loaded(loaded)
     folder.mkdir(parents=True, exist_ok=True)
     for number in progress_bar(range(n), desc="questions", unit="question"):
         path = folder / f"question_{number:03}.csv.gz"
@@ -65,6 +67,7 @@ def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     Raises:
         ValueError: The scores are those of other questions, or of a model that was trained after the sweep.
     """
+    check_loaded(loaded)
     if Path(loaded.name).resolve() != EMBEDDED:
         return table.assign(predicted_impact=np.nan)
     tables, keys = load_recorded(), ["sample", "layer", "vision_index"]

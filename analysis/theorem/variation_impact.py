@@ -7,7 +7,7 @@ states the two sides as approximately equal).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from analysis.theorem.linearised import Linearised
 from analysis.theorem.norms import Norms
 from analysis.theorem.operator_norms import Estimator
 from analysis.theorem.taylor import remainder_slopes
+from v2drop.arguments import whole_number
 from v2drop.models.parts import locate
 from v2drop.scoring.variation import METRICS
 
@@ -31,7 +32,7 @@ from v2drop.scoring.variation import METRICS
 def variation_impact(
     model: nn.Module,
     inputs: Mapping[str, Any],
-    layers: Iterable[int] | int | None = None,
+    layers: Collection[int] | int | None = None,
     tokens: Tokens = None,
     output: str = "hidden",
     estimator: str = "exact",
@@ -84,12 +85,12 @@ def variation_impact(
         One row per (sample, layer, token): these three, the columns above, norm_estimator, dtype, output.
 
     Raises:
-        ValueError: An argument is none of those above, the model is not supported, or it is inside a dropping `with`.
+        ValueError: An argument is none of those above, the model is not supported or is inside a dropping `with`, or
+            its weights are quantised in a way that cannot be taken back exactly.
     """
     settled = Estimator(estimator, **settings)
     layers = check_layers(model, range(len(locate(model).layers)) if layers is None else layers)
-    if taylor_tokens is not None and taylor_tokens < 0:
-        raise ValueError(f"taylor_tokens must be None (all tokens) or a number from 0 on; got {taylor_tokens}.")
+    taylor_tokens = None if taylor_tokens is None else whole_number("taylor_tokens", taylor_tokens, 0)
     frames = []
     with differentiable_attention(model):
         decoder = FrozenDecoder(model, dtype, output, candidates)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from analysis.residual_stream.frozen_decoder import FrozenDecoder, decoder_inputs
+from analysis.residual_stream.decoder_inputs import decoder_inputs
+from analysis.residual_stream.frozen_decoder import FrozenDecoder
 from analysis.residual_stream.stream import Stream
 from tests.support.toys import FAMILIES
 

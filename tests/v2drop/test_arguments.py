@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from v2drop.arguments import Named, flag, number, one_of, seed_number, share, whole_number, whole_numbers
 
@@ -92,3 +93,10 @@ def test_a_table_says_what_it_has():
         assert same == table
         with pytest.raises(KeyError, match="no method"):
             same["fastv"]
+
+
+def test_tensors_are_lists_of_ints():
+    assert whole_numbers("layers", torch.tensor([2, 1]), 0) == (1, 2)
+    for values in (torch.tensor([1.0]), torch.tensor([True]), torch.tensor(1), torch.eye(2)):
+        with pytest.raises(ValueError, match="layers must be .*ints? of 0 or more; got"):
+            whole_numbers("layers", values, 0)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from v2drop.models.compilation import check_not_compiled
 from v2drop.models.decoders import uses_deepstack, uses_mrope, window_per_layer
 from v2drop.models.families import FAMILIES, WITHOUT_FLASH, Family
+from v2drop.models.wrappers import is_whole, path_to_model
 
 CROSS_ATTENTION = ("mllama", "idefics")  # families that users often ask for; they get a reason of their own
 
@@ -55,8 +56,8 @@ def locate(model: nn.Module) -> ModelParts:
         model: model with its language-model head, as transformers loads it.
 
     Raises:
-        ValueError: the model is not a module, is compiled, is of an unsupported family, has layers of an unknown kind,
-            or lacks the language-model head.
+        ValueError: the model is not a module, is wrapped in another object, is compiled, is of an unsupported family,
+            has layers of an unknown kind, or lacks the language-model head.
     """
     family = _family(model)
     try:
@@ -87,7 +88,11 @@ def locate(model: nn.Module) -> ModelParts:
 
 
 def _family(model: nn.Module) -> Family:
-    """The family of a model that is neither compiled nor of another kind."""
+    """The family of a model that is neither wrapped, compiled nor of another kind."""
+    if not is_whole(model) and (path := path_to_model(model)):
+        raise ValueError(
+            f"a model must be as transformers loads it; got x, a {type(model).__name__} that holds it: pass x{path}."
+        )
     if not isinstance(model, nn.Module):
         raise ValueError(f"a model must be as transformers loads it (loaded.model); got {type(model).__name__}.")
     check_not_compiled(model)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from analysis.residual_stream.frozen_decoder import FrozenDecoder, decoder_inputs, differentiable_attention
+from analysis.residual_stream.decoder_inputs import decoder_inputs
+from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from tests.support import zoo
 
 REFUSED = {

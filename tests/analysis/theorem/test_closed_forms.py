@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.residual_stream.frozen_decoder import FrozenDecoder, decoder_inputs
+from analysis.residual_stream.decoder_inputs import decoder_inputs
+from analysis.residual_stream.frozen_decoder import FrozenDecoder
 from analysis.residual_stream.stream import Stream
 from analysis.theorem.linearised import Linearised
 from analysis.theorem.variation_impact import variation_impact

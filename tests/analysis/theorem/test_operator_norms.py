@@ -121,7 +121,7 @@ def test_every_method_agrees_on_real_layers(family):
 @EVERY_FAMILY
 def test_the_frame_has_one_row_per_sample_layer_and_token_in_the_batch(family):
     data = batch(family, ROWS[family], "left")
-    frame = operator_norms(toy(family), data.inputs, (4, 1, 1), data.present)
+    frame = operator_norms(toy(family), data.inputs, (4, 1), data.present)
     assert list(frame.columns) == COLUMNS
     places = [row.nonzero().flatten().tolist() for row in data.present]
     expected = [(sample, layer, token) for sample in range(2) for layer in (1, 4) for token in places[sample]]

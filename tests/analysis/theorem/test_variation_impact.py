@@ -185,11 +185,11 @@ def test_behind_the_last_layer_nothing_is_summarised_for_logits_either():
 
 
 def test_wrong_arguments_are_told_what_is_allowed():
-    with pytest.raises(ValueError, match=r"taylor_tokens must be None .* got -1"):
+    with pytest.raises(ValueError, match="taylor_tokens must be an int of 0 or more; got -1"):
         impact("llama", taylor_tokens=-1)
     with pytest.raises(ValueError, match="last token of a prompt cannot be dropped"):
         data, _ = prompt("llama")
         variation_impact(toy("llama"), data.inputs, tokens=[data.vision.shape[1] - 1])
-    with pytest.raises(ValueError, match=r"layers must lie in \[0, 4\].*got \[5\]"):
+    with pytest.raises(ValueError, match="layers must be an int from 0 to 4; got 5"):
         check_layers(toy("llama"), 5)
     assert check_layers(toy("llama"), np.int64(3)) == check_layers(toy("llama"), np.array([3])) == [3]
