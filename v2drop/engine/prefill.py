@@ -128,7 +128,7 @@ class Prefill:
             columns=columns,
             visible=visible,
             text_after=self.columns.flags_in(layout, "text_after"),
-            last=torch.where(visible, order, -1).amax(1, keepdim=True),
+            last=torch.where(visible, order, 0).amax(1, keepdim=True),  # column 0 of a row of padding
             annotation=None if self.annotation is None else self.annotation.gather(1, layout.index) & layout.valid,
             angles=angles,
             mask=mask,

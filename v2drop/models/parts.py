@@ -57,7 +57,7 @@ def locate(model: nn.Module) -> ModelParts:
 
     Raises:
         ValueError: the model is not a module, is wrapped in another object, is compiled, is of an unsupported family,
-            has layers of an unknown kind, or lacks the language-model head.
+            has layers of an unknown kind or more than its configuration says, or lacks the language-model head.
     """
     family = _family(model)
     try:
@@ -69,6 +69,7 @@ def locate(model: nn.Module) -> ModelParts:
             f"{type(model).__name__} has no {family.decoder}.layers; pass the model with its language-model head, "
             "as AutoModelForImageTextToText or AutoModelForCausalLM load it."
         ) from error
+    _check_depth(decoder, len(layers))
     tower, projector, feature_layer = _clip_tower(model, family)
     windows = window_per_layer(decoder)
     return ModelParts(
@@ -108,6 +109,15 @@ def _family(model: nn.Module) -> Family:
             "v2drop/models/families.py says how to add a family."
         )
     return FAMILIES[name]
+
+
+def _check_depth(decoder: nn.Module, n_layers: int) -> None:
+    """Refuse a decoder that would not run all its layers: drops at the others would not happen."""
+    if (n_run := decoder.config.num_hidden_layers) < n_layers:
+        raise ValueError(
+            f"the decoder has {n_layers} layers, and its configuration says that {n_run} of them run "
+            "(num_hidden_layers); remove the others from the decoder's `layers` too."
+        )
 
 
 def is_vision(ids: Tensor, vision_ids: tuple[int, ...]) -> Tensor:

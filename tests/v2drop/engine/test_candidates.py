@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 import torch
 
-from tests.support.toys import batch, toy
-from v2drop import Method, Schedule
+from tests.support.fitted_methods import fitted, skip_unless_possible
+from tests.support.toys import LAYERS, batch, toy
+from v2drop import METHODS, Method, Schedule
 
 ROWS = ["tvvvvvvttt", "vvvvtt", "tvvvvvvvvvvvvtt", "ttttt"]
 
@@ -53,3 +55,20 @@ def test_candidates_stand_where_they_are_said_to_stand():
         assert torch.equal(there[candidates.valid], candidates.hidden[candidates.valid])
         assert torch.equal(sequence.position.masked_fill(~candidates.valid, -1), trace.candidates[layer])
         assert candidates.n_keep == [2 if layer == 3 else 4] * 3 + [0]
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("family", ["llama", "llava"])
+def test_a_row_of_padding_alone_loses_nothing_and_changes_no_other_row(name, family):
+    skip_unless_possible(name, family)
+    rows = {"llama": ["tvvvvvvttt", "tvvvvtt"], "llava": ["titttt", "titt"]}[family]
+    data, model, kept = batch(family, rows), toy(family), []
+    for padded in (False, True):
+        if padded:
+            data.inputs["attention_mask"] = data.inputs["attention_mask"] * torch.tensor([[1], [0]])
+        with fitted(name, {1: 0.5, 3: 0.25})(model, **data.options) as trace:
+            logits = model(**data.inputs).logits[0, -1]
+        kept.append(({layer: x[0].tolist() for layer, x in trace.kept.items()}, logits))
+    assert all(trace.vision_tokens[layer][1] == 0 for layer in range(LAYERS))
+    assert {k: [i for i in x if i >= 0] for k, x in kept[0][0].items()} == kept[1][0]
+    torch.testing.assert_close(kept[0][1], kept[1][1], atol=1e-5, rtol=1e-5)

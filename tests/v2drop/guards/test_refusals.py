@@ -254,3 +254,14 @@ def test_a_score_of_the_wrong_shape_is_refused(prompt):
 def test_vision_masks_that_say_nothing_are_refused_at_once(mask, message):
     with pytest.raises(ValueError, match=message):
         V2Drop(HALF)(toy("llama"), vision_mask=mask)
+
+
+def test_a_decoder_that_would_not_run_all_its_layers_is_refused():
+    """A drop at one of the others would silently not happen."""
+    model = LlamaForCausalLM(LlamaConfig(**TEXT))
+    model.model.config.num_hidden_layers = 2
+    with pytest.raises(ValueError, match=r"has 5 layers, and its configuration says that 2 of them run"):
+        V2Drop(HALF)(model, vision_mask=torch.ones(1, 3, dtype=torch.bool))
+    del model.model.layers[2:]
+    with pytest.raises(ValueError, match="layer 3 is out of range"):
+        V2Drop(HALF)(model, vision_mask=torch.ones(1, 3, dtype=torch.bool))
