@@ -184,7 +184,7 @@ class Method(ABC):
         - Without a KV cache, `generate` runs each longer sequence as a new prompt, and the trace is of the last one.
         - Draft tokens (prompt lookup, an assistant) are prefilled with the prompt. So they count as text after the
           vision tokens, and a method that `uses_query` may keep other tokens.
-        - With a streamer in another thread, leaving the `with` waits for `generate`; read the streamer inside or after it.
+        - If `generate` runs in another thread, for a streamer, leaving the `with` waits for it.
         - A 4-D attention mask does not say which columns are padding: rows must then be padded on the left, or not at
           all.
         - A dropped position has NaN as its output, and a loss at that position is NaN.
