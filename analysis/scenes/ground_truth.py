@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from analysis.scenes.asked import asked
 from analysis.scenes.drawing import GRID
 from analysis.scenes.mosaic import Questions
 from analysis.statistics.grids import grid_side
@@ -38,10 +39,10 @@ def token_labels(questions: Questions, n_tokens: int) -> pd.DataFrame:
         of its picture), label: "relevant" (an object the question is about), "other" (another object), "background".
 
     Raises:
-        ValueError: `n_tokens` is not a square number.
+        ValueError: `n_tokens` is not a square number, or there is no question.
     """
     patches, frames = patches_of(n_tokens), []
-    for sample, (_, question) in enumerate(questions):
+    for sample, (_, question) in enumerate(asked(questions)):
         label = np.full(GRID**2, "background", dtype=object)
         label[list(question.objects)] = "other"
         label[list(question.relevant)] = "relevant"
@@ -57,9 +58,12 @@ def object_third(questions: Questions) -> pd.DataFrame:
 
     Returns:
         One row per question that is about a single object: question (its index), place (one of THIRDS).
+
+    Raises:
+        ValueError: There is no question.
     """
     rows = []
-    for number, (_, question) in enumerate(questions):
+    for number, (_, question) in enumerate(asked(questions)):
         if question.relevant and question.kind != "how-many":
             row = np.mean([patch // GRID for patch in question.relevant]) / (GRID - 1)
             rows.append((number, THIRDS[min(2, int(row * 3))]))

@@ -18,6 +18,7 @@ from torch import nn
 from analysis.models.loading import EMBEDDED, Loaded, load
 from analysis.progress import progress_bar
 from analysis.scenes.mosaic import sample
+from analysis.statistics.token_tables import checked_table
 from analysis.theorem.variation_impact import variation_impact
 from analysis.work_folders import check_writable, claim, written_whole
 from v2drop.arguments import whole_number
@@ -91,7 +92,8 @@ def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     """
     if Path(loaded.name).resolve() != EMBEDDED:
         return table.assign(predicted_impact=np.nan)
-    tables, keys = load_recorded(), ["sample", "layer", "vision_index"]
+    wanted = {"sample": "whole", "vision_index": "counted", "variation_l2": "number"}
+    table, tables, keys = checked_table(table, wanted), load_recorded(), ["sample", "layer", "vision_index"]
     tables["vision_index"] = tables.groupby(["sample", "layer"]).cumcount()  # a token's position depends on the batch
     stored = tables[[*keys, "predicted_impact", "variation_l2"]].rename(columns={"variation_l2": "stored"})
     joined = table.merge(stored, on=keys, how="left", validate="one_to_one")
