@@ -91,7 +91,7 @@ def accuracy_over_budgets(
     loaded: Loaded,
     questions: Questions,
     makers: Mapping[str, Callable[[Schedule], Method]],
-    budgets: Sequence[float],
+    budgets: Sequence[float] | float,
     layers: tuple[int, ...] | None = None,
     **options: int,
 ) -> pd.DataFrame:

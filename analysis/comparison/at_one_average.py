@@ -48,7 +48,7 @@ def methods_at_average(
 def accuracy_at_averages(
     loaded: Loaded,
     questions: Questions,
-    averages: Sequence[float | int],
+    averages: Sequence[float | int] | float | int,
     names: Iterable[str] | None = None,
     **options: int,
 ) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from v2drop.arguments import number, one_of
 def agreement(
     table: pd.DataFrame,
     criteria: Sequence[str] = CRITERIA,
-    ratios: Sequence[float] = RATIOS,
+    ratios: Sequence[float] | float = RATIOS,
     persistence: float = 0.95,
 ) -> pd.DataFrame:
     """The agreement of every two criteria on the tokens of every sample and layer.

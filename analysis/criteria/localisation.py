@@ -30,7 +30,7 @@ def localisation(
     table: pd.DataFrame,
     labels: pd.DataFrame,
     criteria: Sequence[str] = CRITERIA,
-    ratios: Sequence[float] = RATIOS,
+    ratios: Sequence[float] | float = RATIOS,
 ) -> pd.DataFrame:
     """How well every criterion's scores separate the two sides of each contrast in CONTRASTS.
 

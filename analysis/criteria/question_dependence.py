@@ -15,7 +15,10 @@ from analysis.statistics.token_tables import score_matrices
 
 
 def question_dependence(
-    table: pd.DataFrame, images: Sequence[int], criteria: Sequence[str] = CRITERIA, ratios: Sequence[float] = RATIOS
+    table: pd.DataFrame,
+    images: Sequence[int],
+    criteria: Sequence[str] = CRITERIA,
+    ratios: Sequence[float] | float = RATIOS,
 ) -> pd.DataFrame:
     """The similarity of the rankings of one picture's tokens under different questions.
 

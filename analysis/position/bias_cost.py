@@ -14,7 +14,7 @@ from analysis.statistics.token_tables import checked_table, tokens_per_sample
 from v2drop.arguments import seed_number, whole_number
 
 
-def with_planted_bias(table: pd.DataFrame, criterion: str, strengths: Sequence[float]) -> pd.DataFrame:
+def with_planted_bias(table: pd.DataFrame, criterion: str, strengths: Sequence[float] | float) -> pd.DataFrame:
     """Scores with a planted preference for the end of the sequence, everything else being equal.
 
     The new score is (1 - s) x the token's scaled rank (0 lowest score to 1) + s x its position (0 first to 1 last). At

@@ -111,8 +111,9 @@ def checked_kept(kept: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         ValueError: A column is missing or holds something else.
     """
     columns = {"sample": "label", "vision_index": "counted", "kept": "truth"}
-    sure = {name: "label" for name in ("layer", "criterion") if isinstance(kept, pd.DataFrame) and name in kept}
-    return checked(kept, "kept tokens", sure | dict.fromkeys(by, "label") | columns)
+    keys = {**dict.fromkeys(by, "label"), "layer": "counted", "criterion": "label"}
+    there = {name: kind for name, kind in keys.items() if name in by or name in getattr(kept, "columns", ())}
+    return checked(kept, "kept tokens", there | columns)
 
 
 def _normalised(rates: Rates) -> Rates:

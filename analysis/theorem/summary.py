@@ -34,7 +34,7 @@ Row = tuple[str, str, str, float]
 def summarise_impact(
     table: pd.DataFrame,
     versus: str = "variation_l2",
-    ratios: Sequence[float] = RATIOS,
+    ratios: Sequence[float] | float = RATIOS,
     permutations: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def summarise_impact(
 
 
 def per_sample(
-    table: pd.DataFrame, ratios: Sequence[float] = RATIOS, permutations: int = 5, seed: int = 0
+    table: pd.DataFrame, ratios: Sequence[float] | float = RATIOS, permutations: int = 5, seed: int = 0
 ) -> pd.DataFrame:
     """One value per sample, layer, statistic, criterion and target.
 
