@@ -34,3 +34,9 @@ def asked():
 
     scene, question = sample(1)[0]
     return [scene.image], [question.text]
+
+
+@pytest.fixture
+def untyped(monkeypatch):
+    """Without the run-time type checker, which would meet a wrong argument before the function itself does."""
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from analysis.progress import progress_bar
 from analysis.work_folders import claim, written_whole
-from v2drop.arguments import whole_number
+from v2drop.arguments import number, whole_number
 
 Metrics = dict[str, float]
 
@@ -39,7 +39,7 @@ class Fit:
         self, module: nn.Module, steps: int, rate: float, folder: Path, name: str, data: Mapping[str, int]
     ) -> None:
         """Set up the optimiser; matrices decay by 0.05, vectors do not."""
-        self.module, self.steps, self.rate = module, whole_number("steps", steps, 1), rate
+        self.module, self.steps, self.rate = module, whole_number("steps", steps, 1), number("rate", rate, 0)
         self.checkpoint, self.log = folder / f"{name}.safetensors", folder / f"{name}.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
         claim(folder, name, {"steps": steps, "rate": rate, **data}, self.checkpoint.exists())
@@ -56,7 +56,12 @@ class Fit:
         held_out: Callable[[], Metrics],
         every: int = 100,
     ) -> Metrics:
-        """Train from the checkpoint, if there is one, to the last step; return the last held-out metrics."""
+        """Train from the checkpoint, if there is one, to the last step; return the last held-out metrics.
+
+        Raises:
+            ValueError: `every`, the steps between two checkpoints, is no int of 1 or more.
+        """
+        every = whole_number("every", every, 1)
         start = self._resume()
         metrics = self._cut_log(start)
         device = next(self.module.parameters()).device.type

@@ -155,6 +155,7 @@ KINDS: dict[str, Callable[[pd.Series, str], pd.Series]] = {
     "number or NaN": _numbers_or_nan,
     "truth": _truths,
     "text": _texts,
+    "as it is": lambda series, what: series,
 }
 
 

@@ -6,21 +6,12 @@ Over every public function that takes a frame (`tests/support/frame_cases.py`).
 import io
 from numbers import Real
 
-import jaxtyping
 import numpy as np
 import pandas as pd
 import pytest
 
 import analysis
 from tests.support.frame_cases import CASES
-
-
-@pytest.fixture
-def untyped():
-    """Without the run-time type checker, which would meet a wrong argument before the function itself does."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def through_a_file(frame):

@@ -1,6 +1,5 @@
 """What has no answer is NaN or refused: one sample, one token, nothing asked, arguments of other types."""
 
-import jaxtyping
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,13 +12,7 @@ from v2drop import Random, Schedule, V2Drop
 DROP = Schedule({1: 30})
 
 
-@pytest.fixture(autouse=True)
-def untyped():
-    """Without the run-time type checker, which would meet a wrong argument before the function itself does."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
+pytestmark = pytest.mark.usefixtures("untyped")
 
 ONE_SAMPLE = {
     "bootstrap_interval": lambda: pd.Series(analysis.bootstrap_interval([0.5]), ["low", "high"]),
