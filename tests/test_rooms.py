@@ -29,6 +29,7 @@ ROOMS = {
     ],
     "analysis": [
         "progress",
+        "work_folders",
         "statistics",
         "models",
         "scenes",

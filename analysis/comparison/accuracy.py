@@ -12,13 +12,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from analysis.comparison.arguments import checked_makers, checked_methods, single_prompt
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
+from analysis.scenes.asked import asked
 from analysis.scenes.mosaic import Question, Questions
 from analysis.statistics.intervals import mean_by_group
+from analysis.statistics.lists import numbers
 from v2drop import Method, Schedule
+from v2drop.arguments import whole_number
 
 MethodForBatch = Callable[[Sequence[int]], Method]  # from the numbers of a batch's questions
 NOTHING_DROPPED = "nothing dropped"  # the name of the model itself in frames
@@ -58,8 +62,16 @@ def accuracy(
         One row per (method, question): method, question (its index), kind, answer, reply, right (bool),
         log_probability (of the right answer's tokens after the prompt, in nats), average_tokens (vision tokens, true
         layer average).
+
+    Raises:
+        ValueError: There is no question or no method, something else is given for one, or a number is out of range.
     """
     check_loaded(loaded)
+    questions, methods = asked(questions), checked_methods(methods, functions=True)
+    batch_size, max_new_tokens = (
+        whole_number("batch_size", batch_size, 1),
+        whole_number("max_new_tokens", max_new_tokens, 1),
+    )
     batches = [range(i, min(i + batch_size, len(questions))) for i in range(0, len(questions), batch_size)]
     rows = []
     with progress_bar(total=len(questions) * len(methods), desc="questions", unit="q") as progress:
@@ -81,7 +93,7 @@ def accuracy_over_budgets(
     loaded: Loaded,
     questions: Questions,
     makers: Mapping[str, Callable[[Schedule], Method]],
-    budgets: Sequence[float],
+    budgets: Sequence[float] | float,
     layers: tuple[int, ...] | None = None,
     **options: int,
 ) -> pd.DataFrame:
@@ -99,14 +111,15 @@ def accuracy_over_budgets(
         The columns of `accuracy`, and budget.
 
     Raises:
-        ValueError: A budget cannot be reached with these layers.
+        ValueError: A budget cannot be reached with these layers, a maker is none, or as for `accuracy`.
     """
     check_loaded(loaded)
-    first = loaded.vision_positions(loaded.inputs([questions[0][0].image], [questions[0][1].text]))[0]
-    layers = layers or paper_layers(loaded.n_layers)
-    methods: dict[tuple[str, float], Method | None] = {(NOTHING_DROPPED, len(first)): None}
+    makers, budgets = checked_makers(makers), numbers("budgets", budgets, 0)
+    n_tokens = single_prompt(loaded, questions)
+    layers = paper_layers(loaded.n_layers) if layers is None else layers
+    methods: dict[tuple[str, float], Method | None] = {(NOTHING_DROPPED, n_tokens): None}
     for budget in budgets:
-        schedule = Schedule.for_average(budget, layers, len(first), loaded.n_layers)
+        schedule = Schedule.for_average(budget, layers, n_tokens, loaded.n_layers)
         methods |= {(name, budget): make(schedule) for name, make in makers.items()}
     frame = accuracy(loaded, questions, methods, **options)
     frame.insert(1, "budget", [budget for _, budget in frame.method])
@@ -122,14 +135,21 @@ def summarise_accuracy(answers: pd.DataFrame, by: Sequence[str] = ("method",), v
         value: The column that is averaged: "right", "log_probability", or another (too_many of `analysis.miscount`).
 
     Returns:
-        One row per group: `by`, mean, low, high, n (questions).
+        One row per group: `by`, mean, low, high (NaN for a single question), n (questions).
+
+    Raises:
+        ValueError: The frame is empty or lacks a column, a number is missing, or a group has a question twice, as where
+            two methods or two sets of questions are not told apart by `by`.
     """
-    return mean_by_group(answers, by, value)
+    return mean_by_group(answers, by, value, unit=["question"])
 
 
 def _for_batch(method: Method | MethodForBatch, number: int, questions: Sequence[int]) -> Method:
     if not isinstance(method, Method):
-        return method(questions)
+        made = method(questions)
+        if not isinstance(made, Method):
+            raise ValueError(f"a function in methods must return a method for its batch; got {made!r}.")
+        return made
     return replace(method, seed=method.seed + number) if hasattr(method, "seed") else method
 
 

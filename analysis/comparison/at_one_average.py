@@ -7,10 +7,14 @@ from collections.abc import Hashable, Iterable, Sequence
 import pandas as pd
 
 from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
+from analysis.comparison.arguments import single_prompt
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.scenes.mosaic import Questions
+from analysis.statistics.frames import checked
 from analysis.statistics.intervals import mean_by_group
+from analysis.statistics.lists import names as name_list
+from analysis.statistics.lists import numbers
 from v2drop import METHODS, Method
 
 
@@ -31,17 +35,21 @@ def methods_at_average(
     Raises:
         ValueError: A name is unknown, or a method cannot reach the average.
     """
-    names = [name for name, kind in METHODS.items() if not kind.needs_frames] if names is None else list(names)
-    unknown = sorted(set(names) - set(METHODS))
+    names = (
+        [name for name, kind in METHODS.items() if not kind.needs_frames]
+        if names is None
+        else name_list("names", names)
+    )
+    unknown = [name for name in names if name not in METHODS]
     if unknown:
-        raise ValueError(f"names must be of METHODS, {', '.join(METHODS)}; got {', '.join(unknown)}.")
+        raise ValueError(f"names must be of METHODS, {', '.join(METHODS)}; got {', '.join(map(str, unknown))}.")
     return {name: METHODS[name].for_average(average, n_tokens, n_layers) for name in names}
 
 
 def accuracy_at_averages(
     loaded: Loaded,
     questions: Questions,
-    averages: Sequence[float | int],
+    averages: Sequence[float | int] | float | int,
     names: Iterable[str] | None = None,
     **options: int,
 ) -> pd.DataFrame:
@@ -56,11 +64,14 @@ def accuracy_at_averages(
 
     Returns:
         The columns of `accuracy`, and budget. The model itself is the method "nothing dropped".
+
+    Raises:
+        ValueError: A name is unknown, a method cannot reach an average, or as for `accuracy`.
     """
     check_loaded(loaded)
-    n_tokens = len(loaded.vision_positions(loaded.inputs([questions[0][0].image], [questions[0][1].text]))[0])
+    averages, n_tokens = numbers("averages", averages, 0), single_prompt(loaded, questions)
     methods: dict[Hashable, Method | None] = {(NOTHING_DROPPED, n_tokens): None}
-    names = None if names is None else list(names)
+    names = None if names is None else name_list("names", names)
     for average in averages:
         at_average = methods_at_average(average, n_tokens, loaded.n_layers, names)
         methods |= {(name, average): method for name, method in at_average.items()}
@@ -93,8 +104,11 @@ def accuracy_by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd
         One row per group, method and budget: these, mean, low, high, n (questions).
 
     Raises:
-        ValueError: The judge, or the model itself, is not in the frame.
+        ValueError: The judge, or the model itself, is not in the frame, no question is left, or a method has a question
+            twice at a budget.
     """
+    keys = ["method", "budget", "question"]
+    frame = checked(frame, "frame", {**dict.fromkeys(keys, "label"), "right": "truth"}, keys)
     for needed in (judge, NOTHING_DROPPED):
         if needed not in set(frame.method):
             raise ValueError(f"the frame must hold {needed!r}; got {', '.join(frame.method.unique())}.")
@@ -102,5 +116,10 @@ def accuracy_by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd
     judged = frame[frame.method == judge].set_index(["budget", "question"]).right.rename("easy")
     judgeable = frame[frame.question.isin(answerable) & ~frame.method.isin([judge, NOTHING_DROPPED])]
     judgeable = judgeable.join(judged, on=["budget", "question"], how="inner")
+    if judgeable.empty:
+        raise ValueError(
+            "there must be a question that the model answers rightly with all tokens and a method beside the judge at "
+            f"its budget; got none of {frame.question.nunique()} questions."
+        )
     judgeable = judgeable.assign(group=judgeable.easy.map({True: "easy", False: "difficult"}))
     return mean_by_group(judgeable, ["group", "method", "budget"], "right")

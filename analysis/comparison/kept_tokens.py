@@ -9,13 +9,17 @@ import numpy as np
 import pandas as pd
 import torch
 
+from analysis.comparison.arguments import checked_methods
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
+from analysis.scenes.asked import asked
 from analysis.scenes.ground_truth import token_labels
 from analysis.scenes.mosaic import Questions
+from analysis.statistics.frames import checked
 from analysis.statistics.intervals import mean_interval
 from v2drop import Method
+from v2drop.arguments import whole_number
 
 
 @torch.no_grad()
@@ -34,9 +38,13 @@ def kept_at_end(
 
     Returns:
         One row per kept token: method, question (its index), token (its index among those of the picture).
+
+    Raises:
+        ValueError: There is no question or no method, something else is given for one, or `batch_size` is below 1.
     """
     check_loaded(loaded)
-    rows = []
+    questions, methods = asked(questions), checked_methods(methods)
+    rows, batch_size = [], whole_number("batch_size", batch_size, 1)
     for start in progress_bar(range(0, len(questions), batch_size), desc="kept tokens", unit="batch"):
         batch = questions[start : start + batch_size]
         inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
@@ -67,8 +75,18 @@ def kept_overlap(frame: pd.DataFrame, n_tokens: int) -> pd.DataFrame:
 
     Returns:
         One row per pair of methods, in both orders and each with itself: first, second, mean over questions, low, high
-        (95 % bootstrap interval), n (questions). Questions in which a set holds no token or all are left out.
+        (95 % bootstrap interval; NaN for a single question), n (questions). Questions in which a set holds no token or
+        all are left out; without any other, mean, low and high are NaN.
+
+    Raises:
+        ValueError: A token is not one of the picture's, or is there twice for a method and question; a column is
+            missing or holds something else.
     """
+    n_tokens = whole_number("n_tokens", n_tokens, 1)
+    keys = ["method", "question", "token"]
+    frame = checked(frame, "frame", {"method": "label", "question": "label", "token": "counted"}, keys)
+    if frame.token.max() >= n_tokens:
+        raise ValueError(f"token of the frame must be below n_tokens, {n_tokens}; got {frame.token.max()}.")
     names, questions = list(frame.method.unique()), sorted(frame.question.unique())
     sets = np.zeros((len(names), len(questions), n_tokens), dtype=bool)
     method, question = (
@@ -81,7 +99,7 @@ def kept_overlap(frame: pd.DataFrame, n_tokens: int) -> pd.DataFrame:
         informative = (small > 0) & (large < n_tokens)
         chance = large[informative] / n_tokens
         value = ((sets[a] & sets[b]).sum(-1)[informative] / small[informative] - chance) / (1 - chance)
-        statistics = mean_interval(value) if len(value) else (np.nan, np.nan, np.nan, 0)
+        statistics = mean_interval(value)
         rows.append((names[a], names[b], *statistics))
         if a != b:
             rows.append((names[b], names[a], *statistics))
@@ -101,8 +119,12 @@ def kept_at_layer(loaded: Loaded, questions: Questions, methods: Mapping[str, Me
     Returns:
         One row per (sample, criterion, token): sample (the question's index), criterion (the method's name), token
         (its position in the prompt), vision_index (its index among those of the picture), kept (bool).
+
+    Raises:
+        ValueError: There is no question or no method, something else is given for one, or one has no drop at `layer`.
     """
     check_loaded(loaded)
+    questions, methods, layer = asked(questions), checked_methods(methods), whole_number("layer", layer, 0)
     frames = []
     for sample, (scene, question) in enumerate(questions):
         inputs = loaded.inputs([scene.image], [question.text])
@@ -111,6 +133,8 @@ def kept_at_layer(loaded: Loaded, questions: Questions, methods: Mapping[str, Me
         for name, method in methods.items():
             with method(loaded.model) as trace:
                 loaded.model(**inputs, logits_to_keep=1)
+            if layer not in trace.kept:
+                raise ValueError(f"layer must be one at which {name} drops, {sorted(trace.kept)}; got {layer}.")
             kept = np.isin(positions, trace.kept[layer][0].cpu().numpy())
             frames.append(pd.DataFrame({"sample": sample, "criterion": name, **tokens, "kept": kept}))
     return pd.concat(frames, ignore_index=True)
@@ -129,7 +153,7 @@ def kept_on_objects(loaded: Loaded, questions: Questions, methods: Mapping[str, 
         One row per (question, method): method, question, on_digits and beside, the shares kept.
 
     Raises:
-        ValueError: The model's vision tokens are not a square grid.
+        ValueError: The model's vision tokens are not a square grid, or as for `kept_at_layer`.
     """
     kept = kept_at_layer(loaded, questions, methods, layer)
     labels = token_labels(questions, int(kept.vision_index.max()) + 1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
+from analysis.statistics.frames import checked
 from analysis.statistics.intervals import mean_by_group
+from analysis.statistics.lists import names
+from v2drop.arguments import seed_number, share
 
 RESAMPLES = 4000
 
@@ -29,11 +33,14 @@ def pairwise_differences(frame: pd.DataFrame, value: str = "right", seed: int = 
         One row per budget and pair: budget, first, second, difference (first minus second), low, high (95 %), p, q.
 
     Raises:
-        ValueError: There are fewer than two methods or questions, or the methods of a budget have different questions.
+        ValueError: There are fewer than two methods or questions, the methods of a budget have different questions, a
+            method has a question twice, a column is missing or holds something else, or `seed` is none.
     """
+    seed, keys = seed_number(seed), ["budget", "method", "question"]
+    frame = checked(frame, "frame", {**dict.fromkeys(keys, "label"), value: "number"}, keys)
     rows = []
     for budget, group in frame.groupby("budget", sort=False):
-        wide = group.pivot(index="question", columns="method", values=value).astype(float)
+        wide = group.pivot(index="question", columns="method", values=value)
         wide = wide[group.method.unique()]
         if len(wide) < 2 or wide.isna().any(axis=None):
             raise ValueError(f"all methods must answer the same questions, two at least; not so at budget {budget}.")
@@ -54,7 +61,11 @@ def win_counts(differences: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
     Returns:
         One row per budget and method: budget, method, beats, beaten, net (beats - beaten); the largest budget first,
         in it the largest net.
+
+    Raises:
+        ValueError: The frame is empty, lacks a column or has a pair twice, or `level` is not in [0, 1].
     """
+    level, differences = share("level", level), _checked_differences(differences, ["budget"])
     both = pd.concat(
         [
             differences.rename(columns={"first": "method"}),
@@ -90,14 +101,19 @@ def significant_pairs(differences: pd.DataFrame, level: float = 0.05) -> pd.Data
 
     Returns:
         The same columns, with every pair also as second against first.
+
+    Raises:
+        ValueError: The frame is empty, lacks a column or has a pair twice, as at two budgets, or `level` is not in
+            [0, 1].
     """
+    level, differences = share("level", level), _checked_differences(differences, [])
     turned = differences.rename(columns={"first": "second", "second": "first"})
     turned = turned.assign(difference=-differences.difference)
     both = pd.concat([differences, turned], ignore_index=True)
     return both.assign(difference=both.difference.where(both.q < level))
 
 
-def paired_difference(frame: pd.DataFrame, baseline: str, by: list[str], value: str = "right") -> pd.DataFrame:
+def paired_difference(frame: pd.DataFrame, baseline: str, by: Sequence[str], value: str = "right") -> pd.DataFrame:
     """Every method's value minus that of a baseline on the same questions, with paired bootstrap intervals.
 
     Args:
@@ -107,15 +123,28 @@ def paired_difference(frame: pd.DataFrame, baseline: str, by: list[str], value: 
         value: The column that is compared, "right" or "log_probability".
 
     Returns:
-        One row per method and comparison: method, `by`, mean (of the differences), low, high (95 %), n (questions).
+        One row per method and comparison: method, `by`, mean (of the differences), low, high (95 %; NaN for a single
+        question), n (questions). Questions that only one of the two answered are left out.
 
     Raises:
-        ValueError: `baseline` is not a method of the frame.
+        ValueError: `baseline` is not a method of the frame, or the only one on any question of a comparison; a question
+            is there twice for a method and comparison; a column is missing or holds something else.
     """
+    by = names("by", by, least=0)
+    columns = {**dict.fromkeys(["method", *by, "question"], "label"), value: "number"}
+    frame = checked(frame, "frame", columns, ["method", *by, "question"])
     if baseline not in set(frame.method):
         raise ValueError(f"baseline must be one of {', '.join(frame.method.unique())}; got {baseline!r}.")
     keys = [*by, "question"]
-    wide = frame.pivot(index=keys, columns="method", values=value).astype(float)
+    wide = frame.pivot(index=keys, columns="method", values=value)
     gain = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
     long = gain.reset_index().melt(id_vars=keys, var_name="method", value_name="difference").dropna()
+    if long.empty:
+        raise ValueError(f"another method must answer the same questions as {baseline!r}; got none.")
     return mean_by_group(long, ["method", *by], "difference")
+
+
+def _checked_differences(differences: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    keys = [*by, "first", "second"]
+    numbers = dict.fromkeys(["difference", "q"], "number")
+    return checked(differences, "differences", dict.fromkeys(keys, "label") | numbers, keys)

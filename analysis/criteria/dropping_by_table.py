@@ -10,11 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis.statistics.token_tables import check_table
+from analysis.statistics.frames import checked
+from analysis.statistics.token_tables import checked_table
 from v2drop import Schedule
 from v2drop.engine.contract import Candidates
 from v2drop.methods.base import Method
 from v2drop.types import Scores
+
+OFF = 0.02  # bfloat16 moves the median token's norm by 0.001, another mosaic by 0.03 and more
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +27,15 @@ class ScoresFromTable(Method):
     Args:
         schedule: A schedule whose layers all have scores.
         scores: By drop layer, the scores of each row's vision tokens in prompt order, padded with NaN.
+        norms: L2 norms of the states that the first drop must meet, padded with NaN: by them, scores of another model
+            or of other pictures are found out. None: not looked at.
 
     Raises:
-        ValueError: A layer of the schedule has no scores.
+        ValueError: A layer of the schedule has no scores, or a score is infinite.
     """
 
     scores: Mapping[int, Float[Tensor, "batch tokens"]] = field(default_factory=dict)
+    norms: Float[Tensor, "batch tokens"] | None = None
 
     def __post_init__(self) -> None:
         """Check that every drop layer has scores."""
@@ -37,12 +43,16 @@ class ScoresFromTable(Method):
         missing = sorted(set(self.schedule.layers) - set(self.scores))
         if missing:
             raise ValueError(f"scores must hold every layer of the schedule; layers {missing} are missing.")
+        infinite = {layer: int(scores.isinf().sum()) for layer, scores in self.scores.items() if scores.isinf().any()}
+        if infinite:
+            raise ValueError(f"scores must be finite; got so many infinite ones by layer: {infinite}.")
 
     def score(self, candidates: Candidates) -> Scores:
         """The precomputed scores of the candidates.
 
         Raises:
-            ValueError: A candidate has no score.
+            ValueError: A candidate has no score, there are scores of tokens that the prompts do not have, or the scores
+                are those of another model or of other pictures.
         """
         scores = self.scores[candidates.layer].to(candidates.hidden.device)
         index = candidates.vision_index.masked_fill(~candidates.valid, 0)
@@ -53,7 +63,27 @@ class ScoresFromTable(Method):
                 f"there must be a score for every token of the prompts; got {scores.shape[1]} a row, some of them NaN "
                 f"or too few, for tokens up to vision index {n_needed - 1} at layer {candidates.layer}."
             )
+        if candidates.layer == self.schedule.layers[0]:
+            self._check_prompts(candidates, scores, index)
         return values
+
+    def _check_prompts(self, candidates: Candidates, scores: Tensor, index: Tensor) -> None:
+        """Compare with the prompts what the table says of them, while all their tokens are there."""
+        given, there = (~scores.isnan()).sum(1), candidates.valid.sum(1)
+        if ((given != there) & (there > 0)).any():  # a row of text may have scores: it drops nothing
+            raise ValueError(
+                f"there must be a score for every token of the prompts and no others; got {given.tolist()} for rows of "
+                f"{there.tolist()} tokens. Are they the scores of other questions?"
+            )
+        if self.norms is None:
+            return
+        norms = self.norms.to(candidates.hidden.device).gather(1, index)
+        off = (candidates.hidden.float().norm(dim=-1) / norms - 1).abs()[candidates.valid & ~norms.isnan()]
+        if off.numel() and off.median() > OFF:
+            raise ValueError(
+                "the table must hold the scores of these questions by this model; its token_norm is off by "
+                f"{100 * off.median():.1f} % (median over tokens). Score the questions that are asked, in their order."
+            )
 
 
 def method_from_column(
@@ -64,7 +94,8 @@ def method_from_column(
     All drops use the scores of the run without drops. A later drop does not see how an earlier one changes them.
 
     Args:
-        table: The frame of `analysis.scored` for the questions that will be asked.
+        table: The frame of `analysis.scored` for the questions that will be asked. By its column token_norm, if it is
+            there, scores of another model or of other pictures are refused when the first drop meets them.
         criterion: The column that holds the scores; higher is kept.
         schedule: A schedule whose first drop is at layer 1 or later.
 
@@ -72,10 +103,18 @@ def method_from_column(
         A function from the numbers of a batch's questions to the method for that batch.
 
     Raises:
-        ValueError: A column, question or layer is missing, a score is NaN, or a token occurs twice.
+        ValueError: A column, question or layer is missing, a score is NaN or infinite, a token occurs twice, or
+            `schedule` is none.
     """
-    check_table(table, [criterion, "vision_index"])
-    wide = table.pivot(index=["layer", "sample"], columns="vision_index", values=criterion)
+    if not isinstance(schedule, Schedule):
+        raise ValueError(f"schedule must be a Schedule, such as Schedule({{1: 48}}); got {schedule!r}.")
+    has_norms = isinstance(table, pd.DataFrame) and "token_norm" in table
+    columns = {criterion: "number or NaN", "vision_index": "counted"}
+    table = checked_table(table, columns | ({"token_norm": "number or NaN"} if has_norms else {}))
+    index = {"index": ["layer", "sample"], "columns": "vision_index"}
+    checked(table, "table", {}, ["layer", "sample", "vision_index"])
+    wide = table.pivot(**index, values=criterion)
+    norms = table.pivot(**index, values="token_norm") if has_norms else None
     missing = {layer for layer in schedule.layers if layer - 1 not in wide.index.levels[0]}
     nan = table.loc[table.layer.isin([layer - 1 for layer in schedule.layers]), criterion].isna().sum()
     if missing or nan:
@@ -84,11 +123,19 @@ def method_from_column(
             f"nothing for drops at {sorted(missing)}."
         )
 
+    known = set.intersection(*(set(wide.loc[layer - 1].index) for layer in schedule.layers))
+
     def method(questions: Sequence[int]) -> ScoresFromTable:
-        unknown = sorted(set(questions) - set(wide.index.levels[1]))
+        unknown = sorted(set(questions) - known)
         if unknown:
             raise ValueError(f"the table must hold every question asked; {unknown[:5]} are missing.")
-        scores = {layer: wide.loc[layer - 1].loc[list(questions)].to_numpy() for layer in schedule.layers}
-        return ScoresFromTable(schedule, {layer: torch.tensor(rows) for layer, rows in scores.items()})
+        first = schedule.layers[0]
+        met = None if norms is None else _rows(norms, first, questions).float()
+        return ScoresFromTable(schedule, {layer: _rows(wide, layer, questions) for layer in schedule.layers}, met)
 
     return method
+
+
+def _rows(wide: pd.DataFrame, layer: int, questions: Sequence[int]) -> Tensor:
+    """What the table has behind the layer before a drop, for the questions of a batch."""
+    return torch.tensor(wide.loc[layer - 1].loc[list(questions)].to_numpy())

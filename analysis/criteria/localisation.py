@@ -14,9 +14,11 @@ from scipy.stats import mannwhitneyu
 from sklearn.metrics import average_precision_score
 
 from analysis.criteria.scores import CRITERIA
-from analysis.statistics.rankings import RATIOS, check_ratios, n_kept, ranks
-from analysis.statistics.token_tables import check_table, score_matrices, tokens_per_sample
+from analysis.statistics.frames import checked
+from analysis.statistics.rankings import RATIOS, checked_ratios, n_kept, ranks
+from analysis.statistics.token_tables import checked_table, score_matrices, tokens_per_sample
 
+LABELS = ("relevant", "other", "background")
 CONTRASTS = {  # name -> labels of tokens that should score high, labels of those that should score low
     "objects": (("relevant", "other"), ("background",)),
     "relevant": (("relevant",), ("other", "background")),
@@ -28,7 +30,7 @@ def localisation(
     table: pd.DataFrame,
     labels: pd.DataFrame,
     criteria: Sequence[str] = CRITERIA,
-    ratios: Sequence[float] = RATIOS,
+    ratios: Sequence[float] | float = RATIOS,
 ) -> pd.DataFrame:
     """How well every criterion's scores separate the two sides of each contrast in CONTRASTS.
 
@@ -47,11 +49,12 @@ def localisation(
         pointing (1 if the highest score is right), recall@r (the share of the right tokens that are kept).
 
     Raises:
-        ValueError: The tokens of a sample are not all in the table, or not those of `labels`; a ratio is out of range;
-            a column is missing or partly NaN.
+        ValueError: The tokens of a sample are not all in the table, or not those of `labels`; a label is not one of
+            LABELS; no sample has tokens on both sides of a contrast; a ratio is out of range; a column is missing or
+            partly NaN.
     """
-    check_ratios(ratios)
-    check_table(table, ["vision_index", *criteria])
+    ratios = checked_ratios(ratios)
+    table, labels = checked_table(table, {"vision_index": "counted"}), _checked_labels(labels)
     measured, known = tokens_per_sample(table, ["sample", "layer"]), tokens_per_sample(labels, ["sample"])
     n_known = known.reindex(measured.index.get_level_values("sample")).to_numpy()
     if not np.array_equal(measured, n_known):
@@ -70,7 +73,22 @@ def localisation(
             if positive.any() and not positive[chosen].all():
                 for statistic, values, chance in _contrast_statistics(scores[:, chosen], positive[chosen], ratios):
                     rows += [(*key, contrast, statistic, *pair, chance) for pair in zip(names, values, strict=True)]
+    if not rows:
+        raise ValueError(
+            f"a sample must have tokens on both sides of a contrast; got none, with labels "
+            f"{', '.join(labels.label.unique())}."
+        )
     return pd.DataFrame(rows, columns=["sample", "layer", "contrast", "statistic", "criterion", "value", "chance"])
+
+
+def _checked_labels(labels: pd.DataFrame) -> pd.DataFrame:
+    labels = checked(labels, "labels", {"sample": "label", "vision_index": "counted", "label": "label"})
+    unknown = [label for label in labels.label.unique() if not isinstance(label, str) or label not in LABELS]
+    if unknown:
+        raise ValueError(
+            f"label of the labels must be one of {', '.join(LABELS)}; got {', '.join(map(repr, unknown[:5]))}."
+        )
+    return labels[["sample", "vision_index", "label"]]
 
 
 def _contrast_statistics(

@@ -9,12 +9,16 @@ import pandas as pd
 from jaxtyping import Int
 
 from analysis.criteria.scores import CRITERIA
-from analysis.statistics.rankings import RATIOS, check_ratios, n_kept, ranks
+from analysis.statistics.frames import checked
+from analysis.statistics.rankings import RATIOS, checked_ratios, n_kept, ranks
 from analysis.statistics.token_tables import score_matrices
 
 
 def question_dependence(
-    table: pd.DataFrame, images: Sequence[int], criteria: Sequence[str] = CRITERIA, ratios: Sequence[float] = RATIOS
+    table: pd.DataFrame,
+    images: Sequence[int],
+    criteria: Sequence[str] = CRITERIA,
+    ratios: Sequence[float] | float = RATIOS,
 ) -> pd.DataFrame:
     """The similarity of the rankings of one picture's tokens under different questions.
 
@@ -30,17 +34,29 @@ def question_dependence(
         share of kept tokens that two questions have in common, mean over pairs of questions).
 
     Raises:
-        ValueError: A picture occurs only once, a ratio is out of range, or a column is missing or partly NaN.
+        ValueError: A picture occurs only once, with other numbers of tokens, or a sample has no picture in `images`; a
+            ratio is out of range; a column is missing or partly NaN.
     """
-    check_ratios(ratios)
+    ratios, images = checked_ratios(ratios), list(images)
+    samples = checked(table, "table", {"sample": "counted"})["sample"]
+    if samples.max() >= len(images):
+        raise ValueError(
+            f"images must hold the picture of every sample, one for each question; got {len(images)} pictures for "
+            f"samples up to {samples.max()}."
+        )
     rankings: dict[tuple[int, int, str], list[np.ndarray]] = {}
     for (sample, layer), names, scores in score_matrices(table, criteria, at_least=2):
         for name, rank in zip(names, ranks(scores), strict=True):
-            rankings.setdefault((images[sample], layer, name), []).append(rank)
+            rankings.setdefault((images[int(sample)], layer, name), []).append(rank)
     rows = []
     for (image, layer, name), ranked in rankings.items():
         if len(ranked) < 2:
             raise ValueError(f"every image must be asked about twice or more; image {image} was once.")
+        if len({len(rank) for rank in ranked}) > 1:
+            raise ValueError(
+                f"all samples of a picture must have the same tokens; got {', '.join(str(len(r)) for r in ranked)} at "
+                f"image {image}."
+            )
         for statistic, value, chance in _question_statistics(np.stack(ranked), ratios):
             rows.append((image, layer, statistic, name, value, chance))
     return pd.DataFrame(rows, columns=["sample", "layer", "statistic", "criterion", "value", "chance"])

@@ -17,6 +17,7 @@ from analysis.progress import progress_bar
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.residual_stream.measured_tokens import Tokens, check_layers, measured_prompts, token_keys
 from analysis.residual_stream.stream import Stream
+from analysis.scenes.asked import asked
 from analysis.scenes.mosaic import Questions
 from v2drop.arguments import whole_number
 from v2drop.models.parts import is_vision, locate
@@ -99,10 +100,13 @@ def scored(
 
     Returns:
         The frame of `score_tokens`, whose sample is the question's index, with the column kind (of the question).
+
+    Raises:
+        ValueError: There is no question, or as for `score_tokens`.
     """
     check_loaded(loaded)
     batch_size = whole_number("batch_size", batch_size, 1)
-    frames = []
+    questions, frames = asked(questions), []
     for start in progress_bar(range(0, len(questions), batch_size), desc="scores", unit="batch"):
         batch = questions[start : start + batch_size]
         inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from analysis.figures.curves import level
 from analysis.figures.labels import label
+from analysis.statistics.frames import checked
 
 
 def interval_dots(
@@ -23,13 +24,24 @@ def interval_dots(
         ax: axes to draw on.
         full_model_accuracy: share right of the model without drops, a dashed line.
         xlabel: quantity on the x axis, with its unit.
+
+    Raises:
+        ValueError: a column is missing, a method has two rows at a budget, or one of `order` has none.
     """
+    keys = ["method", "budget"] if "budget" in summary else ["method"]
+    summary = checked(summary, "summary", dict.fromkeys([*keys, "mean", "low", "high"], "as it is"), keys)
     groups = [(None, summary)]
     if "budget" in summary:
         groups = [(f"{budget:g} tokens a layer", rows) for budget, rows in summary.groupby("budget")]
     colours = sns.color_palette("viridis_r", len(groups) + 1)[1:]
     for i, ((name, rows), colour) in enumerate(zip(groups, colours, strict=True)):
-        rows = rows.set_index("method").loc[order]
+        rows = rows.set_index("method")
+        without = [method for method in order if method not in rows.index]
+        if without:
+            raise ValueError(
+                f"every method of order must be in the summary{f' at {name}' if name else ''}; got {without}."
+            )
+        rows = rows.loc[order]
         y = np.arange(len(order)) + 0.24 * (i - (len(groups) - 1) / 2)
         spread = np.abs(rows[["low", "high"]].to_numpy().T - rows["mean"].to_numpy())
         ax.errorbar(rows["mean"], y, xerr=spread, fmt="osD^v"[i % 5], ms=4, lw=1.2, color=colour, label=name)
@@ -54,7 +66,12 @@ def pair_matrix(rows: pd.DataFrame, value: str, order: list[str], ax: Axes, limi
         order: methods.
         ax: axes to draw on.
         limit: whose colours are the strongest.
+
+    Raises:
+        ValueError: a column is missing, or a pair is there twice, as at two budgets.
     """
+    keys = ["first", "second"]
+    rows = checked(rows, "rows", dict.fromkeys([*keys, value], "as it is"), keys)
     wide = rows.pivot(index="first", columns="second", values=value).reindex(index=order, columns=order)
     named = wide.rename(index=label, columns=label)
     colours = {"cmap": "vlag", "vmin": -limit, "vmax": limit, "cbar": False}

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from analysis.figures.labels import look
 from analysis.scenes.drawing import GRID
 from analysis.statistics.grids import grid_side
+from v2drop.arguments import one_of, whole_number
 
 
 def lines(rows: pd.DataFrame, x: str, criteria: Sequence[str], ax: Axes) -> Axes:
@@ -53,8 +54,12 @@ def lines_with_error_bars(rows: pd.DataFrame, x: str, criteria: Sequence[str], a
 
 
 def level(ax: Axes, at: int | float, name: str | None = None, axis: str = "y") -> Axes:
-    """Draw a value to compare with across an axes, thin and dotted; dashed, and in the legend, if it has a name."""
-    draw = ax.axhline if axis == "y" else ax.axvline
+    """Draw a value to compare with across an axes, thin and dotted; dashed, and in the legend, if it has a name.
+
+    Raises:
+        ValueError: `axis` is neither "x" nor "y".
+    """
+    draw = ax.axhline if one_of("axis", axis, ("x", "y")) == "y" else ax.axvline
     draw(at, color="0.45", linewidth=1, linestyle="--" if name else ":", label=name, zorder=0)
     return ax
 
@@ -95,11 +100,13 @@ def overlay(image: np.ndarray, kept: Collection[int], n_tokens: int, ax: Axes, r
         relevant: patches of the mosaic to frame.
 
     Raises:
-        ValueError: the tokens are no square grid.
+        ValueError: the tokens are no square grid, or a kept token or relevant patch is not one of the picture's.
     """
     side = grid_side(n_tokens)
+    kept = [whole_number("each of kept", rank, 0, n_tokens - 1) for rank in kept]  # -1 would be the last one
+    relevant = [whole_number("each of relevant", patch, 0, GRID**2 - 1) for patch in relevant]
     shade = np.ones((side, side))
-    shade.flat[list(kept)] = 0
+    shade.flat[kept] = 0
     extent = (0, GRID, GRID, 0)
     ax.imshow(image, extent=extent)
     ax.imshow(np.zeros((side, side)), extent=extent, alpha=0.78 * shade, cmap="gray", vmin=0, vmax=1)

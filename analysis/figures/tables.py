@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analysis.statistics.frames import checked
+from v2drop.arguments import whole_number
+
 
 def interval_table(rows: pd.DataFrame, index: str, columns: str, digits: int = 2) -> pd.DataFrame:
     """Means with their intervals as text, in the order in which rows and columns occur.
@@ -14,10 +17,16 @@ def interval_table(rows: pd.DataFrame, index: str, columns: str, digits: int = 2
         columns: column whose values become the columns.
         digits: behind the point.
 
+    Raises:
+        ValueError: a column is missing, a pair is there twice, or `digits` is no int of 0 or more.
+
     >>> frame = pd.DataFrame({"a": ["x"], "b": ["y"], "mean": [0.5], "low": [0.25], "high": [1.0]})
     >>> interval_table(frame, "a", "b").loc["x", "y"]
     '0.50 [0.25, 1.00]'
     """
+    digits = whole_number("digits", digits, 0)
+    kinds = dict.fromkeys([index, columns, "mean", "low", "high"], "as it is")
+    rows = checked(rows, "rows", kinds, [index, columns])
     text = [
         f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
         for mean, low, high in zip(rows["mean"], rows.low, rows.high, strict=True)

@@ -16,7 +16,10 @@ from analysis.figures.curves import level, lines
 from analysis.figures.display import PAGE_WIDTH
 from analysis.figures.labels import CRITERIA, STATISTICS, label, look
 from analysis.statistics.grids import grid_side
+from analysis.statistics.lists import names
 from analysis.theorem.summary import FACTORS
+
+BESIDE = (-0.17, 0.17)  # where the markers of two targets stand, in rows
 
 
 def token_maps(table: pd.DataFrame, image: np.ndarray, columns: Sequence[str]) -> Figure:
@@ -88,17 +91,23 @@ def criterion_bars(summary: pd.DataFrame, statistic: str, targets: Sequence[str]
     Args:
         summary: frame of `analysis.summarise_impact`.
         statistic: value of the summary's column `statistic`.
-        targets: values of the summary's column `target`.
+        targets: one or two values of the summary's column `target`.
         ax: axes to draw on.
+
+    Raises:
+        ValueError: there are other numbers of targets.
     """
+    targets = names("targets", targets)
+    if len(targets) > len(BESIDE):
+        raise ValueError(f"targets must be one or two; got {targets}.")
     rows = summary[(summary.statistic == statistic) & (summary.layer == "all") & (summary.versus == "")]
-    names = [name for name in CRITERIA if name in set(rows.criterion)]
-    for offset, target in zip((-0.17, 0.17), targets, strict=False):
-        line = rows[rows.target == target].set_index("criterion").loc[names]
+    criteria = [name for name in CRITERIA if name in set(rows.criterion)]
+    for offset, target in zip(BESIDE, targets, strict=False):
+        line = rows[rows.target == target].set_index("criterion").loc[criteria]
         error = np.stack([line["mean"] - line.low, line.high - line["mean"]])
-        ax.errorbar(line["mean"], np.arange(len(names)) + offset, xerr=error, ms=4, **look(target).point())
-    ax.set(yticks=range(len(names)), yticklabels=map(label, names), xlabel=STATISTICS.get(statistic, statistic))
-    ax.set_ylim(len(names) - 0.5, -0.5)
+        ax.errorbar(line["mean"], np.arange(len(criteria)) + offset, xerr=error, ms=4, **look(target).point())
+    ax.set(yticks=range(len(criteria)), yticklabels=map(label, criteria), xlabel=STATISTICS.get(statistic, statistic))
+    ax.set_ylim(len(criteria) - 0.5, -0.5)
     ax.grid(axis="y", alpha=0.25)
     return level(ax, 0, axis="x")
 

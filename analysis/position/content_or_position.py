@@ -11,11 +11,14 @@ import pandas as pd
 from analysis.criteria.scores import CRITERIA, scored
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
+from analysis.scenes.asked import asked
 from analysis.scenes.drawing import SIZE
 from analysis.scenes.mosaic import Question, Questions, Scene
+from analysis.statistics.frames import checked
 from analysis.statistics.grids import grid_side
 from analysis.statistics.rankings import ranks
 from analysis.statistics.token_tables import score_matrices
+from v2drop.arguments import whole_number
 
 
 def rankings_under_shifts(
@@ -53,7 +56,7 @@ def rankings_under_shifts(
     inputs = loaded.inputs([scene.image], [question.text])
     n = len(loaded.vision_positions(inputs)[0])
     side = grid_side(n)
-    if SIZE % side or not 1 <= step < side or side % step:
+    if SIZE % side or not 1 <= whole_number("step", step) < side or side % step:
         raise ValueError(
             f"the side of the grid of tokens must divide {SIZE} pixels, and a smaller step must divide it; got {side} "
             f"and {step}."
@@ -88,13 +91,19 @@ def content_position_shares(values: pd.DataFrame, column: str, step: int = 1) ->
         The shares by name: content, position, rest.
 
     Raises:
-        ValueError: A content does not occur once at every position of its class, a value is NaN, or all are equal.
+        ValueError: A content does not occur once at every position of its class, a value is NaN or infinite, all are
+            equal, or `step` is no proper divisor of the side of the grid.
 
     >>> pairs = pd.DataFrame({"content": [0, 0, 1, 1], "position": [0, 1, 0, 1], "score": [0.0, 1.0, 2.0, 3.0]})
     >>> content_position_shares(pairs, "score")
     {'content': 0.8, 'position': 0.2, 'rest': 0.0}
     """
-    _check_complete(values, column, step)
+    values = checked(values, "values", {"content": "counted", "position": "counted", column: "number"})
+    if whole_number("step", step, 1) > 1 and grid_side(values.position.nunique()) % step:
+        raise ValueError(
+            f"step must divide the side of the grid; got {step} for {values.position.nunique()} positions."
+        )
+    _check_complete(values, step)
     base = values[column].groupby(_classes(values, "position", step)).transform("mean")
     effects = {name: values[column].groupby(values[name]).transform("mean") - base for name in ("content", "position")}
     effects["rest"] = values[column] - base - effects["content"] - effects["position"]
@@ -124,7 +133,7 @@ def content_position_table(
         ValueError: As for `rankings_under_shifts`.
     """
     rows = []
-    for sample, (scene, question) in enumerate(questions):
+    for sample, (scene, question) in enumerate(asked(questions)):
         table = rankings_under_shifts(loaded, scene, question, layers, step, criteria, seed=sample)
         n = table.content.nunique() // step**2
         chance = {"content": 1 / (n + 1), "position": 1 / (n + 1), "rest": (n - 1) / (n + 1)}
@@ -140,9 +149,7 @@ def _classes(values: pd.DataFrame, name: str, step: int) -> pd.Series:
     return values[name] // side % step * step + values[name] % side % step
 
 
-def _check_complete(values: pd.DataFrame, column: str, step: int) -> None:
-    if values[column].isna().any():
-        raise ValueError(f"{column} must be a number everywhere; got {values[column].isna().sum()} NaN.")
+def _check_complete(values: pd.DataFrame, step: int) -> None:
     if (_classes(values, "content", step) != _classes(values, "position", step)).any():
         raise ValueError(f"every content must stay in its class of positions, {step} apart; got others.")
     n = values.position.nunique() // step**2

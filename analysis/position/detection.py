@@ -7,6 +7,8 @@ import pandas as pd
 
 from analysis.position.retention import score_position
 from analysis.position.uniformity import BINS, distance_from_uniform
+from v2drop.arguments import number, seed_number, whole_number
+from v2drop.arguments import share as share_number
 
 
 def planted_kept(
@@ -28,11 +30,11 @@ def planted_kept(
         The columns of `analysis.kept_tokens_by` but layer: sample, criterion ("planted"), vision_index, kept.
 
     Raises:
-        ValueError: There are no such shares.
+        ValueError: There are no such shares, or an argument is out of range.
     """
-    if ratio < 0 or bins < 2:
-        raise ValueError(f"ratio must be 0 or more and bins 2 or more; got {ratio} and {bins}.")
-    start = 2 * share / (1 + ratio)
+    samples, tokens = whole_number("samples", samples, 1), whole_number("tokens", tokens, 1)
+    bins, block, seed = whole_number("bins", bins, 2), whole_number("block", block, 1), seed_number(seed)
+    start = 2 * number("share", share) / (1 + number("ratio", ratio, 0))
     if not 0 < start * max(1, ratio) <= 1:
         raise ValueError(f"share times the larger end's excess must lie in (0, 1]; got {share} and ratio {ratio}.")
     rng, index = np.random.default_rng(seed), np.arange(tokens)
@@ -72,8 +74,9 @@ def detection_power(
         "ks shift" (`distance_from_uniform`).
 
     Raises:
-        ValueError: There is no such bias.
+        ValueError: There is no such bias, or an argument is out of range.
     """
+    trials, level, seed = whole_number("trials", trials, 1), share_number("level", level), seed_number(seed)
     p_values = []
     for trial in range(seed, seed + trials):
         kept = planted_kept(samples, tokens, share, ratio, block, seed=trial)

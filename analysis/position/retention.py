@@ -9,11 +9,14 @@ import pandas as pd
 from scipy.stats import false_discovery_control, rankdata, wilcoxon
 
 from analysis.criteria.scores import CRITERIA
-from analysis.position.uniformity import BINS, bin_index
+from analysis.position.uniformity import BINS, bin_index, checked_kept
+from analysis.statistics.frames import checked
 from analysis.statistics.grids import grid_side
 from analysis.statistics.intervals import mean_by_group
+from analysis.statistics.lists import names
 from analysis.statistics.rankings import n_kept, ranks
-from analysis.statistics.token_tables import check_table, score_matrices, tokens_per_sample
+from analysis.statistics.token_tables import checked_table, score_matrices, tokens_per_sample
+from v2drop.arguments import number, one_of, seed_number, whole_number
 
 AXES = ("position", "row", "column", "frame", "token")
 
@@ -32,15 +35,15 @@ def kept_tokens_by(table: pd.DataFrame, ratio: float, criteria: Sequence[str] = 
     Raises:
         ValueError: The ratio is out of range, a column is missing or partly NaN, or tokens of a sample are missing.
     """
-    if not 0 < ratio <= 1:
+    if not 0 < number("ratio", ratio) <= 1:
         raise ValueError(f"ratio must lie in (0, 1]; got {ratio}.")
-    check_table(table, ["vision_index", *criteria])
+    table = checked_table(table, {"vision_index": "counted"})
     tokens_per_sample(table, ["sample", "layer"])
     frames = []
-    for (sample, layer), names, scores in score_matrices(table, criteria):
+    for (sample, layer), there, scores in score_matrices(table, criteria):
         n = scores.shape[1]
         kept = ranks(scores) < n_kept(ratio, n)
-        keys = {"criterion": np.repeat(names, n), "vision_index": np.tile(np.arange(n), len(names))}
+        keys = {"criterion": np.repeat(there, n), "vision_index": np.tile(np.arange(n), len(there))}
         frames.append(pd.DataFrame({"sample": sample, "layer": layer, **keys, "kept": kept.flatten()}))
     return pd.concat(frames, ignore_index=True)
 
@@ -54,22 +57,27 @@ def with_grid_place(kept: pd.DataFrame, frames: int = 1, width: int | None = Non
         width: The number of tokens in a row of the grid; None for square grids.
 
     Raises:
-        ValueError: The tokens of a sample do not make up such grids.
+        ValueError: A column is missing or holds something else, tokens of a sample are missing, or they do not make up
+            such grids.
     """
-    index = kept.vision_index
-    n = index.groupby(kept["sample"]).transform("max") + 1
+    frames = whole_number("frames", frames, 1)
+    plain = checked(kept, "kept tokens", {"sample": "label", "vision_index": "counted"})
+    tokens_per_sample(plain.drop_duplicates(["sample", "vision_index"]), ["sample"])
+    index = plain.vision_index
+    n = index.groupby(plain["sample"]).transform("max") + 1
     widths = {int(count): _width(int(count), frames, width) for count in n.unique()}
     wide, per_frame = n.map(widths), n // frames
     in_frame = index % per_frame
     place = {"frame": index // per_frame, "row": in_frame // wide, "column": in_frame % wide}
-    return kept.assign(position=index / (n - 1).clip(lower=1), **place, token=index)
+    place = {"position": index / (n - 1).clip(lower=1), **place, "token": index}
+    return kept.assign(**{name: values.to_numpy() for name, values in place.items()})
 
 
 def _width(n_tokens: int, frames: int, width: int | None) -> int:
-    if frames < 1 or n_tokens % frames:
+    if n_tokens % frames:
         raise ValueError(f"tokens must be 1 or more frames of equal size; got {n_tokens} tokens in {frames} frames.")
     per_frame = n_tokens // frames
-    wide = grid_side(per_frame) if width is None else width
+    wide = grid_side(per_frame) if width is None else whole_number("width", width)
     if wide < 1 or per_frame % wide:
         raise ValueError(f"width must divide the tokens of a frame, {per_frame}; got {wide}.")
     return wide
@@ -88,11 +96,15 @@ def retention(
         bins: The number of parts of the sequence.
 
     Returns:
-        One row per curve and bin: `by`, bin (from 0), mean, low, high (95 % bootstrap interval over samples), n.
+        One row per curve and bin: `by`, bin (from 0), mean, low, high (95 % bootstrap interval over samples; NaN for a
+        single sample), n.
 
     Raises:
-        ValueError: The axis is unknown or not in the frame, there are more bins than tokens, or tokens are missing.
+        ValueError: The axis is unknown or not in the frame, there are more bins than tokens, tokens are missing or
+            twice, or the column kept does not hold True and False.
     """
+    by = names("by", by)
+    kept = checked_kept(kept, by)
     binned = kept.assign(bin=_bins(kept, axis, bins), kept=kept.kept.astype(float))
     share = binned.groupby([*by, "bin", "sample"], sort=False).kept.mean().reset_index()
     return mean_by_group(share.sort_values([*by, "bin"], kind="stable"), [*by, "bin"], "kept")
@@ -103,7 +115,8 @@ def end_to_start_ratio(
 ) -> pd.DataFrame:
     """The retention in the last bin / the retention in the first bin, both means over samples.
 
-    The ratio is infinite where no token of the first bin is kept, and 1 if none of the last bin is kept either.
+    The ratio is infinite where no token of the first bin is kept, and 1 if none of the last bin is kept either. The
+    interval of a single sample is NaN.
 
     Args:
         kept: The frame of `kept_tokens_by` or `analysis.kept_at_layer`.
@@ -116,17 +129,21 @@ def end_to_start_ratio(
         One row per curve: `by`, start, end (shares kept), ratio, low, high (95 % percentile interval), n (samples).
 
     Raises:
-        ValueError: There are more bins than tokens, or tokens of a sample are missing.
+        ValueError: There are more bins than tokens, tokens of a sample are missing or twice, the column kept does not
+            hold True and False, or an argument is out of range.
     """
+    by, resamples = names("by", by), whole_number("resamples", resamples, 1)
+    kept = checked_kept(kept, by)
     binned = kept.assign(bin=_bins(kept, "position", bins), kept=kept.kept.astype(float))
     ends = binned[binned.bin.isin([0, bins - 1])]
     share = ends.pivot_table(index=[*by, "sample"], columns="bin", values="kept", sort=False)
-    rows, rng = [], np.random.default_rng(seed)
+    rows, rng = [], np.random.default_rng(seed_number(seed))
     for key, group in share.groupby(list(by), sort=False):
         values = group[[0, bins - 1]].to_numpy()
         drawn = values[rng.integers(len(values), size=(resamples, len(values)))].mean(1)
         (start, end), ratios = values.mean(0), _ratio(drawn[:, 1], drawn[:, 0])
         low, high = np.quantile(ratios, [0.025, 0.975], method="inverted_cdf")  # no mean of a number and infinity
+        low, high = (low, high) if len(values) > 1 else (np.nan, np.nan)
         rows.append((*key, start, end, float(_ratio(end, start)), low, high, len(values)))
     return pd.DataFrame(rows, columns=[*by, "start", "end", "ratio", "low", "high", "n"])
 
@@ -139,16 +156,16 @@ def score_position(table: pd.DataFrame, criteria: Sequence[str] = CRITERIA) -> p
         criteria: The columns that hold scores.
 
     Returns:
-        One row per (layer, criterion): these, mean, low, high (95 % bootstrap interval over samples), n, p (Wilcoxon's
-        signed-rank test over samples, which are independent, unlike tokens of one picture), and q (p corrected for all
-        rows, Benjamini and Hochberg).
+        One row per (layer, criterion): these, mean, low, high (95 % bootstrap interval over samples; NaN for a single
+        sample), n, p (Wilcoxon's signed-rank test over samples, which are independent, unlike tokens of one picture),
+        and q (p corrected for all rows, Benjamini and Hochberg). A correlation is 0 where all tokens score alike.
 
     Raises:
         ValueError: A column is missing or partly NaN, or a sample has a single token.
     """
     rows = []
-    for (sample, layer), names, scores in score_matrices(table, criteria, at_least=2):
-        for name, score in zip(names, scores, strict=True):
+    for (sample, layer), there, scores in score_matrices(table, criteria, at_least=2):
+        for name, score in zip(there, scores, strict=True):
             value = np.corrcoef(rankdata(score), np.arange(len(score)))[0, 1] if np.ptp(score) > 0 else 0.0
             rows.append((sample, layer, name, value))
     values = pd.DataFrame(rows, columns=["sample", "layer", "criterion", "value"])
@@ -162,8 +179,7 @@ def _median_test(values: pd.Series) -> float:
 
 
 def _bins(kept: pd.DataFrame, axis: str, bins: int) -> pd.Series:
-    if axis not in AXES:
-        raise ValueError(f"axis must be one of {', '.join(AXES)}; got {axis!r}.")
+    one_of("axis", axis, AXES)
     tokens_per_sample(kept, [name for name in ("layer", "criterion", "sample") if name in kept])
     if axis == "position":
         return bin_index(kept.vision_index, kept.groupby("sample").vision_index.transform("max") + 1, bins)
@@ -171,7 +187,7 @@ def _bins(kept: pd.DataFrame, axis: str, bins: int) -> pd.Series:
         raise ValueError(
             f"the frame must have the places of tokens for axis {axis!r}; pass it through `with_grid_place`."
         )
-    return kept[axis]
+    return checked(kept, "kept tokens", {axis: "counted"})[axis]
 
 
 def _ratio(above: np.ndarray | np.floating, below: np.ndarray | np.floating) -> np.ndarray:

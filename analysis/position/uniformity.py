@@ -9,7 +9,10 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.stats import false_discovery_control
 
+from analysis.statistics.frames import checked
+from analysis.statistics.lists import names
 from analysis.statistics.token_tables import tokens_per_sample
+from v2drop.arguments import seed_number, whole_number
 
 BINS = 10
 Rates = Float[np.ndarray, "*draws bins"]
@@ -76,11 +79,11 @@ def distance_from_uniform(
         q_shift (p corrected for all rows, Benjamini and Hochberg).
 
     Raises:
-        ValueError: A curve keeps nothing, there are more bins than tokens, `draws` is below 1, the column kept is not
-            boolean, or the tokens of a sample are not all there once.
+        ValueError: A curve keeps nothing, there are more bins than tokens, an argument is out of range, the column kept
+            does not hold True and False, or the tokens of a sample are not all there once.
     """
-    if draws < 1 or kept.kept.dtype != bool:
-        raise ValueError(f"draws must be at least 1 and the column kept boolean; got {draws}, {kept.kept.dtype}.")
+    by, draws, seed = names("by", by), whole_number("draws", draws, 1), seed_number(seed)
+    kept = checked_kept(kept, by)
     tokens_per_sample(kept, [*by, "sample"])
     floors: dict[tuple, Rates] = {}
     rows = []
@@ -95,10 +98,22 @@ def distance_from_uniform(
             value, random = float(distance(rates)), distance(floors[counts])
             chances = (_p(value, random), _p(value, distance(shifted)))
             rows.append((*key, name, value, random.mean(), np.quantile(random, 0.95), *chances))
-    names = [*by, "distance", "value", "floor", "floor_high", "p_random", "p_shift"]
-    frame = pd.DataFrame(rows, columns=names)
+    columns = [*by, "distance", "value", "floor", "floor_high", "p_random", "p_shift"]
+    frame = pd.DataFrame(rows, columns=columns)
     corrected = {f"q_{null}": false_discovery_control(frame[f"p_{null}"]) for null in ("random", "shift")}
     return frame.assign(**corrected)
+
+
+def checked_kept(kept: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """A copy of a frame of kept tokens with plain columns (`checked`): sample, vision_index, kept and `by`.
+
+    Raises:
+        ValueError: A column is missing or holds something else.
+    """
+    columns = {"sample": "label", "vision_index": "counted", "kept": "truth"}
+    keys = {**dict.fromkeys(by, "label"), "layer": "counted", "criterion": "label"}
+    there = {name: kind for name, kind in keys.items() if name in by or name in getattr(kept, "columns", ())}
+    return checked(kept, "kept tokens", there | columns)
 
 
 def _normalised(rates: Rates) -> Rates:
@@ -119,7 +134,7 @@ def bin_index(vision_index: VisionIndices, n_tokens: VisionIndices, bins: int) -
     Raises:
         ValueError: There are fewer than two bins, or more than tokens.
     """
-    if not 2 <= bins <= np.min(n_tokens):
+    if not 2 <= whole_number("bins", bins) <= np.min(n_tokens):
         raise ValueError(f"bins must lie between 2 and the tokens of a sample, {np.min(n_tokens)}; got {bins}.")
     return vision_index * bins // n_tokens
 

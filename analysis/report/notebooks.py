@@ -15,6 +15,7 @@ from analysis.progress import progress_bar
 from analysis.report.html_pages import page, title_and_summary
 from analysis.report.index_page import ReportEntry, index
 from analysis.report.notebook_cards import card, main_figure
+from analysis.work_folders import check_writable, written_whole
 
 
 def read_notebooks(folder: Path) -> dict[str, NotebookNode]:
@@ -72,11 +73,10 @@ def execute(notebook: NotebookNode, folder: Path, tick: Callable[[], object]) ->
     return ""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it, so that no half-written page is ever seen."""
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+def write_page(path: Path, text: str) -> None:
+    """Write a page whole or not at all."""
+    with written_whole(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def report(folder: Path, output: Path) -> list[ReportEntry]:
@@ -86,12 +86,10 @@ def report(folder: Path, output: Path) -> list[ReportEntry]:
         What the index says of each notebook.
 
     Raises:
-        ValueError: `folder` holds nothing to run, or `output` is a file.
+        ValueError: `folder` holds nothing to run, or `output` cannot be written to.
     """
     notebooks = read_notebooks(folder)
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"--output must be a folder; {str(output)!r} is a file.")
-    output.mkdir(parents=True, exist_ok=True)
+    check_writable("--output", output)
     n_cells = [forget_outputs(notebook) for notebook in notebooks.values()]
     entries = []
     with progress_bar(total=sum(n_cells), unit="cell") as bar:
@@ -100,9 +98,9 @@ def report(folder: Path, output: Path) -> list[ReportEntry]:
             start = time.perf_counter()
             error = execute(notebook, folder, bar.update)
             entries.append(entry(notebook, name, time.perf_counter() - start, error))
-            write_atomically(output / entries[-1].href, page(notebook, name, folder))
+            write_page(output / entries[-1].href, page(notebook, name, folder))
             bar.update(sum(n_cells[: len(entries)]) - bar.n)  # the cells that a failure left out
-    write_atomically(output / "index.html", index(entries, os.environ.get("V2DROP_MODEL") or ""))
+    write_page(output / "index.html", index(entries, os.environ.get("V2DROP_MODEL") or ""))
     return entries
 
 

@@ -7,6 +7,8 @@ import unicodedata
 
 import pandas as pd
 
+from analysis.statistics.frames import checked
+
 NUMBERS = "zero one two three four five six seven eight nine".split()
 
 
@@ -51,10 +53,14 @@ def miscount(answers: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rows of counting questions, with the column too_many: the number in the reply minus the right one.
 
+    Raises:
+        ValueError: The frame is empty or lacks a column.
+
     >>> replies = {"kind": "how-many", "reply": ["There are Six.", "3", "many"], "answer": "four"}
     >>> miscount(pd.DataFrame(replies)).too_many.tolist()
     [2.0, -1.0]
     """
-    counted = answers[answers.kind == "how-many"]
-    said, right = (counted[name].map(_number).astype(float) for name in ("reply", "answer"))
-    return counted.assign(too_many=said - right).dropna(subset="too_many")
+    plain = checked(answers, "answers", {"kind": "label", "reply": "text", "answer": "text"})
+    said, right = (plain[name].map(_number).astype(float) for name in ("reply", "answer"))
+    counted = answers.assign(too_many=(said - right).to_numpy())[(plain.kind == "how-many").to_numpy()]
+    return counted.dropna(subset="too_many")

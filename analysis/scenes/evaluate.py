@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +18,7 @@ from analysis.models.loading import Loaded, load
 from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import Questions, sample
+from analysis.work_folders import check_writable, written_whole
 from v2drop.arguments import whole_number
 
 HELD_OUT_SEED = 2026  # of the held-out questions; training looked at test scenes of another seed, to log its progress
@@ -68,9 +68,8 @@ def checksum(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with written_whole(path) as draft:
+        draft.write_text(text)
 
 
 def main() -> None:
@@ -79,7 +78,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("-n", type=int, default=2000, help="held-out questions")
     args = parser.parse_args()
-    table = evaluate(load(args.folder), args.n)
+    try:
+        whole_number("-n", args.n, 1)
+        loaded = load(args.folder)  # before a folder that is not there is made
+        check_writable("folder", args.folder)
+    except ValueError as error:
+        parser.error(str(error))
+    table = evaluate(loaded, args.n)
     print(table.round(3).to_string(index=False))
     _write(args.folder / "accuracy.csv", table.round(4).to_csv(index=False))
     files = sorted(p for p in args.folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja"))

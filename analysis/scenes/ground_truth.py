@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from analysis.scenes.asked import asked
 from analysis.scenes.drawing import GRID
 from analysis.scenes.mosaic import Questions
 from analysis.statistics.grids import grid_side
@@ -41,10 +42,8 @@ def token_labels(questions: Questions, n_tokens: int) -> pd.DataFrame:
     Raises:
         ValueError: `n_tokens` is not a square number of 1 or more, or there are no questions.
     """
-    if not questions:
-        raise ValueError(f"questions must be pairs of scene and question, at least one; got {questions!r}.")
     patches, frames = patches_of(n_tokens), []
-    for sample, (_, question) in enumerate(questions):
+    for sample, (_, question) in enumerate(asked(questions)):
         label = np.full(GRID**2, "background", dtype=object)
         label[list(question.objects)] = "other"
         label[list(question.relevant)] = "relevant"
@@ -60,9 +59,12 @@ def object_third(questions: Questions) -> pd.DataFrame:
 
     Returns:
         One row per question that is about a single object: question (its index), place (one of THIRDS).
+
+    Raises:
+        ValueError: There is no question.
     """
     rows = []
-    for number, (_, question) in enumerate(questions):
+    for number, (_, question) in enumerate(asked(questions)):
         if question.relevant and question.kind != "how-many":
             row = np.mean([patch // GRID for patch in question.relevant]) / (GRID - 1)
             rows.append((number, THIRDS[min(2, int(row * 3))]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import transformers  # its classes are imported lazily at their first use, which is after usable()
+import transformers  # its classes are imported lazily at their first use: every function here calls usable() first
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
@@ -24,6 +24,7 @@ CHAT_TEMPLATE = (
 
 def tokenizer() -> transformers.PreTrainedTokenizerFast:
     """A tokenizer with one token for each word, `<s>` in front and padding on the left, as generation needs it."""
+    usable()
     vocabulary = {word: i for i, word in enumerate([*SPECIAL, *words()])}
     model = Tokenizer(WordLevel(vocabulary, unk_token=UNK))
     model.pre_tokenizer = Sequence([Split(IMAGE, "isolated"), WhitespaceSplit()])
@@ -88,4 +89,5 @@ def config() -> transformers.LlavaConfig:
 
 def build() -> transformers.LlavaForConditionalGeneration:
     """The model with random weights (from torch's global generator)."""
+    usable()
     return transformers.LlavaForConditionalGeneration(config())

@@ -3,14 +3,15 @@
 Stage 1 trains the vision tower alone to name digit, colour and place of every patch; stage 2 freezes it and trains
 projector and decoder to answer questions. Many questions about a picture are packed into one sequence, in which each
 sees the picture and itself only (a block mask), so that a picture is encoded once. Runs on a CPU or a GPU. A run that
-was stopped is continued from the last checkpoint in `--work` by the same command. Every step draws new scenes.
+was stopped is continued from the last checkpoint in `--work` by the same command; other steps or batch sizes need
+another folder. Every step draws new scenes.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,83 +20,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from analysis.scenes import mosaic
-from analysis.scenes.model import BOS, EOS, PAD, WIDTH, build, processor
+from analysis.scenes.model import BOS, EOS, PAD, build, processor
+from analysis.scenes.patch_reader import TRAINING_SEED, PatchReader, pixels, scenes_at, tower_loss
 from analysis.scenes.training_loop import Fit
+from analysis.work_folders import check_writable
+from v2drop.arguments import whole_number
 
-TRAINING_SEED = 0
 HELD_OUT = 128  # number of test scenes behind the accuracies in the log
 SLOT = 5  # tokens of a packed question: four words (or three and a pad), and the answer
 KINDS_PER_SCENE = ("what", "colour", "is-there", "where") * 4 + ("how-many",)
 IMAGE_END = 1 + mosaic.GRID**2  # <s> and the vision tokens
-
-
-def scenes_at(step: int, batch: int, split: str = "train") -> list[mosaic.Scene]:
-    """The scenes of one step; no scene occurs twice in a training run."""
-    return [mosaic.scene(split, TRAINING_SEED + 1, step * batch + i) for i in range(batch)]
-
-
-def pixels(scenes: list[mosaic.Scene]) -> Tensor:
-    """The pixel values that the processor makes of the pictures: float32 [batch, 3, 96, 96] in [-1, 1]."""
-    return torch.from_numpy(np.stack([s.image for s in scenes])).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-class PatchReader(nn.Module):
-    """Linear heads on a vision tower: digit, colour and place of every patch; from the class token, what is present.
-
-    The class token has a task of its own, so that its attention tells methods that rank patches by it something.
-    """
-
-    def __init__(self, tower: nn.Module) -> None:
-        """Add heads to a CLIP vision tower; they are not needed after training."""
-        super().__init__()
-        self.tower, self.norm = tower, nn.LayerNorm(WIDTH)
-        self.digit, self.colour, self.place = nn.Linear(WIDTH, 11), nn.Linear(WIDTH, 9), nn.Linear(WIDTH, 2)
-        self.present = nn.Linear(WIDTH, 18)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Logits of digit and of colour and the place for every patch, and logits of what is present."""
-        states = self.norm(self.tower(pixel_values=images).last_hidden_state)
-        patches = states[:, 1:]
-        return self.digit(patches), self.colour(patches), self.place(patches), self.present(states[:, 0])
-
-
-def patch_labels(scenes: list[mosaic.Scene]) -> tuple[Tensor, Tensor, Tensor]:
-    """Digit (10: none) and colour (8: none) of every patch, int64 [batch, 144]; what is present, float [batch, 18]."""
-    digit = torch.full((len(scenes), mosaic.GRID**2), 10)
-    colour = torch.full_like(digit, len(mosaic.COLOURS))
-    present = torch.zeros(len(scenes), 10 + len(mosaic.COLOURS))
-    for i, drawn in ((i, d) for i, scene in enumerate(scenes) for d in scene.digits):
-        hue = list(mosaic.COLOURS).index(drawn.colour)
-        digit[i, list(drawn.patches)], colour[i, list(drawn.patches)] = drawn.digit, hue
-        present[i, [drawn.digit, 10 + hue]] = 1
-    return digit, colour, present
-
-
-def tower_loss(reader: PatchReader, scenes: list[mosaic.Scene], device: str) -> tuple[Tensor, dict[str, float]]:
-    """The loss of stage 1 (cross-entropies, squared error of the place), and accuracies by task."""
-    digit, colour, present = (t.to(device) for t in patch_labels(scenes))
-    digit_logits, colour_logits, place, present_logits = (x.float() for x in reader(pixels(scenes).to(device)))
-    axis = torch.linspace(-1, 1, mosaic.GRID, device=device)
-    loss = (
-        _patch_loss(digit_logits, digit)
-        + _patch_loss(colour_logits, colour)
-        + F.mse_loss(place, torch.cartesian_prod(axis, axis).expand_as(place))
-        + F.binary_cross_entropy_with_logits(present_logits, present)
-    )
-    filled = digit < 10
-    right = {
-        "digit": digit_logits.argmax(-1)[filled] == digit[filled],
-        "colour": colour_logits.argmax(-1)[filled] == colour[filled],
-        "empty": digit_logits.argmax(-1)[~filled] == 10,
-        "present": (present_logits > 0) == present.bool(),
-    }
-    return loss, {name: hits.float().mean().item() for name, hits in right.items()}
-
-
-def _patch_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    weight = torch.ones(logits.shape[-1], device=logits.device)
-    weight[-1] = 0.1  # the last class is "empty", and nine patches in ten are
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), weight)
 
 
 def pack_questions(scenes: list[mosaic.Scene], step: int, ids: Callable) -> tuple[Tensor, Tensor]:
@@ -148,18 +82,20 @@ def train_tower(model: nn.Module, folder: Path, steps: int, batch: int, device: 
     """Train the tower in place (stage 1)."""
     reader = PatchReader(model.model.vision_tower).to(device)
     held_out = scenes_at(0, HELD_OUT, "test")
-    Fit(reader, steps, 2e-3, folder, "tower").run(
+    Fit(reader, steps, 2e-3, folder, "tower", {"batch": batch, "seed": TRAINING_SEED}).run(
         lambda step: tower_loss(reader, scenes_at(step, batch), device),
         lambda: tower_loss(reader, held_out, device)[1],
     )
 
 
-def train_decoder(model: nn.Module, folder: Path, steps: int, batch: int, device: str) -> None:
-    """Train projector and decoder in place (stage 2); the tower is frozen."""
+def train_decoder(
+    model: nn.Module, folder: Path, steps: int, batch: int, device: str, tower: Mapping[str, int]
+) -> None:
+    """Train projector and decoder in place (stage 2); the tower, whose settings are `tower`, is frozen."""
     model.model.vision_tower.requires_grad_(False)
     ids = processor().tokenizer.convert_tokens_to_ids
     held_out = scenes_at(0, HELD_OUT, "test")
-    Fit(model, steps, 1e-3, folder, "decoder").run(
+    Fit(model, steps, 1e-3, folder, "decoder", {"batch": batch, "seed": TRAINING_SEED, **tower}).run(
         lambda step: decoder_loss(model, scenes_at(step, batch), step, ids, device),
         lambda: decoder_loss(model, held_out, 2**31, ids, device)[1],
     )
@@ -176,14 +112,31 @@ def main() -> None:
     parser.add_argument("--tower-batch", type=int, default=32)
     parser.add_argument("--decoder-batch", type=int, default=16)
     args = parser.parse_args()
+    try:
+        _check(args)
+        model = _trained(args)
+    except ValueError as error:
+        parser.error(str(error))
+    model.to("cpu").save_pretrained(args.output)
+    processor().save_pretrained(args.output)
+    for stage in ("tower", "decoder"):
+        shutil.copy(args.work / f"{stage}.jsonl", args.output)
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name in ("tower_steps", "decoder_steps", "tower_batch", "decoder_batch"):
+        whole_number(f"--{name.replace('_', '-')}", getattr(args, name), 1)
+    for name in ("output", "work"):
+        check_writable(f"--{name}", getattr(args, name))
+
+
+def _trained(args: argparse.Namespace) -> nn.Module:
     torch.manual_seed(TRAINING_SEED)
     model = build().to(args.device)
     train_tower(model, args.work, args.tower_steps, args.tower_batch, args.device)
-    train_decoder(model, args.work, args.decoder_steps, args.decoder_batch, args.device)
-    model.to("cpu").save_pretrained(args.output)
-    processor().save_pretrained(args.output)
-    for log in args.work.glob("*.jsonl"):
-        shutil.copy(log, args.output)
+    tower = {"tower_steps": args.tower_steps, "tower_batch": args.tower_batch}
+    train_decoder(model, args.work, args.decoder_steps, args.decoder_batch, args.device, tower)
+    return model
 
 
 if __name__ == "__main__":

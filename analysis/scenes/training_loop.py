@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,6 +14,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from analysis.progress import progress_bar
+from analysis.work_folders import claim, written_whole
+from v2drop.arguments import number, whole_number
 
 Metrics = dict[str, float]
 
@@ -24,17 +25,24 @@ class Fit:
 
     Args:
         module: The module whose parameters are trained, where they require gradients.
-        steps: The total number of optimiser steps.
+        steps: The total number of optimiser steps, 1 or more.
         rate: The peak learning rate.
         folder: The folder of `<name>.safetensors` (module and optimiser) and `<name>.jsonl` (the log).
         name: The name of the stage.
+        data: What else its weights depend on, by name: batch size, seed, the stages before.
+
+    Raises:
+        ValueError: The folder holds a checkpoint of this stage that was made with other steps, rate or data.
     """
 
-    def __init__(self, module: nn.Module, steps: int, rate: float, folder: Path, name: str) -> None:
+    def __init__(
+        self, module: nn.Module, steps: int, rate: float, folder: Path, name: str, data: Mapping[str, int]
+    ) -> None:
         """Set up the optimiser; matrices decay by 0.05, vectors do not."""
-        self.module, self.steps, self.rate = module, steps, rate
+        self.module, self.steps, self.rate = module, whole_number("steps", steps, 1), number("rate", rate, 0)
         self.checkpoint, self.log = folder / f"{name}.safetensors", folder / f"{name}.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
+        claim(folder, name, {"steps": steps, "rate": rate, **data}, self.checkpoint.exists())
         self.trained = [p for p in module.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in self.trained if p.ndim > 1], "weight_decay": 0.05},
@@ -48,10 +56,15 @@ class Fit:
         held_out: Callable[[], Metrics],
         every: int = 100,
     ) -> Metrics:
-        """Train from the checkpoint, if there is one, to the last step; return the last held-out metrics."""
+        """Train from the checkpoint, if there is one, to the last step; return the last held-out metrics.
+
+        Raises:
+            ValueError: `every`, the steps between two checkpoints, is no int of 1 or more.
+        """
+        every = whole_number("every", every, 1)
         start = self._resume()
+        metrics = self._cut_log(start)
         device = next(self.module.parameters()).device.type
-        metrics: Metrics = {}
         for step in progress_bar(range(start, self.steps), initial=start, total=self.steps, desc=self.log.stem):
             self._set_rate(step)
             with torch.autocast(device, torch.bfloat16):
@@ -78,6 +91,15 @@ class Fit:
         with torch.autocast(device, torch.bfloat16):
             return held_out()
 
+    def _cut_log(self, step: int) -> Metrics:
+        """Cut what a killed run logged beyond its checkpoint; return the held-out metrics of the last line left."""
+        lines = self.log.read_text().splitlines(keepends=True) if self.log.exists() else []
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        if kept != lines:
+            with written_whole(self.log) as draft:
+                draft.write_text("".join(kept))
+        return json.loads(kept[-1])["held_out"] if kept else {}
+
     def _write_log(self, record: dict) -> None:
         line = json.dumps(record, default=float)
         tqdm.write(line)
@@ -89,9 +111,8 @@ class Fit:
         for i, parameter in enumerate(self.trained):
             for name, value in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{i}.{name}"] = value.detach().cpu().contiguous()
-        temporary = self.checkpoint.with_suffix(".tmp")
-        save_file(tensors, temporary, metadata={"step": str(step)})
-        os.replace(temporary, self.checkpoint)
+        with written_whole(self.checkpoint) as draft:
+            save_file(tensors, draft, metadata={"step": str(step)})
 
     def _resume(self) -> int:
         if not self.checkpoint.exists():

@@ -8,8 +8,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
+from analysis.statistics.frames import checked, finite_numbers
+from analysis.statistics.lists import names
+from v2drop.arguments import seed_number, share
 
-def bootstrap_interval(values: np.ndarray, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
+
+def bootstrap_interval(
+    values: Sequence[float] | np.ndarray | pd.Series, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
     """Bootstrap interval of the mean (percentile, 2000 resamples); a single point where all values are equal.
 
     For few values it is somewhat short: for ten normal ones it covers the mean in 89 % of cases rather than 95 %.
@@ -20,41 +26,56 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0, level: float = 0.95) -
         level: The confidence level.
 
     Returns:
-        The lower and the upper end.
+        The lower and the upper end; NaN for a single value, which says nothing of others.
 
     Raises:
-        ValueError: There is no value, or one is NaN.
+        ValueError: There is no value, one is NaN or infinite, or an argument is out of range.
     """
-    values = np.asarray(values, dtype=float)
-    if values.size == 0 or np.isnan(values).any():
-        raise ValueError(
-            f"values must be numbers, at least one; got {values.size}, {np.isnan(values).sum()} of them NaN."
-        )
-    if (values == values[0]).all():
-        return float(values[0]), float(values[0])
+    seed, level = seed_number(seed), share("level", level)
+    if np.ndim(values) != 1 or len(values) == 0:
+        raise ValueError(f"values must be numbers, at least one, in a row; got the shape {np.shape(values)}.")
+    numbers = finite_numbers(pd.Series(values), "values").to_numpy()
+    if len(numbers) == 1:
+        return np.nan, np.nan
+    if (numbers == numbers[0]).all():
+        return float(numbers[0]), float(numbers[0])
     ends = bootstrap(
-        (values,), np.mean, n_resamples=2000, method="percentile", confidence_level=level, rng=seed
+        (numbers,), np.mean, n_resamples=2000, method="percentile", confidence_level=level, rng=seed
     ).confidence_interval
     return float(ends.low), float(ends.high)
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float, int]:
-    """Mean, low and high of its 95 % bootstrap interval (NaN for a single value), and the number of values."""
-    low, high = bootstrap_interval(values) if len(values) > 1 else (np.nan, np.nan)
-    return float(np.mean(values)), low, high, len(values)
+    """Mean over the units for which a value exists, ends of its 95 % interval (`bootstrap_interval`), their number.
+
+    Args:
+        values: Numbers from independent units, NaN where the statistic does not exist. Without any other, mean and
+            interval are NaN and the number is 0.
+    """
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return np.nan, np.nan, np.nan, 0
+    return float(np.mean(values)), *bootstrap_interval(values), len(values)
 
 
-def mean_by_group(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+def mean_by_group(frame: pd.DataFrame, by: Sequence[str], value: str, unit: Sequence[str] = ()) -> pd.DataFrame:
     """Mean of a column in each group, with its interval over the rows of the group (`mean_interval`).
 
     Args:
         frame: A frame with one row per independent unit.
         by: The columns that tell groups apart.
         value: The column that is averaged.
+        unit: The columns that tell units of one group apart; none if every row is one.
 
     Returns:
-        One row per group: `by`, mean, low, high, n (rows).
+        One row per group: `by`, mean, low, high (95 %; NaN for a single row), n (rows).
+
+    Raises:
+        ValueError: The frame is empty or lacks a column, a number is missing, or a unit is in a group twice.
     """
+    by = names("by", by)
+    columns = {**dict.fromkeys([*by, *unit], "label"), value: "number"}
+    frame = checked(frame, "frame", columns, [*by, *unit] if unit else [])
     groups = frame.groupby(list(by), sort=False)[value]
     rows = [(*key, *mean_interval(group.to_numpy(dtype=float))) for key, group in groups]
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
@@ -68,8 +89,14 @@ def summarise_layers(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
         keys: The columns that tell rows of one sample and layer apart.
 
     Returns:
-        One row per layer and keys: layer, the keys, mean, low, high, n (samples), chance.
+        One row per layer and keys: layer, the keys, mean, low, high (NaN for a single sample), n (samples), chance.
+
+    Raises:
+        ValueError: The frame is empty or lacks a column, a number is missing, or a row of one sample, layer and keys is
+            there twice.
     """
+    keys = names("keys", keys, least=0)
+    values = _checked_values(values, keys, ["value", "chance"])
     pooled = values.groupby(["sample", *keys], sort=False)[["value", "chance"]].mean().reset_index()
     both = pd.concat([values.astype({"layer": object}), pooled.assign(layer="all")])
     means = mean_by_group(both, ["layer", *keys], "value")
@@ -90,11 +117,23 @@ def criterion_minus_baseline(values: pd.DataFrame, baseline: str, keys: Sequence
         difference), chance (0).
 
     Raises:
-        ValueError: `baseline` is not a criterion of the frame.
+        ValueError: `baseline` is not a criterion of the frame, or the only one on any sample and layer. The frame is
+            not one for `summarise_layers`.
     """
+    keys = names("keys", keys, least=0)
+    values = _checked_values(values, ["criterion", *(key for key in keys if key != "criterion")], ["value"])
     if baseline not in set(values.criterion):
         raise ValueError(f"baseline must be one of {', '.join(values.criterion.unique())}; got {baseline!r}.")
     on = ["sample", "layer", *keys]
     base = values[values.criterion == baseline].set_index(on).value.rename("base")
     both = values[values.criterion != baseline].join(base, on=on, how="inner")
+    if both.empty:
+        raise ValueError(
+            f"there must be another criterion beside {baseline!r} on the same samples and layers; got none."
+        )
     return both.assign(value=both.value - both.base, chance=0.0)[[*on, "criterion", "value", "chance"]]
+
+
+def _checked_values(values: pd.DataFrame, keys: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
+    columns = {"sample": "label", "layer": "counted"} | dict.fromkeys(keys, "label") | dict.fromkeys(numbers, "number")
+    return checked(values, "values", columns, ["sample", "layer", *keys])

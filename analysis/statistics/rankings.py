@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from analysis.statistics.lists import numbers
 from v2drop.budgets.counting import share_of
 
 RATIOS = (1 / 2, 1 / 3, 1 / 9)  # 288, 192 and 64 of 576 tokens
@@ -28,14 +29,16 @@ def n_kept(ratio: float, n_tokens: int) -> int:
     return max(1, share_of(ratio, n_tokens))
 
 
-def check_ratios(ratios: Sequence[float]) -> None:
-    """Check that ratios lie in (0, 1] and have different names to two digits.
+def checked_ratios(ratios: Sequence[float] | float) -> tuple[float | int, ...]:
+    """Ratios in (0, 1] that have different names to two digits.
 
     Raises:
-        ValueError: They do not.
+        ValueError: They are none.
     """
+    ratios = numbers("ratios", ratios)
     if not all(0 < ratio <= 1 for ratio in ratios) or len({f"{ratio:.2f}" for ratio in ratios}) < len(ratios):
-        raise ValueError(f"ratios must lie in (0, 1] and differ in their first two digits; got {tuple(ratios)}.")
+        raise ValueError(f"ratios must lie in (0, 1] and differ in their first two digits; got {ratios}.")
+    return ratios
 
 
 def ranks(scores: CriteriaScores) -> Int[np.ndarray, "criteria tokens"]:

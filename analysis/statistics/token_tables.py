@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from analysis.statistics.frames import checked
+from analysis.statistics.lists import names
 
-def check_table(table: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Check that a table has rows, the key columns and some more, and every token of a sample and layer once.
+KEYS = {"sample": "label", "layer": "counted", "token": "counted"}
+
+
+def checked_table(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """A table's copy with plain columns (`checked`): the keys and some more, every token of a sample and layer once.
 
     Args:
         table: A table with one row per (sample, layer, token).
-        columns: The columns it must have beside these keys.
+        columns: The columns it must have beside these keys, with their kinds.
 
     Raises:
-        ValueError: The table is empty, a column is missing, or a token of a sample and layer occurs twice.
+        ValueError: The table is empty, a column is missing or holds something else, or a token of a sample and layer
+            occurs twice.
     """
-    missing = [name for name in ("sample", "layer", "token", *columns) if name not in table]
-    if missing or table.empty:
-        raise ValueError(
-            f"the table must have rows and the columns sample, layer, token and those asked for; got {len(table)} rows "
-            f"without {missing}."
-        )
+    table = checked(table, "table", KEYS | dict(columns))
     twice = int(table.duplicated(["sample", "layer", "token"]).sum())
     if twice:
         raise ValueError(
             f"every token of a sample and layer must be there once; got {twice} again. Number the samples: "
             "pd.concat(table.assign(sample=i) for i, table in enumerate(tables))."
         )
+    return table
 
 
 def tokens_per_sample(frame: pd.DataFrame, by: Sequence[str]) -> pd.Series:
     """The number of tokens in every group, after a check that it holds all of a sample's vision tokens once.
 
     Args:
-        frame: A frame with the column vision_index.
+        frame: A frame with the column vision_index, ints from 0 on.
         by: The columns that tell groups apart.
 
     Raises:
@@ -69,10 +71,11 @@ def score_matrices(
         Three values: (sample, layer), the names of the criteria that have scores there, and their scores.
 
     Raises:
-        ValueError: As for `check_table`. A criterion is infinite, or NaN for some tokens of a layer but not for all. No
-            criterion has scores anywhere. A sample has fewer than `at_least` tokens.
+        ValueError: As for `checked_table`. A criterion is infinite, or NaN for some tokens of a layer but not for all.
+            No criterion has scores anywhere. A sample has fewer than `at_least` tokens.
     """
-    check_table(table, criteria)
+    criteria = names("criteria", criteria)
+    table = checked_table(table, dict.fromkeys(criteria, "number or NaN"))
     if table[list(criteria)].isna().all(axis=None):
         raise ValueError(f"at least one criterion must have scores; got none for {', '.join(criteria)}.")
     _all_or_none(table, criteria)
@@ -82,8 +85,6 @@ def score_matrices(
         scores = values[rows].T
         if scores.shape[1] < at_least:
             raise ValueError(f"a ranking takes {at_least} tokens or more; got {scores.shape[1]} at {key}.")
-        if np.isinf(scores).any():
-            raise ValueError(f"scores must be finite; got {np.isinf(scores).sum()} infinite ones at {key}.")
         has_scores = ~np.isnan(scores[:, 0])
         yield key, [name for name, has in zip(criteria, has_scores, strict=True) if has], scores[has_scores]
 

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 import pandas as pd
 
 from analysis.statistics.intervals import mean_interval
+from analysis.statistics.token_tables import checked_table
 
 TENTH = 0.1
 MASSIVE = 5.0  # a massive activation has this multiple of the median norm of its sample and layer
+NUMBERS = ("first_order_impact", "revert_impact", "predicted_impact", "operator_norm", "token_norm")
+MEASURED_SOMETIMES = ("alignment", "taylor_slope")
 GROUP_STATISTICS = ["tokens", "bound_holds", "linear_error", "alignment", "taylor_slope"]
 
 
@@ -28,8 +31,14 @@ def theorem_by_group(table: pd.DataFrame) -> pd.DataFrame:
         samples (how many have such tokens). The statistics, each over the tokens of a sample: tokens (how many),
         bound_holds (share with revert_impact <= predicted_impact), linear_error (median of |revert_impact /
         first_order_impact - 1|), alignment (median), taylor_slope (median of the measured slopes).
+
+    Raises:
+        ValueError: The table is not that frame, or no token in it has an impact.
     """
+    table = checked_table(table, dict.fromkeys(NUMBERS, "number") | dict.fromkeys(MEASURED_SOMETIMES, "number or NaN"))
     table = table[table.first_order_impact > 0]
+    if table.empty:
+        raise ValueError("the table must hold tokens with an impact; behind its layers no token has any.")
     measured = table.assign(
         bound_holds=(table.revert_impact <= table.predicted_impact).astype(float),
         linear_error=(table.revert_impact / table.first_order_impact - 1).abs(),

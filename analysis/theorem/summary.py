@@ -9,8 +9,9 @@ import pandas as pd
 from scipy.stats import kendalltau, rankdata
 
 from analysis.statistics.intervals import mean_interval
-from analysis.statistics.rankings import RATIOS, n_kept
-from analysis.statistics.token_tables import check_table
+from analysis.statistics.rankings import RATIOS, checked_ratios, n_kept
+from analysis.statistics.token_tables import checked_table
+from v2drop.arguments import one_of, seed_number, whole_number
 
 PREDICTORS = (
     "variation_l2",
@@ -24,6 +25,7 @@ PREDICTORS = (
     "random",
 )
 TARGETS = ("revert_impact", "drop_impact")
+DESCRIBED = ("alignment", "alignment_random", "taylor_slope")
 FACTORS = ("variation_l2", "operator_norm", "alignment", "beyond_first_order")
 KEYS = ["layer", "statistic", "criterion", "target"]
 Row = tuple[str, str, str, float]
@@ -32,7 +34,7 @@ Row = tuple[str, str, str, float]
 def summarise_impact(
     table: pd.DataFrame,
     versus: str = "variation_l2",
-    ratios: Sequence[float] = RATIOS,
+    ratios: Sequence[float] | float = RATIOS,
     permutations: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -47,15 +49,14 @@ def summarise_impact(
 
     Returns:
         One row per (layer, statistic, criterion, target, versus): these, mean over samples, low and high (95 %
-        bootstrap interval; NaN for a single sample), samples (how many). `layer` is a number, or "all" for the mean
-        over a sample's layers. `versus` is empty, or names the criterion whose paired values were subtracted. The
-        statistics are those of `per_sample`.
+        bootstrap interval; NaN for a single sample), samples (for how many the statistic exists; without any, mean,
+        low and high are NaN). `layer` is a number, or "all" for the mean over a sample's layers. `versus` is empty, or
+        names the criterion whose paired values were subtracted. The statistics are those of `per_sample`.
 
     Raises:
         ValueError: `versus` is not a criterion, or the table has NaN where it must have numbers.
     """
-    if versus not in PREDICTORS:
-        raise ValueError(f"versus must be one of {', '.join(PREDICTORS)}; got {versus!r}.")
+    one_of("versus", versus, PREDICTORS)
     values = per_sample(table, ratios, permutations, seed)
     pooled = values.groupby(["sample", *KEYS[1:]], sort=False).value.mean().reset_index()
     values = pd.concat([values, pooled.assign(layer="all")]).assign(versus="")
@@ -71,7 +72,7 @@ def summarise_impact(
 
 
 def per_sample(
-    table: pd.DataFrame, ratios: Sequence[float] = RATIOS, permutations: int = 5, seed: int = 0
+    table: pd.DataFrame, ratios: Sequence[float] | float = RATIOS, permutations: int = 5, seed: int = 0
 ) -> pd.DataFrame:
     """One value per sample, layer, statistic, criterion and target.
 
@@ -81,7 +82,8 @@ def per_sample(
       median. smooth: share of slopes in [1.8, 2.2].
     - spearman, kendall, overlap@r: agreement of criterion and target; overlap@r is the share of the target's top
       round(r n) tokens that are among the criterion's (r by chance). Criteria named "... permuted" are the null: the
-      same, with the updates permuted among the tokens (mean over permutations).
+      same, with the updates permuted among the tokens (mean over permutations). A correlation is 0 with a criterion
+      that scores all tokens alike, and NaN where there is a single token.
     - variance_share: covariance of log factor and log target / variance of log target, over tokens where all of them
       are positive. The product of the factors is the target, so the shares add up to 1.
 
@@ -94,11 +96,12 @@ def per_sample(
         seed: The seed of the permutations.
 
     Raises:
-        ValueError: A criterion is NaN for some tokens of a layer but not for all, or a target for any. A token occurs
-            twice, as when tables of several prompts all have sample 0. An argument is out of range. No row is left.
+        ValueError: A criterion is NaN for some tokens of a layer but not for all, or a target for any; a number is
+            infinite. A token occurs twice, as when tables of several prompts all have sample 0. An argument is out of
+            range. No row is left.
     """
-    _check_table(table, ratios, permutations)
-    rng = np.random.default_rng(seed)
+    ratios, permutations = checked_ratios(ratios), whole_number("permutations", permutations, 1)
+    table, rng = _checked(table), np.random.default_rng(seed_number(seed))
     rows = []
     for (sample, layer), group in table.groupby(["sample", "layer"], sort=True):
         columns = {name: group[name].to_numpy() for name in group.columns}
@@ -111,13 +114,9 @@ def per_sample(
     return pd.DataFrame(rows, columns=["sample", *KEYS, "value"])
 
 
-def _check_table(table: pd.DataFrame, ratios: Sequence[float], permutations: int) -> None:
-    check_table(table, [*PREDICTORS, *TARGETS])
-    if permutations < 1 or not all(0 < ratio <= 1 for ratio in ratios):
-        raise ValueError(f"permutations must be at least 1 and ratios in (0, 1]; got {permutations} and {ratios}.")
-    for target in TARGETS:
-        if table[target].isna().any():
-            raise ValueError(f"{target} must be a number for every token; got {table[target].isna().sum()} NaN.")
+def _checked(table: pd.DataFrame) -> pd.DataFrame:
+    some = dict.fromkeys([*PREDICTORS, *DESCRIBED], "number or NaN")
+    return checked_table(table, some | dict.fromkeys(TARGETS, "number"))
 
 
 def _check_predictors(columns: dict[str, np.ndarray]) -> None:
@@ -131,12 +130,11 @@ def _bound(columns: dict[str, np.ndarray]) -> Iterator[Row]:
     impact, predicted, linear = (columns[f"{name}_impact"] for name in ("revert", "predicted", "first_order"))
     yield "bound_holds", "", "revert_impact", float(np.mean(impact <= predicted))
     yield "looseness", "", "revert_impact", _median(predicted, impact)
-    yield "linear_error", "", "revert_impact", float(np.median(np.abs(impact[linear > 0] / linear[linear > 0] - 1)))
+    yield "linear_error", "", "revert_impact", _quantile(np.abs(impact[linear > 0] / linear[linear > 0] - 1))
     for name in ("alignment", "alignment_random"):
         for q in (10, 50, 90):
-            yield f"{name}_{q}", "", "", float(np.nanpercentile(columns[name], q))
-    gain = np.nanmedian(columns["alignment"] - columns["alignment_random"])
-    yield "alignment_gain", "", "", float(gain)
+            yield f"{name}_{q}", "", "", _quantile(columns[name], q)
+    yield "alignment_gain", "", "", _quantile(columns["alignment"] - columns["alignment_random"])
     slopes = columns["taylor_slope"][~np.isnan(columns["taylor_slope"])]
     if len(slopes):
         yield "taylor_slope", "", "", float(np.median(slopes))
@@ -144,7 +142,13 @@ def _bound(columns: dict[str, np.ndarray]) -> Iterator[Row]:
 
 
 def _median(above: np.ndarray, below: np.ndarray) -> float:
-    return float(np.median(above[below > 0] / below[below > 0]))
+    return _quantile(above[below > 0] / below[below > 0])
+
+
+def _quantile(values: np.ndarray, percent: int = 50) -> float:
+    """A percentile of the numbers that are not NaN, NaN if there are none."""
+    values = values[~np.isnan(values)]
+    return float(np.percentile(values, percent)) if len(values) else np.nan
 
 
 def _ranking(
@@ -152,9 +156,10 @@ def _ranking(
 ) -> Iterator[Row]:
     norm, variation = columns["operator_norm"], columns["variation_l2"]
     shuffled = [rng.permutation(variation) for _ in range(permutations)]
-    criteria = {name: [columns[name]] for name in PREDICTORS if not np.isnan(columns[name]).any()}
+    criteria = {name: [columns[name]] for name in PREDICTORS}
     criteria["variation_l2 permuted"] = shuffled
     criteria["predicted_impact permuted"] = [norm * change for change in shuffled]
+    criteria = {name: versions for name, versions in criteria.items() if not np.isnan(versions[0]).any()}
     for target in TARGETS:
         for name, versions in criteria.items():
             agreements = [_agreement(version, columns[target], ratios) for version in versions]
@@ -163,8 +168,9 @@ def _ranking(
 
 
 def _agreement(score: np.ndarray, target: np.ndarray, ratios: Sequence[float]) -> dict[str, float]:
-    statistics = {"spearman": 0.0, "kendall": 0.0}
-    if np.ptp(score) > 0:
+    flat = 0.0 if len(score) > 1 else np.nan
+    statistics = {"spearman": flat, "kendall": flat}
+    if np.ptp(score) > 0 and np.ptp(target) > 0:
         statistics["spearman"] = float(np.corrcoef(rankdata(score), rankdata(target))[0, 1])
         statistics["kendall"] = float(kendalltau(score, target).statistic)
     order, truth = (np.argsort(-x, kind="stable") for x in (score, target))  # ties go to the earlier token

@@ -1,22 +1,28 @@
 """The table of `variation_impact` on many held-out questions: `python -m analysis.theorem.sweep --output <folder>`.
 
-One file for each question, written whole or not at all: a sweep that was stopped goes on where it was.
+One file for each question, written whole or not at all: a sweep that was stopped goes on where it was. A folder holds
+the sweep of one model; which one stands in `sweep.settings.json`.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import EMBEDDED, Loaded, load
 from analysis.progress import progress_bar
 from analysis.scenes.mosaic import sample
+from analysis.statistics.token_tables import checked_table
 from analysis.theorem.variation_impact import variation_impact
+from analysis.work_folders import check_writable, claim, written_whole
+from v2drop.arguments import whole_number
 
 QUESTION_SEED, TAYLOR_TOKENS = 0, 12
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "variation_impact"
@@ -31,16 +37,35 @@ def one_question(loaded: Loaded, number: int, n: int, layers: list[int] | None =
 
 
 def run_sweep(loaded: Loaded, folder: Path, n: int) -> None:
-    """Write the tables of n held-out questions that are not in the folder yet."""
+    """Write the tables of n held-out questions that are not in the folder yet.
+
+    Raises:
+        ValueError: The folder cannot be written to, or holds tables of another model or other settings.
+    """
     check_loaded(loaded)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable("--output", folder)
+    settings = {
+        "weights": weights_digest(loaded.model),
+        "question_seed": QUESTION_SEED,
+        "taylor_tokens": TAYLOR_TOKENS,
+    }
+    claim(folder, "sweep", settings, any(folder.glob("question_*.csv.gz")))
     for number in progress_bar(range(n), desc="questions", unit="question"):
         path = folder / f"question_{number:03}.csv.gz"
         if not path.exists():
-            scratch = path.with_suffix(".part")
+            table = one_question(loaded, number, n)
             zipped = {"method": "gzip", "mtime": 0}  # the same numbers make the same file
-            one_question(loaded, number, n).to_csv(scratch, index=False, float_format="%.6g", compression=zipped)
-            os.replace(scratch, path)
+            with written_whole(path) as draft:
+                table.to_csv(draft, index=False, float_format="%.6g", compression=zipped)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """The SHA-256 of a model's weights, their names and types, in hexadecimal: the same wherever it was loaded from."""
+    digest = hashlib.sha256()
+    for name, weights in sorted(model.state_dict().items()):
+        digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
+        digest.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load_recorded(folder: Path = RECORDED) -> pd.DataFrame:
@@ -70,7 +95,8 @@ def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     check_loaded(loaded)
     if Path(loaded.name).resolve() != EMBEDDED:
         return table.assign(predicted_impact=np.nan)
-    tables, keys = load_recorded(), ["sample", "layer", "vision_index"]
+    wanted = {"sample": "whole", "vision_index": "counted", "variation_l2": "number"}
+    table, tables, keys = checked_table(table, wanted), load_recorded(), ["sample", "layer", "vision_index"]
     tables["vision_index"] = tables.groupby(["sample", "layer"]).cumcount()  # a token's position depends on the batch
     stored = tables[[*keys, "predicted_impact", "variation_l2"]].rename(columns={"variation_l2": "stored"})
     joined = table.merge(stored, on=keys, how="left", validate="one_to_one")
@@ -88,7 +114,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--questions", type=int, default=60, help="held-out questions, every kind as often")
     options = parser.parse_args()
-    run_sweep(load(), options.output, options.questions)
+    try:
+        whole_number("--questions", options.questions, 1)
+        run_sweep(load(), options.output, options.questions)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -51,8 +51,11 @@ def test_the_interval_covers_at_its_level():
 
 def test_the_interval_of_a_constant_is_a_point_and_nan_is_refused():
     assert bootstrap_interval(np.ones(5)) == (1.0, 1.0)
-    for wrong in ([], [1.0, np.nan]):
-        with pytest.raises(ValueError, match="values must be numbers, at least one"):
+    for wrong, said in (
+        ([], "values must be numbers, at least one"),
+        ([1.0, np.nan], "finite numbers; got nan in 1 of 2"),
+    ):
+        with pytest.raises(ValueError, match=said):
             bootstrap_interval(np.array(wrong))
 
 

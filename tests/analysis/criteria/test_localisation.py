@@ -49,7 +49,8 @@ def test_questions_about_nothing_or_everything_have_no_other_object():
     table, _ = synthetic(on=["background"] * 144)
     for relevant, left in (((), {"objects"}), (tuple(sorted(RIGHT + OTHER)), {"objects", "relevant"})):
         assert set(localisation(table, token_labels(asked(relevant), 144), ["a"]).contrast) == left
-    assert localisation(table, token_labels([(asked()[0][0], Question("what", "", "", (), ()))], 144), ["a"]).empty
+    with pytest.raises(ValueError, match="both sides of a contrast; got none, with labels background"):
+        localisation(table, token_labels([(asked()[0][0], Question("what", "", "", (), ()))], 144), ["a"])
 
 
 labelled = st.integers(1, 5).flatmap(

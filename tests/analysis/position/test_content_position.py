@@ -126,7 +126,7 @@ def test_incomplete_tables_and_nan_are_refused():
             content_position_shares(rows, "score")
     with pytest.raises(ValueError):
         content_position_shares(table, "score", 2)  # every content visits all positions, not those of its class
-    with pytest.raises(ValueError, match="score must be a number everywhere; got 1 NaN"):
+    with pytest.raises(ValueError, match="score of the values must hold finite numbers; got nan in 1 of 81 rows"):
         content_position_shares(table.assign(score=table.score.where(table.index > 0)), "score")
 
 

@@ -136,12 +136,12 @@ def test_axes_and_bins_that_are_not_there_are_refused():
         for curve in (retention, end_to_start_ratio):
             with pytest.raises(ValueError, match=f"bins must lie between 2 and the tokens of a sample, 9; got {bins}"):
                 curve(frame, bins=bins)
-    with pytest.raises(ValueError, match="axis must be one of position, row, column, frame, token; got 'depth'"):
+    with pytest.raises(ValueError, match="axis must be one of 'position', 'row', .*'token'; got 'depth'"):
         retention(frame, axis="depth")
     with pytest.raises(ValueError, match="for axis 'row'; pass it through `with_grid_place`"):
         retention(frame, axis="row")
     for ratio in (0.0, 1.1, np.nan):
-        with pytest.raises(ValueError, match=r"ratio must lie in \(0, 1\]"):
+        with pytest.raises(ValueError, match=r"ratio must (lie in \(0, 1\]|be a finite number); got"):
             kept_tokens_by(planted_scores(1, 5, 0.0), ratio, ["planted"])
 
 

@@ -4,10 +4,12 @@ import sys
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 
-from analysis.scenes import mosaic, train
+from analysis.scenes import model, mosaic, train
 from analysis.scenes.model import build, processor
+from analysis.scenes.patch_reader import patch_labels
 from analysis.scenes.training_loop import Fit
 
 
@@ -19,7 +21,7 @@ def small_fit(folder, steps):
         x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
         return (module(x) - x.sum(1, keepdim=True)).square().mean(), {"step": step}
 
-    return module, Fit(module, steps, 1e-2, folder, "small"), loss_at
+    return module, Fit(module, steps, 1e-2, folder, "small", {"seed": 0}), loss_at
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
@@ -52,19 +54,19 @@ def test_training_lowers_the_loss(tmp_path):
 def test_packed_questions_are_what_the_model_sees_alone():
     """The block mask and the positions: logits of a packed question equal those of its own prompt."""
     torch.manual_seed(0)
-    model, words = build().eval().requires_grad_(False), processor()
+    llava, words = build().eval().requires_grad_(False), processor()
     scenes = train.scenes_at(0, 1)
     ids = words.tokenizer.convert_tokens_to_ids
     tokens, labels = train.pack_questions(scenes, 0, ids)
     seen = {}
-    model.lm_head.register_forward_pre_hook(lambda module, args: seen.update(states=args[0]))
-    train.decoder_loss(model, scenes, 0, ids, "cpu")
-    packed_logits = model.lm_head(seen["states"])[::2]  # answer positions; the end-of-answer ones lie between
+    llava.lm_head.register_forward_pre_hook(lambda module, args: seen.update(states=args[0]))
+    train.decoder_loss(llava, scenes, 0, ids, "cpu")
+    packed_logits = llava.lm_head(seen["states"])[::2]  # answer positions; the end-of-answer ones lie between
     for slot in (0, 7, len(train.KINDS_PER_SCENE) - 1):
         row = tokens[0, slot * train.SLOT : (slot + 1) * train.SLOT]
         n_words = int((labels[0, slot * train.SLOT :][: train.SLOT] != -100).nonzero()[0]) + 1
         text = "<image> " + " ".join(words.tokenizer.convert_ids_to_tokens(row[:n_words]))
-        alone = model(**words(images=scenes[0].image, text=text, return_tensors="pt")).logits[0, -1]
+        alone = llava(**words(images=scenes[0].image, text=text, return_tensors="pt")).logits[0, -1]
         torch.testing.assert_close(packed_logits[slot], alone, atol=1e-4, rtol=1e-4)
 
 
@@ -76,7 +78,7 @@ def test_pixels_are_what_the_processor_makes_of_a_scene():
 
 def test_labels_name_digit_and_colour_of_every_patch():
     scenes = train.scenes_at(0, 3)
-    digit, colour, present = train.patch_labels(scenes)
+    digit, colour, present = patch_labels(scenes)
     for i, s in enumerate(scenes):
         for thing in s.digits:
             assert (digit[i, list(thing.patches)] == thing.digit).all()
@@ -94,3 +96,71 @@ def test_the_command_trains_from_scratch_and_resumes(tmp_path, monkeypatch):
     train.main()  # nothing is left to do: the same model again
     again = load_file(tmp_path / "out" / "model.safetensors")
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_a_run_that_was_killed_between_log_line_and_checkpoint_logs_no_step_twice(tmp_path, monkeypatch):
+    whole, fit, loss_at = small_fit(tmp_path / "whole", 6)
+    last = fit.run(loss_at, lambda: {"right": 0.5}, every=2)
+    _, fit, loss_at = small_fit(tmp_path / "cut", 6)
+    save = Fit._save
+
+    def killed(fit, step):
+        if step == 4:
+            fit.log.write_text(fit.log.read_text() + '{"step": 4, "lo')  # the next line was only half written
+            raise KeyboardInterrupt
+        save(fit, step)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Fit, "_save", killed)
+        fit.run(loss_at, lambda: {"right": 0.5}, every=2)
+    cut, fit, loss_at = small_fit(tmp_path / "cut", 6)
+    assert fit.run(loss_at, lambda: {"right": 0.5}, every=2) == last == {"right": 0.5}
+    assert (tmp_path / "cut" / "small.jsonl").read_text() == (tmp_path / "whole" / "small.jsonl").read_text()
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), cut.parameters(), strict=True))
+    assert small_fit(tmp_path / "cut", 6)[1].run(loss_at, dict) == last  # nothing was left to do
+
+
+def test_a_log_without_its_checkpoint_is_begun_anew(tmp_path):
+    _, fit, loss_at = small_fit(tmp_path, 2)
+    fit.run(loss_at, dict, every=1)
+    first = (tmp_path / "small.jsonl").read_text()
+    (tmp_path / "small.safetensors").unlink()
+    _, fit, loss_at = small_fit(tmp_path, 2)
+    fit.run(loss_at, dict, every=1)
+    assert (tmp_path / "small.jsonl").read_text() == first
+
+
+@pytest.mark.parametrize("changed", ["--tower-steps", "--decoder-steps", "--tower-batch", "--decoder-batch"])
+def test_checkpoints_of_other_settings_are_refused_by_name(changed, tmp_path, monkeypatch, capsys):
+    numbers = dict.fromkeys(("--tower-steps", "--decoder-steps", "--tower-batch", "--decoder-batch"), 1)
+    folders = ["train", "--output", str(tmp_path / "out"), "--work", str(tmp_path / "work"), "--device", "cpu"]
+
+    def run():
+        words = [word for item in numbers.items() for word in map(str, item)]
+        monkeypatch.setattr(sys, "argv", [*folders, *words])
+        train.main()
+
+    monkeypatch.setattr(train, "HELD_OUT", 2)
+    run()
+    before = (tmp_path / "out" / "model.safetensors").read_bytes()
+    numbers[changed] = 2
+    with pytest.raises(SystemExit):
+        run()
+    name = changed.rpartition("-")[2]
+    assert f"{name} 1 (now 2)" in capsys.readouterr().err
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("make", [model.tokenizer, model.processor, model.config, model.build])
+def test_torchvision_is_mended_before_any_class_of_transformers_is_looked_up(make, monkeypatch):
+    """A class is imported when it is looked up, in `transformers.Class(config())` before `config` is called."""
+    mended = []
+
+    class Lazy:
+        def __getattr__(self, name):
+            assert mended, f"transformers.{name} before usable()"
+            return getattr(transformers, name)
+
+    monkeypatch.setattr(model, "usable", lambda: mended.append(True))
+    monkeypatch.setattr(model, "transformers", Lazy())
+    make()

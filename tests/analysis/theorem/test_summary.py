@@ -109,12 +109,14 @@ def test_tables_that_all_call_their_prompt_sample_0_are_refused(means_only):
 
 def test_what_cannot_be_summarised_is_refused(means_only):
     table = synthetic(samples=2)
-    with pytest.raises(ValueError, match="drop_impact must be a number for every token; got 1 NaN"):
+    with pytest.raises(ValueError, match="drop_impact of the table must hold finite numbers; got nan in 1 of 240 rows"):
         summarise_impact(table.assign(drop_impact=table.drop_impact.where(table.index > 0)))
     with pytest.raises(ValueError, match="must hold tokens with an impact"):
         summarise_impact(table.assign(first_order_impact=0.0))
     for wrong in ({"permutations": 0}, {"ratios": (2.0,)}, {"ratios": (0.0,)}):
-        with pytest.raises(ValueError, match=r"permutations must be at least 1 and ratios in \(0, 1\]"):
+        with pytest.raises(
+            ValueError, match=r"(permutations must be an int of 1 or more|ratios must lie in \(0, 1\]).*; got"
+        ):
             summarise_impact(table, **wrong)
 
 
@@ -162,5 +164,5 @@ def test_every_criterion_is_compared_with_the_one_asked_for(means_only):
     summary = summarise_impact(synthetic(samples=3), versus="random")
     compared = summary[(summary.versus == "random") & (summary.statistic == "spearman")]
     assert set(compared.criterion) >= set(PREDICTORS) - {"random"} and "random" not in set(compared.criterion)
-    with pytest.raises(ValueError, match="versus must be one of variation_l2, .*; got 'luck'"):
+    with pytest.raises(ValueError, match="versus must be one of 'variation_l2', .*; got 'luck'"):
         summarise_impact(synthetic(samples=3), versus="luck")

@@ -1,5 +1,7 @@
 """The recorded tables of the theorem: made by the script that is there, and what the notebook does with them."""
 
+import copy
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -74,10 +76,33 @@ def test_a_sweep_goes_on_where_it_was(embedded, tmp_path, monkeypatch):
     run_sweep(embedded, tmp_path, 4)
     assert asked == [0, 1, 2, 2, 3]
     assert (tmp_path / "question_000.csv.gz").read_bytes() == first
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f"question_00{i}.csv.gz" for i in range(4)]
+    tables = [f"question_00{i}.csv.gz" for i in range(4)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*tables, "sweep.settings.json"]
     (tmp_path / "question_000.csv.gz").unlink()
     run_sweep(embedded, tmp_path, 4)
     assert (tmp_path / "question_000.csv.gz").read_bytes() == first
+
+
+def test_a_sweep_of_another_model_is_refused(embedded, tmp_path, monkeypatch):
+    """The tables that were there stayed in the folder, those of two models side by side."""
+    monkeypatch.setattr(sweep, "one_question", lambda loaded, number, n: pd.DataFrame({"sample": [number]}))
+    run_sweep(embedded, tmp_path, 1)
+    other = replace(embedded, model=copy.deepcopy(embedded.model))
+    next(other.model.parameters()).data[0] += 1e-3
+    with pytest.raises(ValueError, match=r"'sweep' of another run, made with weights .* \(now .*another folder"):
+        run_sweep(other, tmp_path, 2)
+    assert len(load_recorded(tmp_path)) == 1
+    run_sweep(embedded, tmp_path, 2)
+    assert len(load_recorded(tmp_path)) == 2
+
+
+def test_the_recorded_sweep_says_what_it_was_made_with(embedded):
+    settings = json.loads((RECORDED / "sweep.settings.json").read_text())
+    assert settings == {
+        "weights": sweep.weights_digest(embedded.model),
+        "question_seed": sweep.QUESTION_SEED,
+        "taylor_tokens": sweep.TAYLOR_TOKENS,
+    }
 
 
 def test_a_folder_without_tables_is_refused(tmp_path):

@@ -1,0 +1,31 @@
+"""What may be asked: pairs of a scene and a question, one or more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from analysis.scenes.mosaic import Questions
+
+
+def asked(questions: Any) -> Questions:
+    """The questions as a list of pairs, one or more.
+
+    Args:
+        questions: Pairs (scene, question), as functions of `analysis` take them. Any objects do, with `scene.image` and
+            `question.text`.
+
+    Raises:
+        ValueError: There is no question, or something that is no such pair.
+    """
+    pairs = list(questions) if isinstance(questions, Iterable) and not isinstance(questions, (str, dict)) else []
+    if not pairs:
+        raise ValueError(f"questions must be a list of pairs (scene, question), one or more; got {questions!r}.")
+    for number, pair in enumerate(pairs):
+        good = isinstance(pair, (tuple, list)) and len(pair) == 2
+        if not good or not hasattr(pair[0], "image") or not hasattr(pair[1], "text"):
+            raise ValueError(
+                f"questions must be pairs (scene, question), as sample(3) gives them; got {str(pair)[:80]} as number "
+                f"{number}."
+            )
+    return [tuple(pair) for pair in pairs]
