@@ -8,7 +8,7 @@ from tests.support.toys import LAYERS, batch, toy
 from v2drop import METHODS, Schedule
 from v2drop.hooks.attention import AttentionHooks
 from v2drop.models.parts import locate
-from v2drop.scoring.attention import QueriesAndKeys
+from v2drop.scoring.attention import QueriesAndKeys, angles_from
 
 ROWS = {"llava": ["titttt", "ittittt", "tttt"], "llama": ["tvvvvvvttt", "vvvvtt"], "qwen2": ["tvvvvvvttt", "vvvvtt"]}
 
@@ -84,3 +84,16 @@ def test_the_full_attention_map_buys_the_same_tokens(name, monkeypatch):
         found.append((trace.kept, max(rows)))
     assert all(torch.equal(found[0][0][layer], found[1][0][layer]) for layer in found[0][0])
     assert found[0][1] < data.present.shape[1] and found[1][1] == data.present.shape[1]
+
+
+def test_angles_are_counted_from_a_start():
+    """Position 7, counted from 3, turns as position 4 does; a common factor stays."""
+    frequencies = torch.tensor([1.0, 0.1])
+
+    def angles(position, factor):
+        return tuple(factor * f(position * frequencies)[None, None] for f in (torch.cos, torch.sin))
+
+    for factor in (1.0, 1.3):
+        got = angles_from(angles(3, factor), angles(7, factor))
+        for mine, expected in zip(got, angles(4, factor), strict=True):
+            torch.testing.assert_close(mine, expected)
