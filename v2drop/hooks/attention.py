@@ -66,5 +66,6 @@ class AttentionHooks(Hooks):
     @property
     def start_angles(self) -> StartAngles:
         """Cosines and sines of the rotary angles at each row's first token in the prompt, [batch, 1, angle]."""
-        columns = self._starts.to(self._all_angles[0].device)[:, None]
-        return tuple(gather_columns(x, columns) for x in self._all_angles)
+        device = self._notes["angles"][0].device  # that of the layer; its input may have come from another
+        columns = self._starts.to(device)[:, None]
+        return tuple(gather_columns(x.to(device), columns) for x in self._all_angles)

@@ -184,7 +184,7 @@ def test_arguments_are_not_turned_into_others(call, message, without_type_checke
         call()
 
 
-def test_numbers_of_numpy_are_taken_as_what_they_are():
+def test_numbers_of_numpy_are_taken_as_what_they_are(without_type_checker):
     schedule = Schedule({np.int64(3): np.int32(9), np.int64(5): np.int8(4)})
     assert schedule == Schedule({3: 9, 5: 4}) and repr(schedule) == "Schedule({3: 9, 5: 4})"
     assert repr(Schedule({1: np.float64(0.5)})) == "Schedule({1: 0.5})"
