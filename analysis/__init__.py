@@ -29,7 +29,7 @@ _NAMES = {  # module -> its public names
     "position.content_or_position": "content_position_shares content_position_table rankings_under_shifts",
     "position.detection": "detection_power planted_kept",
     "position.bias_cost": "bias_accuracy_correlation with_planted_bias",
-    "comparison.accuracy": "NOTHING_DROPPED accuracy accuracy_over_budgets paper_layers summarise_accuracy",
+    "comparison.accuracy": "NOTHING_DROPPED accuracy accuracy_over_budgets summarise_accuracy",
     "comparison.at_one_average": "accuracy_at_averages accuracy_by_difficulty methods_at_average repacking",
     "comparison.pairs": "paired_difference pairwise_differences significant_pairs win_counts",
     "comparison.kept_tokens": "kept_at_end kept_at_layer kept_on_objects kept_overlap",

@@ -6,10 +6,9 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import pandas as pd
 
-from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
+from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy, summarise_accuracy
 from analysis.models.loading import Loaded
 from analysis.scenes.mosaic import Questions
-from analysis.statistics.intervals import mean_by_group
 from v2drop import METHODS, Method
 
 
@@ -85,10 +84,10 @@ def accuracy_by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd
 
     Args:
         frame: The frame of `accuracy_at_averages`.
-        judge: The method in it that judges.
+        judge: The method in it that judges; by its first draw, if it has several.
 
     Returns:
-        One row per group, method and budget: these, mean, low, high, n (questions).
+        One row per group, method and budget: these, mean, low, high, n (questions), draws.
 
     Raises:
         ValueError: The judge, or the model itself, is not in the frame.
@@ -97,8 +96,9 @@ def accuracy_by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd
         if needed not in set(frame.method):
             raise ValueError(f"the frame must hold {needed!r}; got {', '.join(frame.method.unique())}.")
     answerable = set(frame.question[(frame.method == NOTHING_DROPPED) & frame.right])
-    judged = frame[frame.method == judge].set_index(["budget", "question"]).right.rename("easy")
+    first = frame[frame.draw == 0] if "draw" in frame else frame
+    judged = first[first.method == judge].set_index(["budget", "question"]).right.rename("easy")
     judgeable = frame[frame.question.isin(answerable) & ~frame.method.isin([judge, NOTHING_DROPPED])]
     judgeable = judgeable.join(judged, on=["budget", "question"], how="inner")
     judgeable = judgeable.assign(group=judgeable.easy.map({True: "easy", False: "difficult"}))
-    return mean_by_group(judgeable, ["group", "method", "budget"], "right")
+    return summarise_accuracy(judgeable, ["group", "method", "budget"])

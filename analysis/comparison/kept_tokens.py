@@ -13,6 +13,7 @@ from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.scenes.ground_truth import token_labels
 from analysis.scenes.mosaic import Questions
+from analysis.scenes.question_seeds import with_question_seeds
 from analysis.statistics.intervals import mean_interval
 from v2drop import Method
 
@@ -28,7 +29,8 @@ def kept_at_end(
     Args:
         loaded: Model and processor.
         questions: Scenes with a question each.
-        methods: Methods by the name they get in the frame.
+        methods: Methods by the name they get in the frame; one with a seed draws for each question as in
+            `analysis.accuracy`.
         batch_size: The number of questions in a batch.
 
     Returns:
@@ -40,7 +42,7 @@ def kept_at_end(
         inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
         index_of = [{p: i for i, p in enumerate(row)} for row in loaded.vision_positions(inputs)]
         for name, method in methods.items():
-            with method(loaded.model) as trace:
+            with with_question_seeds(method, batch)(loaded.model) as trace:
                 loaded.model(**inputs)
             kept = trace.kept[max(trace.kept)].tolist()
             rows += [
@@ -93,7 +95,8 @@ def kept_at_layer(loaded: Loaded, questions: Questions, methods: Mapping[str, Me
     Args:
         loaded: Model and processor.
         questions: Scenes with a question each.
-        methods: Methods by the name they get in the frame; `layer` is in all their schedules.
+        methods: Methods by the name they get in the frame; `layer` is in all their schedules. One with a seed draws for
+            each question as in `analysis.accuracy`.
         layer: The drop layer.
 
     Returns:
@@ -106,7 +109,7 @@ def kept_at_layer(loaded: Loaded, questions: Questions, methods: Mapping[str, Me
         positions = loaded.vision_positions(inputs)[0]
         tokens = {"token": positions, "vision_index": range(len(positions))}
         for name, method in methods.items():
-            with method(loaded.model) as trace:
+            with with_question_seeds(method, [(scene, question)])(loaded.model) as trace:
                 loaded.model(**inputs, logits_to_keep=1)
             kept = np.isin(positions, trace.kept[layer][0].cpu().numpy())
             frames.append(pd.DataFrame({"sample": sample, "criterion": name, **tokens, "kept": kept}))
@@ -119,7 +122,8 @@ def kept_on_objects(loaded: Loaded, questions: Questions, methods: Mapping[str, 
     Args:
         loaded: Model and processor.
         questions: Scenes with a question each.
-        methods: Methods by the name they get in the frame; `layer` is in all their schedules.
+        methods: Methods by the name they get in the frame; `layer` is in all their schedules. One with a seed draws for
+            each question as in `analysis.accuracy`.
         layer: The drop layer.
 
     Returns:

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import permutation_test, rankdata
 
+from analysis.statistics.draws import pooled_draws
+
 
 def with_planted_bias(table: pd.DataFrame, criterion: str, strengths: Sequence[float]) -> pd.DataFrame:
     """Scores with a planted preference for the end of the sequence, everything else being equal.
@@ -57,7 +59,7 @@ def bias_accuracy_correlation(
     Raises:
         ValueError: There are fewer than three criteria, one has no answers, or a number is NaN or missing.
     """
-    wide = answers.pivot(index="question", columns="method", values=value).astype(float)
+    wide = pooled_draws(answers, ["method"], value).pivot(index="question", columns="method", values=value)
     missing = sorted(set(bias.index) - set(wide.columns))
     if len(bias) < 3 or missing:
         raise ValueError(

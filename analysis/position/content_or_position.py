@@ -39,7 +39,7 @@ def rankings_under_shifts(
         step: The step of the shifts down and right, in tokens; (side / step)^2 pictures are run. A digit is a sixth of
             the side wide, so steps of that width cut none in two.
         criteria: The criteria that are ranked by.
-        seed: The seed of the column random.
+        seed: The seed of the column random, which is drawn anew for every picture.
 
     Returns:
         One row per (shift, layer, token): layer, content (the token's vision_index in the unshifted picture), position
@@ -123,7 +123,7 @@ def content_position_table(
     """
     rows = []
     for sample, (scene, question) in enumerate(questions):
-        table = rankings_under_shifts(loaded, scene, question, layers, step, criteria, seed=sample)
+        table = rankings_under_shifts(loaded, scene, question, layers, step, criteria)
         n = table.content.nunique() // step**2
         chance = {"content": 1 / (n + 1), "position": 1 / (n + 1), "rest": (n - 1) / (n + 1)}
         for layer, group in table.groupby("layer"):
