@@ -10,6 +10,7 @@ from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy, summarise_ac
 from analysis.models.loading import Loaded
 from analysis.scenes.mosaic import Questions
 from v2drop import METHODS, Method
+from v2drop.models.parts import locate
 
 
 def methods_at_average(
@@ -34,6 +35,22 @@ def methods_at_average(
     if unknown:
         raise ValueError(f"names must be of METHODS, {', '.join(METHODS)}; got {', '.join(unknown)}.")
     return {name: METHODS[name].for_average(average, n_tokens, n_layers) for name in names}
+
+
+def fitting_methods(loaded: Loaded) -> list[str]:
+    """The names in `v2drop.METHODS` of the methods for single pictures that work on a model.
+
+    Left out are methods that compare the frames of a video, and those that read a tower which the model does not have.
+
+    Args:
+        loaded: Model and processor.
+    """
+    parts = locate(loaded.model)
+    return [
+        name
+        for name, kind in METHODS.items()
+        if not kind.needs_frames and not (kind.needs_tower and parts.vision_tower is None)
+    ]
 
 
 def accuracy_at_averages(

@@ -129,13 +129,17 @@ def kept_on_objects(loaded: Loaded, questions: Questions, methods: Mapping[str, 
     Returns:
         One row per (question, method): method, question, on_digits and beside, the shares kept.
 
-    Raises:
-        ValueError: The model's vision tokens are not a square grid.
+    A share is NaN where a picture has no token on digits, or none beside them.
     """
     kept = kept_at_layer(loaded, questions, methods, layer)
-    labels = token_labels(questions, int(kept.vision_index.max()) + 1)
+    grids = [loaded.token_grids(scene.image) for scene, _ in questions]
+    each = [
+        token_labels([one], own).assign(sample=i) for i, (one, own) in enumerate(zip(questions, grids, strict=True))
+    ]
+    labels = pd.concat(each, ignore_index=True)
     labelled = kept.merge(labels, on=["sample", "vision_index"])
     labelled["side"] = np.where(labelled.label == "background", "beside", "on_digits")
     share = labelled.pivot_table(index=["sample", "criterion"], columns="side", values="kept", sort=False).reset_index()
     names = {"criterion": "method", "sample": "question"}
-    return share.rename(columns=names).rename_axis(columns=None)[["method", "question", "on_digits", "beside"]]
+    columns = ["method", "question", "on_digits", "beside"]
+    return share.rename(columns=names).rename_axis(columns=None).reindex(columns=columns)
