@@ -4,12 +4,17 @@ import re
 from copy import deepcopy
 from functools import cache
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from analysis.figures import overlay, token_maps
 from analysis.models.loading import Loaded
 from analysis.models.token_grids import LAYOUTS, grids_of
+from analysis.scenes.ground_truth import token_labels
+from analysis.scenes.mosaic import Question, sample
 from analysis.statistics.grids import TokenGrid, as_grids, painted, token_centres
 from tests.support import zoo
 from tests.support.zoo_processors import PROCESSORS
@@ -105,3 +110,25 @@ def test_painting_by_hand():
 def test_a_number_that_is_no_square_says_where_the_grids_are():
     with pytest.raises(ValueError, match=r"square number.*got 24\. `Loaded.token_grids` has the grids"):
         as_grids(24)
+
+
+def test_labels_and_overlays_follow_the_grids():
+    """Two tiles of one token and a newline each: left and right half, then the whole picture in 12 x 12."""
+    halves = [TokenGrid(1, 1, (0.0, 0.0, 1.0, 0.5), newline=True), TokenGrid(1, 1, (0.0, 0.5, 1.0, 1.0), newline=True)]
+    grids = [*halves, TokenGrid(12, 12)]
+    middle_left = 6 * 12 + 3  # the patch under the centre of the left half
+    asked = [(sample(1)[0][0], Question("what", "", "", relevant=(middle_left,), objects=(middle_left,)))]
+    labels = token_labels(asked, grids).label.tolist()
+    assert labels[:4] == ["relevant", "background", "background", "background"]
+    assert [i for i, label in enumerate(labels) if label == "relevant"] == [0, 4 + middle_left]
+    ax = overlay(asked[0][0].image, [0], grids, plt.subplots()[1])
+    shade = ax.images[1].get_alpha()
+    assert shade[96, 10] == pytest.approx(0.39) and shade[96, 150] == pytest.approx(0.78)  # one of two dropped, both
+    plt.close("all")
+
+
+def test_maps_of_a_picture_that_is_no_square_have_its_rows_and_columns():
+    table = pd.DataFrame({"variation_l2": np.arange(1.0, 7.0)})
+    shown = token_maps(table, np.zeros((2, 3, 3), np.uint8), ["variation_l2"], [TokenGrid(2, 3)]).axes[1].images[0]
+    assert shown.get_array().tolist() == [[1, 2, 3], [4, 5, 6]]
+    plt.close("all")
