@@ -124,7 +124,7 @@ def summarise_accuracy(answers: pd.DataFrame, by: Sequence[str] = ("method",), v
     """
     pooled = pooled_draws(answers, by, value)
     means = mean_by_group(pooled, by, value)
-    return means.merge(pooled.groupby(list(by), sort=False).draws.max().reset_index(), on=list(by))
+    return means.assign(draws=pooled.groupby(list(by), sort=False).draws.max().to_numpy())
 
 
 def _for_batch(

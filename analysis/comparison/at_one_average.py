@@ -116,6 +116,6 @@ def accuracy_by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd
     first = frame[frame.draw == 0] if "draw" in frame else frame
     judged = first[first.method == judge].set_index(["budget", "question"]).right.rename("easy")
     judgeable = frame[frame.question.isin(answerable) & ~frame.method.isin([judge, NOTHING_DROPPED])]
-    judgeable = judgeable.join(judged, on=["budget", "question"], how="inner")
+    judgeable = judgeable.join(judged, on=["budget", "question"], how="inner").reset_index(drop=True)
     judgeable = judgeable.assign(group=judgeable.easy.map({True: "easy", False: "difficult"}))
     return summarise_accuracy(judgeable, ["group", "method", "budget"])
