@@ -8,10 +8,11 @@ efficiency, figures, report. A room imports only rooms before it.
 from importlib import import_module
 
 _NAMES = {  # module -> its public names
-    "statistics.grids": "grid_side",
+    "statistics.grids": "TokenGrid grid_side",
     "statistics.intervals": "bootstrap_interval mean_by_group summarise_layers criterion_minus_baseline",
     "models.loading": "EMBEDDED Loaded load",
     "scenes.mosaic": "QUESTION_KINDS Digit Question Questions Scene questions_each sample",
+    "scenes.sizes": "with_enough_tokens",
     "scenes.answers": "is_right miscount",
     "scenes.ground_truth": "object_third token_labels",
     "theorem.operator_norms": "ESTIMATORS operator_norms",
@@ -29,8 +30,10 @@ _NAMES = {  # module -> its public names
     "position.content_or_position": "content_position_shares content_position_table rankings_under_shifts",
     "position.detection": "detection_power planted_kept",
     "position.bias_cost": "bias_accuracy_correlation with_planted_bias",
-    "comparison.accuracy": "NOTHING_DROPPED accuracy accuracy_over_budgets paper_layers summarise_accuracy",
-    "comparison.at_one_average": "accuracy_at_averages accuracy_by_difficulty methods_at_average repacking",
+    "comparison.accuracy": "NOTHING_DROPPED accuracy accuracy_over_budgets summarise_accuracy",
+    "comparison.at_one_average": "accuracy_at_averages accuracy_by_difficulty fitting_methods methods_at_average "
+    "repacking",
+    "comparison.budgets": "reachable_budgets",
     "comparison.pairs": "paired_difference pairwise_differences significant_pairs win_counts",
     "comparison.kept_tokens": "kept_at_end kept_at_layer kept_on_objects kept_overlap",
     "efficiency.footprint": "footprint qwen_72b",

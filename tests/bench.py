@@ -9,13 +9,13 @@ from scipy.sparse.linalg import LinearOperator, svds
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis import load
-from analysis.comparison.accuracy import paper_layers
 from analysis.models.loading import EMBEDDED
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.residual_stream.measured_tokens import measured_prompts
 from analysis.scenes.mosaic import sample
 from analysis.theorem.interventions import remove_token, revert_update
 from analysis.theorem.operator_norms import operator_norms
+from v2drop import V2Drop
 from v2drop.models.parts import locate
 from v2drop.scoring.attention import QueriesAndKeys
 
@@ -88,7 +88,7 @@ def bench_norms(loaded, inputs):
     model, places = loaded.model, loaded.vision_positions(inputs)[0]
     alone = [seconds(lambda layer=layer: operator_norms(model, inputs, layer), 1) for layer in range(loaded.n_layers)]
     together = seconds(lambda: operator_norms(model, inputs, range(loaded.n_layers)))
-    for layer in paper_layers(loaded.n_layers):
+    for layer in V2Drop.drop_layers(loaded.n_layers):
         ours = seconds(lambda layer=layer: operator_norms(model, inputs, layer))
         norms = operator_norms(model, inputs, layer).set_index("token").operator_norm
         slow, each = loop(model, inputs, layer, places[:: len(places) // TOKENS])

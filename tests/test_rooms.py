@@ -22,6 +22,7 @@ ROOMS = {
         "engine",
         "hooks",
         "methods.base",
+        "methods.seeded",
         "methods.before_llm",
         "methods.in_llm",
         "methods.baselines",

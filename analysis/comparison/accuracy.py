@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,23 +18,17 @@ from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
 from analysis.scenes.asked import asked
 from analysis.scenes.mosaic import Question, Questions
+from analysis.scenes.question_seeds import with_question_seeds
+from analysis.statistics.draws import pooled_draws
 from analysis.statistics.intervals import mean_by_group
-from analysis.statistics.lists import numbers
-from v2drop import Method, Schedule
+from analysis.statistics.lists import names, numbers
+from v2drop import Method, Schedule, V2Drop
 from v2drop.arguments import whole_number
+from v2drop.methods.seeded import Seeded
 
 MethodForBatch = Callable[[Sequence[int]], Method]  # from the numbers of a batch's questions
 NOTHING_DROPPED = "nothing dropped"  # the name of the model itself in frames
-ANSWER_COLUMNS = ["method", "question", "kind", "answer", "reply", "right", "log_probability", "average_tokens"]
-
-
-def paper_layers(n_layers: int) -> tuple[int, ...]:
-    """The paper's shallow, middle and deep layer (3, 17 and 22 of 32), at the same relative depths of another model.
-
-    >>> paper_layers(32), paper_layers(12)
-    ((3, 17, 22), (1, 6, 8))
-    """
-    return tuple(round(layer / 32 * n_layers) for layer in (3, 17, 22))
+ANSWER_COLUMNS = [*"method question draw kind answer reply right log_probability average_tokens".split()]
 
 
 @torch.no_grad()
@@ -45,46 +38,48 @@ def accuracy(
     methods: Mapping[Hashable, Method | MethodForBatch | None],
     batch_size: int = 25,
     max_new_tokens: int = 8,
+    draws: int = 1,
 ) -> pd.DataFrame:
     """The model's answers to every question under every method.
+
+    What a method with a seed draws belongs to its seed, the question's words and its pictures
+    (`analysis.scenes.question_seeds`): the same in any batch, order and set of questions.
 
     Args:
         loaded: Model and processor.
         questions: Pairs (scene, question). Any objects do, with `scene.image` as `Loaded.inputs` takes it, and strings
             `question.text`, `question.answer`, `question.kind`.
-        methods: Methods by the name they get in the frame. None stands for the model itself. A method with a seed gets
-            another seed in every batch, so that a baseline is more than one draw. A function is called with the numbers
-            of a batch's questions and returns the method for that batch (`analysis.method_from_column` makes one).
+        methods: Methods by the name they get in the frame. None stands for the model itself. A function is called with
+            the numbers of a batch's questions and returns the method for that batch (`analysis.method_from_column`
+            makes one).
         batch_size: The number of questions in a batch.
         max_new_tokens: The length of the longest reply, in tokens.
+        draws: The number of times that every question is asked under a method with a seed, each time with the next
+            seed; methods without a seed ask once.
 
     Returns:
-        One row per (method, question): method, question (its index), kind, answer, reply, right (bool),
-        log_probability (of the right answer's tokens after the prompt, in nats), average_tokens (vision tokens, true
-        layer average).
+        One row per (method, question, draw): method, question (its index), draw (its number, from 0), kind, answer,
+        reply, right (bool), log_probability (of the right answer's tokens after the prompt, in nats), average_tokens
+        (vision tokens of the question's prompt, true layer average).
 
     Raises:
-        ValueError: There is no question or no method, something else is given for one, or a number is out of range.
+        ValueError: There is no question or no method, something else is given for one, a number is out of range, or a
+            method has a seed for each row.
     """
     check_loaded(loaded)
     questions, methods = asked(questions), checked_methods(methods, functions=True)
-    batch_size, max_new_tokens = (
-        whole_number("batch_size", batch_size, 1),
-        whole_number("max_new_tokens", max_new_tokens, 1),
-    )
-    batches = [range(i, min(i + batch_size, len(questions))) for i in range(0, len(questions), batch_size)]
+    batch_size, draws = whole_number("batch_size", batch_size, 1), whole_number("draws", draws, 1)
+    max_new_tokens = whole_number("max_new_tokens", max_new_tokens, 1)
+    runs = [(key, draw) for key, each in methods.items() for draw in range(draws if isinstance(each, Seeded) else 1)]
     rows = []
-    with progress_bar(total=len(questions) * len(methods), desc="questions", unit="q") as progress:
-        for number, batch in enumerate(batches):
-            inputs = loaded.inputs([questions[i][0].image for i in batch], [questions[i][1].text for i in batch])
-            n_tokens = float(np.mean([len(row) for row in loaded.vision_positions(inputs)]))
-            for name, method in methods.items():
-                with _for_batch(method, number, batch)(loaded.model) if method else nullcontext() as trace:
-                    replies = _replies(loaded, inputs, [questions[i][1] for i in batch], max_new_tokens)
-                average = trace.average_tokens if trace else n_tokens
-                for i, (reply, log_p) in zip(batch, replies, strict=True):
-                    question, right = questions[i][1], is_right(reply, questions[i][1].answer)
-                    rows.append((name, i, question.kind, question.answer, reply, right, log_p, average))
+    with progress_bar(total=len(questions) * len(runs), desc="questions", unit="q") as progress:
+        for start in range(0, len(questions), batch_size):
+            batch = questions[start : start + batch_size]
+            inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
+            for name, draw in runs:
+                method = _for_batch(methods[name], range(start, start + len(batch)), batch, draw)
+                answers = _answers(loaded, inputs, [question for _, question in batch], method, max_new_tokens)
+                rows += [(name, start + i, draw, *answer) for i, answer in enumerate(answers)]
                 progress.update(len(batch))
     return pd.DataFrame(rows, columns=ANSWER_COLUMNS)
 
@@ -104,7 +99,7 @@ def accuracy_over_budgets(
         questions: Pairs as for `accuracy`, whose prompts have the same number of vision tokens.
         makers: Functions from a schedule to a method (a method's class, say), by the name it gets in the frame.
         budgets: True layer averages of vision tokens.
-        layers: The layers at which all methods drop; None for `paper_layers`.
+        layers: The layers at which all methods drop; None for those of `V2Drop.drop_layers`.
         **options: Further arguments of `accuracy`.
 
     Returns:
@@ -116,7 +111,7 @@ def accuracy_over_budgets(
     check_loaded(loaded)
     makers, budgets = checked_makers(makers), numbers("budgets", budgets, 0)
     n_tokens = single_prompt(loaded, questions)
-    layers = paper_layers(loaded.n_layers) if layers is None else layers
+    layers = V2Drop.drop_layers(loaded.n_layers) if layers is None else layers
     methods: dict[tuple[str, float], Method | None] = {(NOTHING_DROPPED, n_tokens): None}
     for budget in budgets:
         schedule = Schedule.for_average(budget, layers, n_tokens, loaded.n_layers)
@@ -127,30 +122,47 @@ def accuracy_over_budgets(
 
 
 def summarise_accuracy(answers: pd.DataFrame, by: Sequence[str] = ("method",), value: str = "right") -> pd.DataFrame:
-    """Mean over questions in each group, with a 95 % bootstrap interval.
+    """Mean over questions in each group, with a 95 % bootstrap interval; a question's draws are averaged before.
 
     Args:
-        answers: The frame of `accuracy`, with one row per question in each group.
+        answers: The frame of `accuracy`, with one row per question and draw in each group.
         by: The columns that tell groups apart.
         value: The column that is averaged: "right", "log_probability", or another (too_many of `analysis.miscount`).
 
     Returns:
-        One row per group: `by`, mean, low, high (NaN for a single question), n (questions).
+        One row per group: `by`, mean, low, high (NaN for a single question), n (questions), draws (the largest number
+        behind a question).
 
     Raises:
-        ValueError: The frame is empty or lacks a column, a number is missing, or a group has a question twice, as where
-            two methods or two sets of questions are not told apart by `by`.
+        ValueError: The frame is empty or lacks a column, a number is missing, or a group has a question (or a draw of
+            it) twice, as where two methods or two sets of questions are not told apart by `by`.
     """
-    return mean_by_group(answers, by, value, unit=["question"])
+    by = names("by", by)
+    pooled = pooled_draws(answers, by, value)
+    means = mean_by_group(pooled, by, value)
+    return means.assign(draws=pooled.groupby(list(by), sort=False).draws.max().to_numpy())
 
 
-def _for_batch(method: Method | MethodForBatch, number: int, questions: Sequence[int]) -> Method:
-    if not isinstance(method, Method):
-        made = method(questions)
-        if not isinstance(made, Method):
-            raise ValueError(f"a function in methods must return a method for its batch; got {made!r}.")
-        return made
-    return replace(method, seed=method.seed + number) if hasattr(method, "seed") else method
+def _for_batch(
+    method: Method | MethodForBatch | None, numbers: Sequence[int], questions: Questions, draw: int
+) -> Method | None:
+    if method is None or isinstance(method, Method):
+        return method and with_question_seeds(method, questions, draw)
+    made = method(numbers)
+    if not isinstance(made, Method):
+        raise ValueError(f"a function in methods must return a method for its batch; got {made!r}.")
+    return made
+
+
+def _answers(
+    loaded: Loaded, inputs: Mapping, questions: Sequence[Question], method: Method | None, max_new_tokens: int
+) -> Iterator[tuple]:
+    """The columns of ANSWER_COLUMNS from kind on, for every question of a batch."""
+    with method(loaded.model) if method else nullcontext() as trace:
+        replies = _replies(loaded, inputs, questions, max_new_tokens)
+    n_tokens = np.mean(trace.vision_tokens, 0) if trace else [len(row) for row in loaded.vision_positions(inputs)]
+    for question, (reply, log_p), average in zip(questions, replies, n_tokens, strict=True):
+        yield question.kind, question.answer, reply, is_right(reply, question.answer), log_p, float(average)
 
 
 def _replies(

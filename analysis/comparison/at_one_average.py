@@ -6,16 +6,16 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import pandas as pd
 
-from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
+from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy, summarise_accuracy
 from analysis.comparison.arguments import single_prompt
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.scenes.mosaic import Questions
-from analysis.statistics.frames import checked
-from analysis.statistics.intervals import mean_by_group
+from analysis.statistics.draws import checked_answers
 from analysis.statistics.lists import names as name_list
 from analysis.statistics.lists import numbers
 from v2drop import METHODS, Method
+from v2drop.models.parts import locate
 
 
 def methods_at_average(
@@ -44,6 +44,22 @@ def methods_at_average(
     if unknown:
         raise ValueError(f"names must be of METHODS, {', '.join(METHODS)}; got {', '.join(map(str, unknown))}.")
     return {name: METHODS[name].for_average(average, n_tokens, n_layers) for name in names}
+
+
+def fitting_methods(loaded: Loaded) -> list[str]:
+    """The names in `v2drop.METHODS` of the methods for single pictures that work on a model.
+
+    Left out are methods that compare the frames of a video, and those that read a tower which the model does not have.
+
+    Args:
+        loaded: Model and processor.
+    """
+    parts = locate(loaded.model)
+    return [
+        name
+        for name, kind in METHODS.items()
+        if not kind.needs_frames and not (kind.needs_tower and parts.vision_tower is None)
+    ]
 
 
 def accuracy_at_averages(
@@ -98,28 +114,28 @@ def accuracy_by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd
 
     Args:
         frame: The frame of `accuracy_at_averages`.
-        judge: The method in it that judges.
+        judge: The method in it that judges; by its first draw, if it has several.
 
     Returns:
-        One row per group, method and budget: these, mean, low, high, n (questions).
+        One row per group, method and budget: these, mean, low, high, n (questions), draws.
 
     Raises:
         ValueError: The judge, or the model itself, is not in the frame, no question is left, or a method has a question
             twice at a budget.
     """
-    keys = ["method", "budget", "question"]
-    frame = checked(frame, "frame", {**dict.fromkeys(keys, "label"), "right": "truth"}, keys)
+    frame = checked_answers(frame, ["method", "budget"], {"right": "truth"})
     for needed in (judge, NOTHING_DROPPED):
         if needed not in set(frame.method):
             raise ValueError(f"the frame must hold {needed!r}; got {', '.join(frame.method.unique())}.")
     answerable = set(frame.question[(frame.method == NOTHING_DROPPED) & frame.right])
-    judged = frame[frame.method == judge].set_index(["budget", "question"]).right.rename("easy")
+    first = frame[frame.draw == 0] if "draw" in frame else frame
+    judged = first[first.method == judge].set_index(["budget", "question"]).right.rename("easy")
     judgeable = frame[frame.question.isin(answerable) & ~frame.method.isin([judge, NOTHING_DROPPED])]
-    judgeable = judgeable.join(judged, on=["budget", "question"], how="inner")
+    judgeable = judgeable.join(judged, on=["budget", "question"], how="inner").reset_index(drop=True)
     if judgeable.empty:
         raise ValueError(
             "there must be a question that the model answers rightly with all tokens and a method beside the judge at "
             f"its budget; got none of {frame.question.nunique()} questions."
         )
     judgeable = judgeable.assign(group=judgeable.easy.map({True: "easy", False: "difficult"}))
-    return mean_by_group(judgeable, ["group", "method", "budget"], "right")
+    return summarise_accuracy(judgeable, ["group", "method", "budget"])

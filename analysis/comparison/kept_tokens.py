@@ -16,6 +16,7 @@ from analysis.progress import progress_bar
 from analysis.scenes.asked import asked
 from analysis.scenes.ground_truth import token_labels
 from analysis.scenes.mosaic import Questions
+from analysis.scenes.question_seeds import with_question_seeds
 from analysis.statistics.frames import checked
 from analysis.statistics.intervals import mean_interval
 from v2drop import Method
@@ -33,7 +34,8 @@ def kept_at_end(
     Args:
         loaded: Model and processor.
         questions: Scenes with a question each.
-        methods: Methods by the name they get in the frame.
+        methods: Methods by the name they get in the frame; one with a seed draws for each question as in
+            `analysis.accuracy`.
         batch_size: The number of questions in a batch.
 
     Returns:
@@ -50,7 +52,7 @@ def kept_at_end(
         inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
         index_of = [{p: i for i, p in enumerate(row)} for row in loaded.vision_positions(inputs)]
         for name, method in methods.items():
-            with method(loaded.model) as trace:
+            with with_question_seeds(method, batch)(loaded.model) as trace:
                 loaded.model(**inputs)
             kept = trace.kept[max(trace.kept)].tolist()
             rows += [
@@ -113,7 +115,8 @@ def kept_at_layer(loaded: Loaded, questions: Questions, methods: Mapping[str, Me
     Args:
         loaded: Model and processor.
         questions: Scenes with a question each.
-        methods: Methods by the name they get in the frame; `layer` is in all their schedules.
+        methods: Methods by the name they get in the frame; `layer` is in all their schedules. One with a seed draws for
+            each question as in `analysis.accuracy`.
         layer: The drop layer.
 
     Returns:
@@ -131,7 +134,7 @@ def kept_at_layer(loaded: Loaded, questions: Questions, methods: Mapping[str, Me
         positions = loaded.vision_positions(inputs)[0]
         tokens = {"token": positions, "vision_index": range(len(positions))}
         for name, method in methods.items():
-            with method(loaded.model) as trace:
+            with with_question_seeds(method, [(scene, question)])(loaded.model) as trace:
                 loaded.model(**inputs, logits_to_keep=1)
             if layer not in trace.kept:
                 raise ValueError(f"layer must be one at which {name} drops, {sorted(trace.kept)}; got {layer}.")
@@ -146,19 +149,27 @@ def kept_on_objects(loaded: Loaded, questions: Questions, methods: Mapping[str, 
     Args:
         loaded: Model and processor.
         questions: Scenes with a question each.
-        methods: Methods by the name they get in the frame; `layer` is in all their schedules.
+        methods: Methods by the name they get in the frame; `layer` is in all their schedules. One with a seed draws for
+            each question as in `analysis.accuracy`.
         layer: The drop layer.
 
     Returns:
         One row per (question, method): method, question, on_digits and beside, the shares kept.
 
+    A share is NaN where a picture has no token on digits, or none beside them.
+
     Raises:
-        ValueError: The model's vision tokens are not a square grid, or as for `kept_at_layer`.
+        ValueError: The family's layout does not fit the number of tokens, or as for `kept_at_layer`.
     """
     kept = kept_at_layer(loaded, questions, methods, layer)
-    labels = token_labels(questions, int(kept.vision_index.max()) + 1)
+    grids = [loaded.token_grids(scene.image) for scene, _ in questions]
+    each = [
+        token_labels([one], own).assign(sample=i) for i, (one, own) in enumerate(zip(questions, grids, strict=True))
+    ]
+    labels = pd.concat(each, ignore_index=True)
     labelled = kept.merge(labels, on=["sample", "vision_index"])
     labelled["side"] = np.where(labelled.label == "background", "beside", "on_digits")
     share = labelled.pivot_table(index=["sample", "criterion"], columns="side", values="kept", sort=False).reset_index()
     names = {"criterion": "method", "sample": "question"}
-    return share.rename(columns=names).rename_axis(columns=None)[["method", "question", "on_digits", "beside"]]
+    columns = ["method", "question", "on_digits", "beside"]
+    return share.rename(columns=names).rename_axis(columns=None).reindex(columns=columns)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
+from analysis.statistics.draws import checked_answers, pooled_draws
 from analysis.statistics.frames import checked
 from analysis.statistics.intervals import mean_by_group
 from analysis.statistics.lists import names
@@ -25,30 +26,33 @@ def pairwise_differences(frame: pd.DataFrame, value: str = "right", seed: int = 
     Hochberg.
 
     Args:
-        frame: The frame of `analysis.accuracy_at_averages`: method, budget, question and the value, each question once.
+        frame: The frame of `analysis.accuracy_at_averages`: method, budget, question, draw and the value; a question's
+            draws are averaged before anything is compared.
         value: The column that is compared, "right" or "log_probability".
         seed: The seed of the resamples.
 
     Returns:
-        One row per budget and pair: budget, first, second, difference (first minus second), low, high (95 %), p, q.
+        One row per budget and pair: budget, first, second, difference (first minus second), low, high (95 %), p, q,
+        draws (behind each of a question's answers, of the method that has more).
 
     Raises:
         ValueError: There are fewer than two methods or questions, the methods of a budget have different questions, a
             method has a question twice, a column is missing or holds something else, or `seed` is none.
     """
-    seed, keys = seed_number(seed), ["budget", "method", "question"]
-    frame = checked(frame, "frame", {**dict.fromkeys(keys, "label"), value: "number"}, keys)
+    seed, frame = seed_number(seed), checked_answers(frame, ["budget", "method"], {value: "number"})
     rows = []
     for budget, group in frame.groupby("budget", sort=False):
-        wide = group.pivot(index="question", columns="method", values=value)
+        pooled = pooled_draws(group, ["method"], value)
+        wide, n_draws = (pooled.pivot(index="question", columns="method", values=name) for name in (value, "draws"))
         wide = wide[group.method.unique()]
         if len(wide) < 2 or wide.isna().any(axis=None):
             raise ValueError(f"all methods must answer the same questions, two at least; not so at budget {budget}.")
-        rows += [(budget, *row) for row in _compare(wide, seed)]
+        rows += [(budget, *row, n_draws[[*row[:2]]].max(axis=None)) for row in _compare(wide, seed)]
     if not rows:
         raise ValueError(f"there must be two methods at a budget; got {', '.join(frame.method.unique())}.")
-    differences = pd.DataFrame(rows, columns=["budget", "first", "second", "difference", "low", "high", "p"])
-    return differences.assign(q=false_discovery_control(differences.p))
+    differences = pd.DataFrame(rows, columns=[*"budget first second difference low high p draws".split()])
+    differences.insert(7, "q", false_discovery_control(differences.p))
+    return differences
 
 
 def win_counts(differences: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
@@ -124,24 +128,25 @@ def paired_difference(frame: pd.DataFrame, baseline: str, by: Sequence[str], val
 
     Returns:
         One row per method and comparison: method, `by`, mean (of the differences), low, high (95 %; NaN for a single
-        question), n (questions). Questions that only one of the two answered are left out.
+        question), n (questions; those that only one of the two answered are left out), draws (behind each of a
+        question's answers, of the method or the baseline, whichever has more).
 
     Raises:
         ValueError: `baseline` is not a method of the frame, or the only one on any question of a comparison; a question
             is there twice for a method and comparison; a column is missing or holds something else.
     """
     by = names("by", by, least=0)
-    columns = {**dict.fromkeys(["method", *by, "question"], "label"), value: "number"}
-    frame = checked(frame, "frame", columns, ["method", *by, "question"])
+    frame = checked_answers(frame, ["method", *by], {value: "number"})
     if baseline not in set(frame.method):
         raise ValueError(f"baseline must be one of {', '.join(frame.method.unique())}; got {baseline!r}.")
-    keys = [*by, "question"]
-    wide = frame.pivot(index=keys, columns="method", values=value)
+    keys, pooled = [*by, "question"], pooled_draws(frame, ["method", *by], value)
+    wide, n_draws = (pooled.pivot(index=keys, columns="method", values=name) for name in (value, "draws"))
     gain = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
     long = gain.reset_index().melt(id_vars=keys, var_name="method", value_name="difference").dropna()
     if long.empty:
         raise ValueError(f"another method must answer the same questions as {baseline!r}; got none.")
-    return mean_by_group(long, ["method", *by], "difference")
+    found = mean_by_group(long, ["method", *by], "difference")
+    return found.assign(draws=[int(n_draws[[name, baseline]].max(axis=None)) for name in found.method])
 
 
 def _checked_differences(differences: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

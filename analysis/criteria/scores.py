@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from analysis.residual_stream.measured_tokens import Tokens, check_layers, measu
 from analysis.residual_stream.stream import Stream
 from analysis.scenes.asked import asked
 from analysis.scenes.mosaic import Questions
-from v2drop.arguments import whole_number
+from analysis.scenes.question_seeds import question_seeds
+from v2drop.arguments import seed_number, whole_number
+from v2drop.models.calling import decoder_input
 from v2drop.models.parts import is_vision, locate
 from v2drop.scoring.position_trend import divide_trend
 from v2drop.scoring.variation import METRICS
@@ -36,7 +39,7 @@ def score_tokens(
     tokens: Tokens = None,
     *,
     dtype: torch.dtype = torch.float32,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
 ) -> pd.DataFrame:
     r"""The scores of every vision token behind layer l, as a drop at the input of layer l + 1 would use them.
 
@@ -58,7 +61,8 @@ def score_tokens(
         layers: Decoder layers l, counted from 0; None for all.
         tokens: As for `analysis.operator_norms`, but not a row's last token, behind which there is no text.
         dtype: torch.float32 or torch.float64, for states and keys; eager attention always has a float32 softmax.
-        seed: The seed of the column random.
+        seed: The seed of the column random, an int for the batch, or one for each row, which then draws what it would
+            draw in any batch.
 
     Returns:
         One row per (sample, layer, token): sample (row of the batch), layer (l), token (position in the batch),
@@ -70,7 +74,7 @@ def score_tokens(
             its weights are quantised in a way that cannot be taken back exactly.
     """
     layers = check_layers(model, range(len(locate(model).layers)) if layers is None else layers)
-    frames = []
+    keys_of_draws, frames = _keys_of_draws(seed, inputs), []
     with differentiable_attention(model), torch.no_grad():
         decoder = FrozenDecoder(model, dtype, "hidden")
         for sample, stream, positions in measured_prompts(decoder, model, inputs, tokens):
@@ -81,7 +85,9 @@ def score_tokens(
             }
             index = torch.searchsorted(image, positions).cpu().numpy()
             keys = token_keys(sample, layers, stream, positions).assign(vision_index=np.tile(index, len(layers)))
-            draws = [np.random.default_rng([seed, sample, layer]).random(len(image))[index] for layer in layers]
+            draws = [
+                np.random.default_rng([*keys_of_draws[sample], layer]).random(len(image))[index] for layer in layers
+            ]
             frames.append(keys.assign(**values, random=np.concatenate(draws)))
     return pd.concat(frames, ignore_index=True)
 
@@ -96,7 +102,8 @@ def scored(
         questions: Scenes with a question each.
         layers: Decoder layers l, counted from 0; None for all.
         batch_size: The number of questions in a batch.
-        seed: The seed of the column random, which is drawn anew for every question.
+        seed: The seed of the column random. A question's draws belong to it, to the question's words and picture, and
+            to the layer: the same in any batch, order and set of questions.
 
     Returns:
         The frame of `score_tokens`, whose sample is the question's index, with the column kind (of the question).
@@ -110,11 +117,22 @@ def scored(
     for start in progress_bar(range(0, len(questions), batch_size), desc="scores", unit="batch"):
         batch = questions[start : start + batch_size]
         inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
-        scores = score_tokens(loaded.model, inputs, layers, seed=seed * 1_000_003 + start)
+        scores = score_tokens(loaded.model, inputs, layers, seed=question_seeds(seed, batch))
         frames.append(scores.assign(sample=scores["sample"] + start))
     frame = pd.concat(frames, ignore_index=True)
     kinds = {number: question.kind for number, (_, question) in enumerate(questions)}
     return frame.assign(kind=frame["sample"].map(kinds))
+
+
+def _keys_of_draws(seed: int | Sequence[int], inputs: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    """What the draws of each row belong to beside the layer."""
+    n_rows = len(decoder_input(dict(inputs)))
+    if isinstance(seed, Integral):
+        return [(seed_number(seed), row) for row in range(n_rows)]
+    seeds = [(seed_number(each, "each seed"),) for each in seed]
+    if len(seeds) != n_rows:
+        raise ValueError(f"seed must be an int, or one for each of the {n_rows} rows; got {len(seeds)} seeds.")
+    return seeds
 
 
 def _image_positions(

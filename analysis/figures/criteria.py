@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.curves import level, lines
 from analysis.figures.labels import label, look
-from analysis.statistics.grids import grid_side
+from analysis.statistics.grids import Grids, painted
 
 PARTS = {"content": "#1B7837", "position": "#C2A5CF", "rest": "#E8E8E8"}  # apart in grey, too
 
@@ -59,15 +59,16 @@ def over_positions(curves: pd.DataFrame, criteria: Sequence[str], even: float, a
     return ax
 
 
-def retention_maps(curves: pd.DataFrame, criteria: Sequence[str]) -> Figure:
+def retention_maps(curves: pd.DataFrame, criteria: Sequence[str], grids: Grids | None = None) -> Figure:
     """Share kept at every place of the picture, one map a criterion, all on one scale.
 
     Args:
         curves: frame of `analysis.retention(axis="token")`, one layer.
         criteria: names of the criteria to draw.
+        grids: the picture's grids (`Loaded.token_grids`); None: one square grid.
 
     Raises:
-        ValueError: the tokens are no square grid.
+        ValueError: the tokens are not those of the grids.
     """
     n_columns = min(3, len(criteria))
     n_rows = math.ceil(len(criteria) / n_columns)
@@ -77,8 +78,7 @@ def retention_maps(curves: pd.DataFrame, criteria: Sequence[str]) -> Figure:
         ax.remove()
     for ax, name in zip(axes.flat, criteria, strict=False):
         line = curves[curves.criterion == name].sort_values("bin")["mean"].to_numpy()
-        side = grid_side(len(line))
-        shown = ax.imshow(line.reshape(side, side), cmap="viridis", vmin=0, vmax=1)
+        shown = ax.imshow(painted(line, len(line) if grids is None else grids), cmap="viridis", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
         ax.set_title(label(name), fontsize=10)
     figure.colorbar(shown, ax=axes, shrink=0.8, label="share of pictures in which a place is kept")

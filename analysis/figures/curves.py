@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from analysis.figures.labels import look
 from analysis.scenes.drawing import GRID
-from analysis.statistics.grids import grid_side
+from analysis.statistics.grids import Grids, as_grids, painted
 from v2drop.arguments import one_of, whole_number
 
 
@@ -89,27 +89,29 @@ def accuracy_curve(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def overlay(image: np.ndarray, kept: Collection[int], n_tokens: int, ax: Axes, relevant: Collection[int] = ()) -> Axes:
+def overlay(image: np.ndarray, kept: Collection[int], grids: Grids, ax: Axes, relevant: Collection[int] = ()) -> Axes:
     """A mosaic in which the dropped tokens are dark; the patches a question is about are framed.
 
     Args:
         image: uint8 [side, side, 3].
-        kept: ranks of the kept tokens among the picture's `n_tokens`, a square grid row by row.
-        n_tokens: number of tokens of the whole picture; other models cut it finer than a mosaic's 12 x 12.
+        kept: ranks of the kept tokens among the picture's.
+        grids: the picture's grids (`Loaded.token_grids`), or the number of tokens of one square grid. Where several lie
+            over each other, a place is the darker, the more of its tokens are dropped.
         ax: axes to draw on.
         relevant: patches of the mosaic to frame.
 
     Raises:
-        ValueError: the tokens are no square grid, or a kept token or relevant patch is not one of the picture's.
+        ValueError: a number of tokens is no square number, or a kept token or relevant patch is not the picture's.
     """
-    side = grid_side(n_tokens)
+    n_tokens = sum(grid.n_tokens for grid in as_grids(grids))
     kept = [whole_number("each of kept", rank, 0, n_tokens - 1) for rank in kept]  # -1 would be the last one
     relevant = [whole_number("each of relevant", patch, 0, GRID**2 - 1) for patch in relevant]
-    shade = np.ones((side, side))
-    shade.flat[kept] = 0
+    dropped = np.ones(n_tokens)
+    dropped[kept] = 0
+    shade = np.nan_to_num(painted(dropped, grids))
     extent = (0, GRID, GRID, 0)
     ax.imshow(image, extent=extent)
-    ax.imshow(np.zeros((side, side)), extent=extent, alpha=0.78 * shade, cmap="gray", vmin=0, vmax=1)
+    ax.imshow(np.zeros(shade.shape), extent=extent, alpha=0.78 * shade, cmap="gray", vmin=0, vmax=1)
     for patch in relevant:
         ax.add_patch(plt.Rectangle((patch % GRID, patch // GRID), 1, 1, fill=False, edgecolor="#ffd400", linewidth=1))
     ax.set(xticks=[], yticks=[])

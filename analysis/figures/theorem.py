@@ -15,25 +15,26 @@ from matplotlib.figure import Figure
 from analysis.figures.curves import level, lines
 from analysis.figures.display import PAGE_WIDTH
 from analysis.figures.labels import CRITERIA, STATISTICS, label, look
-from analysis.statistics.grids import grid_side
+from analysis.statistics.grids import Grids, painted
 from analysis.statistics.lists import names
 from analysis.theorem.summary import FACTORS
 
 BESIDE = (-0.17, 0.17)  # where the markers of two targets stand, in rows
 
 
-def token_maps(table: pd.DataFrame, image: np.ndarray, columns: Sequence[str]) -> Figure:
+def token_maps(table: pd.DataFrame, image: np.ndarray, columns: Sequence[str], grids: Grids | None = None) -> Figure:
     """The picture, then columns of one sample and layer over the grid of its tokens, each on its own log scale.
 
     Args:
         table: frame with one row per token, in the order of the grid.
         image: uint8 [side, side, 3].
         columns: columns of the table to draw, all positive; each map shows its smallest and largest value.
+        grids: the picture's grids (`Loaded.token_grids`); None: one square grid.
 
     Raises:
-        ValueError: the tokens are no square grid.
+        ValueError: the tokens are not those of the grids.
     """
-    side = grid_side(len(table))
+    grids = len(table) if grids is None else grids
     n_rows = math.ceil((len(columns) + 1) / 4)
     n_columns = math.ceil((len(columns) + 1) / n_rows)
     size = (PAGE_WIDTH * n_columns / 4, 2.7 * n_rows)
@@ -45,7 +46,7 @@ def token_maps(table: pd.DataFrame, image: np.ndarray, columns: Sequence[str]) -
     axes.flat[0].set_title("the picture", fontsize=10)
     for ax, name in zip(axes.flat[1:], columns, strict=False):
         values = table[name].to_numpy(float)
-        shown = ax.imshow(values.reshape(side, side), cmap="viridis", norm=LogNorm())
+        shown = ax.imshow(painted(values, grids), cmap="viridis", norm=LogNorm())
         ax.set_title(label(name), fontsize=10)
         bar = figure.colorbar(shown, ax=ax, orientation="horizontal", shrink=0.9, aspect=16, pad=0.02)
         bar.minorticks_off()

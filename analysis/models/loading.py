@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import BatchFeature
 
 from analysis.models import answer_tokens, chat_prompts, pictures
 from analysis.models.torchvision_ops import usable
+from analysis.statistics.grids import TokenGrid
 from v2drop.arguments import whole_number
+from v2drop.models.families import FAMILIES
 from v2drop.models.parts import is_vision, locate
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "mosaic_llava"
@@ -73,6 +76,22 @@ class Loaded:
             )
         vision = is_vision(ids, locate(self.model).vision_ids)
         return [row.nonzero().flatten().tolist() for row in vision]
+
+    def token_grids(self, image: Any) -> tuple[TokenGrid, ...]:
+        """The grids in which the vision tokens of a picture lie on it, in prompt order.
+
+        Args:
+            image: One picture, as `inputs` takes it.
+
+        Raises:
+            ValueError: The family's layout does not fit the number of tokens.
+        """
+        from analysis.models.token_grids import grids_of  # late: it imports classes of transformers, see `load`
+
+        inputs = self.inputs([image], ["where"])
+        height, width = np.asarray(image).shape[:2]
+        n = len(self.vision_positions(inputs)[0])
+        return grids_of(FAMILIES[self.family].layout, self.processor, inputs, image, (height, width), n)
 
     def reply(self, image: Any, question: str, max_new_tokens: int = 8) -> str:
         """The greedy answer to one question about one picture.

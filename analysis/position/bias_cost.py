@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import permutation_test, rankdata
 
-from analysis.statistics.frames import checked, finite_numbers
+from analysis.statistics.draws import pooled_draws
+from analysis.statistics.frames import finite_numbers
 from analysis.statistics.lists import numbers
 from analysis.statistics.token_tables import checked_table, tokens_per_sample
 from v2drop.arguments import seed_number, whole_number
@@ -69,9 +70,7 @@ def bias_accuracy_correlation(
     """
     resamples, seed = whole_number("resamples", resamples, 1), seed_number(seed)
     bias = _checked_bias(bias)
-    columns = {"method": "label", "question": "label", value: "number"}
-    answers = checked(answers, "answers", columns, ["method", "question"])
-    wide = answers.pivot(index="question", columns="method", values=value)
+    wide = pooled_draws(answers, ["method"], value).pivot(index="question", columns="method", values=value)
     missing = sorted(set(bias.index) - set(wide.columns))
     if len(bias) < 3 or missing:
         raise ValueError(

@@ -12,10 +12,8 @@ from analysis.criteria.scores import CRITERIA, scored
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.scenes.asked import asked
-from analysis.scenes.drawing import SIZE
 from analysis.scenes.mosaic import Question, Questions, Scene
 from analysis.statistics.frames import checked
-from analysis.statistics.grids import grid_side
 from analysis.statistics.rankings import ranks
 from analysis.statistics.token_tables import score_matrices
 from v2drop.arguments import whole_number
@@ -36,14 +34,14 @@ def rankings_under_shifts(
     cut a digit in two (see `step`). Patches keep their pixels and, except at the seam, their neighbours.
 
     Args:
-        loaded: Model and processor; the vision tokens must be a square grid whose side divides a mosaic's 96 pixels.
+        loaded: Model and processor; the vision tokens must be one square grid whose side divides the picture's pixels.
         scene: The scene.
         question: The question about it.
         layers: Decoder layers, counted from 0.
         step: The step of the shifts down and right, in tokens; (side / step)^2 pictures are run. A digit is a sixth of
             the side wide, so steps of that width cut none in two.
         criteria: The criteria that are ranked by.
-        seed: The seed of the column random.
+        seed: The seed of the column random, which is drawn anew for every picture.
 
     Returns:
         One row per (shift, layer, token): layer, content (the token's vision_index in the unshifted picture), position
@@ -53,16 +51,17 @@ def rankings_under_shifts(
         ValueError: The tokens are not such a grid, or `step` is not a proper divisor of its side.
     """
     check_loaded(loaded)
-    inputs = loaded.inputs([scene.image], [question.text])
-    n = len(loaded.vision_positions(inputs)[0])
-    side = grid_side(n)
-    if SIZE % side or not 1 <= whole_number("step", step) < side or side % step:
+    grids, size = loaded.token_grids(scene.image), len(scene.image)
+    side, n = grids[0].rows, grids[0].n_tokens
+    if len(grids) > 1 or n != side**2:
+        raise ValueError(f"a shifted picture must be one square grid of tokens, without tiles; got {list(grids)}.")
+    if size % side or not 1 <= whole_number("step", step) < side or side % step:
         raise ValueError(
-            f"the side of the grid of tokens must divide {SIZE} pixels, and a smaller step must divide it; got {side} "
+            f"the side of the grid of tokens must divide {size} pixels, and a smaller step must divide it; got {side} "
             f"and {step}."
         )
     steps = [(down, right) for down in range(0, side, step) for right in range(0, side, step)]
-    pixels = SIZE // side
+    pixels = size // side
     shifted = [np.roll(scene.image, (down * pixels, right * pixels), (0, 1)) for down, right in steps]
     questions: Questions = [(Scene(image, scene.digits), question) for image in shifted]
     frames = []
@@ -134,7 +133,7 @@ def content_position_table(
     """
     rows = []
     for sample, (scene, question) in enumerate(asked(questions)):
-        table = rankings_under_shifts(loaded, scene, question, layers, step, criteria, seed=sample)
+        table = rankings_under_shifts(loaded, scene, question, layers, step, criteria)
         n = table.content.nunique() // step**2
         chance = {"content": 1 / (n + 1), "position": 1 / (n + 1), "rest": (n - 1) / (n + 1)}
         for layer, group in table.groupby("layer"):

@@ -54,7 +54,7 @@ def with_grid_place(kept: pd.DataFrame, frames: int = 1, width: int | None = Non
     Args:
         kept: A frame with the columns sample and vision_index: all tokens of a sample, kept or not.
         frames: The number of frames of a video, each a grid of tokens row by row, one after the other; 1 for a picture.
-        width: The number of tokens in a row of the grid; None for square grids.
+        width: The number of tokens in a row of the grid (`TokenGrid.columns`); None for square grids.
 
     Raises:
         ValueError: A column is missing or holds something else, tokens of a sample are missing, or they do not make up

@@ -30,8 +30,8 @@ class ReportEntry:
     seconds: float
     error: str  # empty after a good run
 
-    def item(self) -> str:
-        """Return the entry as an HTML list item."""
+    def item(self, model: str) -> str:
+        """Return the entry as an HTML list item; `model` is as for `index`."""
         css = ' class="bad"' if self.error else ""
         href, asked, found = html.escape(self.href), self.card.question, self.card.finding
         parts = [f'<h3><a href="{href}">{self.title}</a></h3>']
@@ -39,7 +39,8 @@ class ReportEntry:
         if self.error:
             parts.append(f"<p><strong{css}>FAILED</strong> {html.escape(self.error)}</p>")
         elif found:
-            parts.append(f'<div class="finding">{markdown(found.rstrip(".") + ".")}</div>')
+            about = f"<small>found on the embedded model, not on {html.escape(model)}:</small>" if model else ""
+            parts.append(f'<div class="finding">{about}{markdown(found.rstrip(".") + ".")}</div>')
         return (
             f'<li{css}>{self.picture()}<div class="text">{"".join(parts)}<small>ran {self.seconds:.0f} s</small>'
             "</div></li>"
@@ -87,7 +88,7 @@ def index(entries: Sequence[ReportEntry], model: str) -> str:
     claims = f'<h2 id="claims">What the paper claims, what was found</h2>{ledger(pages)}' if ours else ""
     other = "<p>The ledger and the findings are about the embedded model; the pages are about " if ours else "<p>"
     note = f"{other}<code>{html.escape(model)}</code>.</p>" if model and ours else ""
-    cards = "".join(entry.item() for entry in entries)
+    cards = "".join(entry.item(model) for entry in entries)
     body = (
         f"<header><h1>V2Drop: which vision tokens matter?</h1><p>{LEAD}</p>{failed}{note}</header>{claims}"
         f'<h2 id="notebooks">Notebooks</h2><ol>{cards}</ol><footer><dl>{_facts(entries, model)}</dl></footer>'

@@ -15,6 +15,7 @@ from analysis.progress import progress_bar
 from analysis.report.html_pages import page, title_and_summary
 from analysis.report.index_page import ReportEntry, index
 from analysis.report.notebook_cards import card, main_figure
+from analysis.report.other_models import mark_findings, other_model
 from analysis.work_folders import check_writable, written_whole
 
 
@@ -98,9 +99,10 @@ def report(folder: Path, output: Path) -> list[ReportEntry]:
             start = time.perf_counter()
             error = execute(notebook, folder, bar.update)
             entries.append(entry(notebook, name, time.perf_counter() - start, error))
+            mark_findings(notebook, other_model())
             write_page(output / entries[-1].href, page(notebook, name, folder))
             bar.update(sum(n_cells[: len(entries)]) - bar.n)  # the cells that a failure left out
-    write_page(output / "index.html", index(entries, os.environ.get("V2DROP_MODEL") or ""))
+    write_page(output / "index.html", index(entries, other_model()))
     return entries
 
 

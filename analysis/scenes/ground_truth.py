@@ -8,46 +8,50 @@ import pandas as pd
 from analysis.scenes.asked import asked
 from analysis.scenes.drawing import GRID
 from analysis.scenes.mosaic import Questions
-from analysis.statistics.grids import grid_side
-from v2drop.arguments import whole_number
+from analysis.statistics.grids import Grids, token_centres
 
 THIRDS = ("start", "middle", "end")
 
 
-def patches_of(n_tokens: int) -> list[int]:
-    """The mosaic's patch under the centre of each token, for a model that cuts the picture into any square grid.
+def patches_of(grids: Grids) -> list[int]:
+    """The mosaic's patch under the centre of each token, for a model that cuts the picture in any way; -1 for newlines.
+
+    Args:
+        grids: The picture's grids (`Loaded.token_grids`), or the number of tokens of one square grid.
 
     Raises:
-        ValueError: `n_tokens` is not a square number of 1 or more.
+        ValueError: A number of tokens is not a square number.
 
     >>> patches_of(144) == list(range(144)), patches_of(4)
     (True, [39, 45, 111, 117])
     """
-    side = grid_side(whole_number("n_tokens", n_tokens, 1))
-    lines = [int((i + 0.5) / side * GRID) for i in range(side)]
-    return [row * GRID + column for row in lines for column in lines]
+    centres = token_centres(grids)
+    lines = np.nan_to_num(centres * GRID).astype(int)
+    return np.where(np.isnan(centres[:, 0]), -1, lines[:, 0] * GRID + lines[:, 1]).tolist()
 
 
-def token_labels(questions: Questions, n_tokens: int) -> pd.DataFrame:
+def token_labels(questions: Questions, grids: Grids) -> pd.DataFrame:
     """What each token of each question's picture shows.
 
     Args:
         questions: Scenes with a question each.
-        n_tokens: The number of vision tokens of a picture, a square grid row by row.
+        grids: The grids of every picture (`Loaded.token_grids`), or the number of tokens of one square grid.
 
     Returns:
         One row per (sample, vision_index): sample (the question's index), vision_index (the token's index among those
-        of its picture), label: "relevant" (an object the question is about), "other" (another object), "background".
+        of its picture), label: "relevant" (an object the question is about), "other" (another object), "background",
+        as which newlines count.
 
     Raises:
-        ValueError: `n_tokens` is not a square number of 1 or more, or there are no questions.
+        ValueError: A number of tokens is not a square number, or there is no question.
     """
-    patches, frames = patches_of(n_tokens), []
+    patches, frames = patches_of(grids), []
     for sample, (_, question) in enumerate(asked(questions)):
-        label = np.full(GRID**2, "background", dtype=object)
+        label = np.full(GRID**2 + 1, "background", dtype=object)  # the last for newlines
         label[list(question.objects)] = "other"
         label[list(question.relevant)] = "relevant"
-        frames.append(pd.DataFrame({"sample": sample, "vision_index": range(n_tokens), "label": label[patches]}))
+        rows = {"sample": sample, "vision_index": range(len(patches)), "label": label[patches]}
+        frames.append(pd.DataFrame(rows))
     return pd.concat(frames, ignore_index=True)
 
 

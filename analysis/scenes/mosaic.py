@@ -56,7 +56,7 @@ class Scene:
     """A picture and the digits in it.
 
     Attributes:
-        image: uint8 [96, 96, 3].
+        image: uint8 [96, 96, 3]; larger after `analysis.with_enough_tokens`.
         digits: Two to six digits, each in a colour of its own; not needed for a picture of a user's own.
     """
 

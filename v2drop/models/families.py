@@ -24,6 +24,7 @@ class Family:
             tower.
         inputs: kinds of input of one prompt: "image", "images" (several), "video".
         attention_operators: supported attention operators; "flash" means FlashAttention 2 to 4.
+        layout: how the tokens of a picture lie on it, a key of `analysis.models.token_grids.LAYOUTS`.
         example: a checkpoint on the Hugging Face hub; empty for text models.
         remarks: peculiarities, in the words of the README's table.
     """
@@ -35,6 +36,7 @@ class Family:
     projector: str = ""
     inputs: tuple[str, ...] = ("image", "images")
     attention_operators: tuple[str, ...] = ("eager", "sdpa", "flash")
+    layout: str = "square"
     example: str = ""
     remarks: str = ""
 
@@ -55,14 +57,18 @@ FAMILIES: dict[str, Family] = {
     "llava_next": Family(
         LANGUAGE_MODEL,
         "model",
+        layout="base and lines",
         example="llava-hf/llava-v1.6-mistral-7b-hf",
         remarks="tiles; newline tokens may be dropped too",
     ),
-    "llava_next_video": Family(LANGUAGE_MODEL, "model", **VIDEO, example="llava-hf/LLaVA-NeXT-Video-7B-hf"),
+    "llava_next_video": Family(
+        LANGUAGE_MODEL, "model", **VIDEO, layout="base and lines", example="llava-hf/LLaVA-NeXT-Video-7B-hf"
+    ),
     "llava_onevision": Family(
         LANGUAGE_MODEL,
         "model",
         **VIDEO,
+        layout="base and lines",
         example="llava-hf/llava-onevision-qwen2-7b-ov-hf",
         remarks="tiles and newline tokens",
     ),
@@ -71,14 +77,23 @@ FAMILIES: dict[str, Family] = {
         LANGUAGE_MODEL,
         "model",
         **VIDEO,
+        layout="merged patches",
         example="Qwen/Qwen2-VL-7B-Instruct",
         remarks="M-RoPE: ids of three axes are kept",
     ),
-    "qwen2_5_vl": Family(LANGUAGE_MODEL, "model", **VIDEO, example="Qwen/Qwen2.5-VL-7B-Instruct", remarks="M-RoPE"),
+    "qwen2_5_vl": Family(
+        LANGUAGE_MODEL,
+        "model",
+        **VIDEO,
+        layout="merged patches",
+        example="Qwen/Qwen2.5-VL-7B-Instruct",
+        remarks="M-RoPE",
+    ),
     "qwen3_vl": Family(
         LANGUAGE_MODEL,
         "model",
         **VIDEO,
+        layout="merged patches",
         example="Qwen/Qwen3-VL-8B-Instruct",
         remarks="M-RoPE; deepstack features go to survivors",
     ),
@@ -86,6 +101,7 @@ FAMILIES: dict[str, Family] = {
         LANGUAGE_MODEL,
         "model",
         **VIDEO,
+        layout="merged patches",
         example="Qwen/Qwen3-VL-30B-A3B-Instruct",
         remarks="M-RoPE; deepstack; mixture of experts",
     ),
@@ -93,6 +109,7 @@ FAMILIES: dict[str, Family] = {
         LANGUAGE_MODEL,
         "model",
         inputs=("image", "images", "video"),
+        layout="tiles and thumbnail",
         example="OpenGVLab/InternVL3-8B-hf",
         remarks="tiles; frames of a video are pictures",
     ),
@@ -100,10 +117,13 @@ FAMILIES: dict[str, Family] = {
         "model.text_model",
         "model",
         inputs=("image", "images", "video"),
+        layout="tiles in text",
         example="HuggingFaceTB/SmolVLM2-2.2B-Instruct",
         remarks="tiles, with text between them; frames of a video are pictures",
     ),
-    "idefics3": Family("model.text_model", "model", example="HuggingFaceM4/Idefics3-8B-Llama3", remarks="tiles"),
+    "idefics3": Family(
+        "model.text_model", "model", layout="tiles in text", example="HuggingFaceM4/Idefics3-8B-Llama3", remarks="tiles"
+    ),
     "gemma3": Family(
         LANGUAGE_MODEL,
         "model",

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis import load
-from analysis.comparison.accuracy import accuracy, paper_layers, summarise_accuracy
+from analysis.comparison.accuracy import accuracy, summarise_accuracy
 from analysis.comparison.kept_tokens import kept_on_objects
 from analysis.comparison.pairs import paired_difference
 from analysis.figures import accuracy_curve, overlay
@@ -34,10 +34,6 @@ from v2drop import Random, Schedule, V2Drop
 )
 def test_replies_are_judged_by_whole_words(reply, answer, right):
     assert is_right(reply, answer) is right
-
-
-def test_paper_layers_at_other_depths():
-    assert paper_layers(32) == (3, 17, 22) and paper_layers(28) == (3, 15, 19) and paper_layers(12) == (1, 6, 8)
 
 
 def test_the_interval_covers_at_its_level():
@@ -97,12 +93,6 @@ def test_accuracy_asks_every_question_under_every_method():
             alone = accuracy(loaded, asked, {name: method}, batch_size=1)
             assert alone.reply.tolist() == table[table.method == name].reply.tolist()
     assert (table.right == [is_right(r, a) for r, a in zip(table.reply, table.answer, strict=True)]).all()
-
-
-def test_a_seeded_method_draws_anew_for_every_batch():
-    loaded, (first, *_) = load(EMBEDDED), sample(1)
-    table = accuracy(loaded, [first] * 12, {"random": Random(Schedule({1: 2}))}, batch_size=1)
-    assert table.reply.nunique() > 1  # two tokens of 144: what is seen is chance, the same question or not
 
 
 def test_the_curve_shows_the_table():

@@ -16,6 +16,7 @@ from analysis.comparison.kept_tokens import kept_at_end, kept_overlap
 from analysis.comparison.pairs import pairwise_differences, win_counts
 from analysis.efficiency.latency import relative_time
 from analysis.scenes.mosaic import sample
+from analysis.scenes.question_seeds import with_question_seeds
 from v2drop import METHODS, Random, Schedule
 
 NAMES = ["v2drop", "fastv", "random"]
@@ -148,7 +149,7 @@ def test_retained_is_what_the_trace_kept(embedded):
     found = kept_at_end(embedded, asked, {"random": method}, batch_size=2)
     assert found.groupby("question").token.nunique().tolist() == [10] * 3 and found.token.between(0, 143).all()
     inputs = embedded.inputs([asked[2][0].image], [asked[2][1].text])
-    with method(embedded.model) as trace:
+    with with_question_seeds(method, asked[2:])(embedded.model) as trace:
         embedded.model(**inputs)
     first = embedded.vision_positions(inputs)[0][0]
     assert found[found.question == 2].token.tolist() == [p - first for p in trace.kept[6][0].tolist()]

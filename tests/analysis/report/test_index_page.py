@@ -58,6 +58,12 @@ def test_findings_on_another_model_are_not_said_to_be_its_own(model):
     assert ("The ledger and the findings are about the embedded model" in page) == bool(model)
 
 
+@pytest.mark.parametrize("model", ["", "some/<model>"])
+def test_a_card_says_on_which_model_its_finding_was_made(model):
+    (card,) = re.findall("<li.*?</li>", index([entry("a", "Is it?", "No")], model), re.DOTALL)
+    assert ("found on the embedded model, not on some/&lt;model&gt;:" in card) == bool(model)
+
+
 def test_the_page_needs_nothing_else():
     page = index([entry("04_metrics", figure=FIGURE)], "")
     assert not re.search(r"<link|<script|@import|url\(|src=\"(?!data:)", page)

@@ -1,7 +1,6 @@
 """SparseVLM v1.5: drop what text raters attend to least, and recycle the best of it in clusters (arXiv 2410.04417)."""
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import ClassVar, Literal
 
 import torch
@@ -12,13 +11,14 @@ from torch.nn.utils.rnn import pad_sequence
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates, Selection
 from v2drop.methods.in_llm.text_raters import TextRated
+from v2drop.methods.seeded import Seeded
 from v2drop.scoring.density_peaks import dpc_knn
 from v2drop.scoring.position_trend import divide_trend
 from v2drop.types import Scores
 
 
 @dataclass(frozen=True)
-class SparseVLM(TextRated):
+class SparseVLM(Seeded, TextRated):
     r"""At layer l, token i scores :math:`\operatorname{mean}_{h, r} A_h^{l-1}[r, i]` over heads h and raters r.
 
     Raters are text tokens (`TextRated`). Of the p tokens that are not kept, the best
@@ -39,14 +39,14 @@ class SparseVLM(TextRated):
         schedule: drop layers from 1 on.
         full_attention_map: whether the full attention map is computed at the layer before a drop, as in the released
             code; the choice of tokens is the same.
-        seed: seed of the noise on densities, which breaks ties between equally dense tokens.
+        seed: seed of the noise on densities, which breaks ties between equally dense tokens; an int for all rows, or
+            one for each row of the prompt, which `generate` repeats with the rows for beams.
         debias: whether scores are divided by their position trend (arXiv 2508.17807).
 
     Raises:
-        ValueError: the schedule drops at layer 0, or the seed is not an int.
+        ValueError: the schedule drops at layer 0; the seed is wrong, as in `Seeded`.
     """
 
-    seed: int = 0
     debias: bool = False
 
     merges_tokens: ClassVar[bool] = True
@@ -54,12 +54,6 @@ class SparseVLM(TextRated):
     released_schedule: ClassVar[Schedule] = Schedule(
         {3: 309 / 576, 7: 204 / 576, 16: 113 / 576}, label="SparseVLM v1.5, released code's 192, recycled ones included"
     )
-
-    def __post_init__(self) -> None:
-        """Check the seed too."""
-        super().__post_init__()
-        if not isinstance(self.seed, Integral):
-            raise ValueError(f"seed must be an int; got {self.seed!r}.")
 
     def score(self, candidates: Candidates) -> Scores:
         """Attention weights of the raters, mean over heads and raters."""
@@ -71,9 +65,7 @@ class SparseVLM(TextRated):
         """The highest scores, and after them the recycled tokens."""
         if not any(candidates.n_keep):
             return super().choose(candidates, scores)
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + candidates.layer) % 2**63)
-        numbers = torch.rand(max(candidates.n_prompt_tokens), generator=generator).to(scores.device)
-        noise = numbers[candidates.vision_index.clamp(0, len(numbers) - 1)]
+        noise = self.numbers(candidates)
         keep, orders, states = torch.zeros_like(candidates.valid), [], []
         for row, (n, n_keep) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
             best = scores[row, :n].argsort(descending=True, stable=True)

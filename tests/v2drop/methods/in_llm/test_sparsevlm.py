@@ -161,10 +161,3 @@ def test_bfloat16():
     with SparseVLM(Schedule({1: 5, 3: 2}))(model, **data.options) as trace, torch.no_grad():
         model(**data.inputs)
     assert trace.lengths == [15, 10, 10, 7, 7] and trace.scores[1].dtype == torch.float32
-
-
-def test_refuses_what_is_no_seed():
-    method = SparseVLM(Schedule({1: 4}))
-    object.__setattr__(method, "seed", 1.5)
-    with pytest.raises(ValueError, match=r"seed must be an int; got 1\.5"):
-        method.__post_init__()

@@ -1,0 +1,63 @@
+"""Seeds of draws by what is asked: a draw belongs to (seed, question, layer), whatever else is in the batch or set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from analysis.scenes.mosaic import Questions
+from v2drop import Method
+from v2drop.arguments import LARGEST_SEED
+from v2drop.methods.seeded import Seeded
+
+
+def question_seeds(seed: int, questions: Questions) -> tuple[int, ...]:
+    """A seed for each question, from its words, the pixels of its pictures, and a seed of the caller's.
+
+    The same on every machine and in every run.
+
+    Args:
+        seed: The caller's seed; another one gives independent draws.
+        questions: Pairs as for `analysis.accuracy`.
+    """
+    return tuple(_hash(f"{seed} {question.text}", _pictures(scene.image)) for scene, question in questions)
+
+
+def with_question_seeds(method: Method, questions: Questions, draw: int = 0) -> Method:
+    """A method for one batch of questions, whose draws are each question's own; a method without a seed as it is.
+
+    Args:
+        method: The method.
+        questions: The questions of the batch, in the order of its rows.
+        draw: The number of the draw, from 0: the seed is that many higher.
+
+    Raises:
+        ValueError: The method has a seed for each row already.
+    """
+    if not isinstance(method, Seeded):
+        return method
+    if not isinstance(method.seed, int):
+        raise ValueError(
+            "a method's seed must be one int here, since every question gets a seed of its own from it; got "
+            f"{len(method.seed)} seeds."
+        )
+    return replace(method, seed=question_seeds(method.seed + draw, questions))
+
+
+def _pictures(given: Any) -> list[np.ndarray]:
+    """The pixels of what a scene shows: a picture, a list of pictures, or none."""
+    pictures = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
+    return [np.asarray(each.convert("RGB") if isinstance(each, Image) else each) for each in pictures]
+
+
+def _hash(text: str, pictures: Iterable[np.ndarray]) -> int:
+    known = hashlib.blake2b(text.encode(), digest_size=8)
+    for pixels in pictures:
+        known.update(f"\0{pixels.dtype} {pixels.shape}\0".encode())
+        known.update(np.ascontiguousarray(pixels).tobytes())
+    return int.from_bytes(known.digest(), "big") & LARGEST_SEED
