@@ -20,8 +20,8 @@ from transformers import (
     ProcessorMixin,
 )
 
-from analysis.models import hub, processor_fit, weights
-from analysis.models.load_options import check_modules, from_pretrained_options
+from analysis.models import processor_fit, weights
+from analysis.models.load_options import check_modules, from_pretrained_options, only_local_files
 from analysis.models.one_line import ADVICE, in_one_line, quiet, refusal
 from v2drop.models.families import FAMILIES
 from v2drop.models.parts import CROSS_ATTENTION, locate
@@ -46,7 +46,7 @@ def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrai
         raise ValueError(refusal(name, f"there is no such folder. {ADVICE}"))
     options = from_pretrained_options(dtype, device_map, operator)
     with quiet():
-        source = {"trust_remote_code": False, "local_files_only": hub.only_local_files(name)}
+        source = {"trust_remote_code": False, "local_files_only": only_local_files(name)}
         with in_one_line(name):
             config = AutoConfig.from_pretrained(name, **source)
         _check_parts(config, operator)

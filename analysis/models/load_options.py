@@ -1,4 +1,4 @@
-"""The options of `analysis.load` on this machine: dtypes, devices of layers, attention operators.
+"""The options of `analysis.load` on this machine: dtypes, devices of layers, attention operators, the hub.
 
 Imports classes of transformers: to be imported after `analysis.models.torchvision_ops.usable()`.
 """
@@ -6,9 +6,12 @@ Imports classes of transformers: to be imported after `analysis.models.torchvisi
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from torch import nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import (
@@ -109,3 +112,22 @@ def _check_operator(name: Any) -> None:
     known = isinstance(name, str) and name in NEEDS
     why = "not installed here, or there is no GPU for it" if known else "no operator of this name is known"
     raise ValueError(f"attn_implementation must be one of {', '.join(operators())}; got {name!r}: {why}.")
+
+
+def only_local_files(name: str) -> bool:
+    """Whether a checkpoint has to come from this machine, since the hub does not answer.
+
+    Without this question every file of a checkpoint is asked for six times, with pauses, before the cache is looked at.
+
+    Args:
+        name: The folder or hub id.
+    """
+    if Path(name).is_dir() or constants.HF_HUB_OFFLINE:
+        return False  # transformers sees to these itself
+    try:
+        get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except (HfHubHTTPError, HFValidationError):
+        return False  # an answer, though a refusal, which transformers explains
+    except Exception:  # of whichever client the hub's library uses: no name, no route, no time
+        return True
+    return False

@@ -14,6 +14,7 @@ from analysis.models.loading import Loaded
 from analysis.scenes.asked import asked
 from analysis.scenes.mosaic import Question, Questions, Scene
 from analysis.statistics.frames import checked
+from analysis.statistics.grids import grid_side
 from analysis.statistics.rankings import ranks
 from analysis.statistics.token_tables import score_matrices
 from v2drop.arguments import whole_number

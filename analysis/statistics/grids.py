@@ -56,12 +56,12 @@ def as_grids(grids: Grids) -> tuple[TokenGrid, ...]:
     """Grids as such; a number of tokens becomes one square grid over the whole picture.
 
     Raises:
-        ValueError: The number of tokens is not a square number.
+        ValueError: The number of tokens is not a square number, or something else is given.
 
     >>> as_grids(4)
     (TokenGrid(rows=2, columns=2, box=(0.0, 0.0, 1.0, 1.0), newline=False),)
     """
-    if isinstance(grids, Sequence):
+    if isinstance(grids, Sequence) and grids and all(isinstance(grid, TokenGrid) for grid in grids):
         return tuple(grids)
     side = grid_side(grids)
     return (TokenGrid(side, side),)

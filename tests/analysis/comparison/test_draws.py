@@ -143,5 +143,5 @@ def test_draws_are_pooled_in_each_question_before_the_bootstrap():
 def test_a_question_that_is_there_twice_is_refused():
     frame = drawn(a=[[1], [0]], b=[[1], [1]])
     for compare in (summarise_accuracy, lambda f: paired_difference(f, "a", ["budget"]), pairwise_differences):
-        with pytest.raises(ValueError, match="question, draw must be there once; got 4 rows again"):
+        with pytest.raises(ValueError, match="question, draw must be there once; got 4 again"):
             compare(pd.concat([frame, frame]))

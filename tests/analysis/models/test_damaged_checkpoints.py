@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from analysis import load
-from analysis.models import hub
+from analysis.models import load_options
 from analysis.models.loading import EMBEDDED
 
 LAYER = "layers.3.mlp.up_proj.weight"  # files of several versions put other names before it
@@ -137,19 +137,19 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch, tmp_path):
         asked.append(url)
         raise ConnectionError("no route")
 
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "get_hf_file_metadata", no_route)
+    monkeypatch.setattr(load_options.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(load_options, "get_hf_file_metadata", no_route)
     start = time.monotonic()
     with pytest.raises(ValueError, match="'llava-hf/llava-1.5-7b-hf' cannot be loaded: .*Give a folder") as raised:
         load("llava-hf/llava-1.5-7b-hf")
     assert time.monotonic() - start < 5 and len(asked) == 1 and raised.value.__suppress_context__
-    assert not hub.only_local_files(str(EMBEDDED)) and len(asked) == 1  # a folder is nobody's to ask for
+    assert not load_options.only_local_files(str(EMBEDDED)) and len(asked) == 1  # a folder is nobody's to ask for
 
 
 def test_a_hub_that_answers_with_a_refusal_has_answered(monkeypatch):
     def refuses(url, timeout):
-        raise hub.HFValidationError("no such id")
+        raise load_options.HFValidationError("no such id")
 
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "get_hf_file_metadata", refuses)
-    assert not hub.only_local_files("org/name")
+    monkeypatch.setattr(load_options.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(load_options, "get_hf_file_metadata", refuses)
+    assert not load_options.only_local_files("org/name")
