@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-LARGEST_SEED = 2**63 - 1  # of torch.Generator.manual_seed
+LARGEST_SEED = 2**32 - 1  # torch takes 32 bits of a seed on a CPU: larger ones would draw what smaller ones draw
 
 
 def whole_number(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:

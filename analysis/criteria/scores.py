@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
+from analysis.residual_stream.decoder_inputs import prompt_shape
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.residual_stream.measured_tokens import Tokens, check_layers, measured_prompts, token_keys
 from analysis.residual_stream.stream import Stream
@@ -22,7 +23,6 @@ from analysis.scenes.asked import asked
 from analysis.scenes.mosaic import Questions
 from analysis.scenes.question_seeds import question_seeds
 from v2drop.arguments import seed_number, whole_number
-from v2drop.models.calling import decoder_input
 from v2drop.models.parts import is_vision, locate
 from v2drop.scoring.position_trend import divide_trend
 from v2drop.scoring.variation import METRICS
@@ -126,7 +126,7 @@ def scored(
 
 def _keys_of_draws(seed: int | Sequence[int], inputs: Mapping[str, Any]) -> list[tuple[int, ...]]:
     """What the draws of each row belong to beside the layer."""
-    n_rows = len(decoder_input(dict(inputs)))
+    n_rows = prompt_shape(inputs)[0]
     if isinstance(seed, Integral):
         return [(seed_number(seed), row) for row in range(n_rows)]
     seeds = [(seed_number(each, "each seed"),) for each in seed]

@@ -39,7 +39,7 @@ def decoder_inputs(model: nn.Module, inputs: Mapping[str, Any]) -> DecoderInputs
         ValueError: The model is in training mode, its attention is not causal, its layers run at different lengths, or
             the inputs are none.
     """
-    shape = _shape_of_prompt(inputs)
+    shape = prompt_shape(inputs)
     if model.training:
         raise ValueError(
             "the model must be in evaluation mode, for dropout makes every pass another; call model.eval()."
@@ -71,8 +71,12 @@ def decoder_inputs(model: nn.Module, inputs: Mapping[str, Any]) -> DecoderInputs
     return calls[0]
 
 
-def _shape_of_prompt(inputs: Mapping[str, Any]) -> torch.Size:
-    """[batch, length] of what the model is called with."""
+def prompt_shape(inputs: Mapping[str, Any]) -> torch.Size:
+    """[batch, length] of what the model is called with.
+
+    Raises:
+        ValueError: `inputs` are no keyword arguments of a model with a prompt.
+    """
     names = ("input_ids", "inputs_embeds") if isinstance(inputs, Mapping) else ()
     for name in names:
         if inputs.get(name) is not None:

@@ -57,7 +57,7 @@ class Seeded(Method):
 
 
 def _draw(seed: int, layer: int, n: int) -> Tensor:
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + layer) % 2**63)
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + layer) % 2**32)
     return torch.rand(n, generator=generator)
 
 

@@ -46,9 +46,9 @@ WRONG_SETTINGS = [
     ("confidence", True, "must be a finite number from 0 to 1; got True"),
     ("confidence", 1.0, "must lie between 0 and 1, which are excluded; got 1.0"),
     ("max_relative_width", float("nan"), "must be a finite number of 0 or more; got nan"),
-    ("seed", -1, "must be an int from 0 to 9223372036854775807; got -1"),
-    ("seed", 1.0, "must be an int from 0 to 9223372036854775807; got 1.0"),
-    ("seed", 2**63, "must be an int from 0 to 9223372036854775807; got 9223372036854775808"),
+    ("seed", -1, "must be an int from 0 to 4294967295; got -1"),
+    ("seed", 1.0, "must be an int from 0 to 4294967295; got 1.0"),
+    ("seed", 2**32, "must be an int from 0 to 4294967295; got 4294967296"),
 ]
 pytestmark = pytest.mark.usefixtures("without_type_checker")
 

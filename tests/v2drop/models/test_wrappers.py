@@ -60,7 +60,10 @@ def test_parts_of_a_model_and_models_that_use_one_are_no_wrappers():
         locate(other)
 
 
-@pytest.mark.parametrize("thing", [None, "llava", 3, torch.zeros(2), object(), (), {}, FAMILIES, nn.Linear], ids=str)
+NO_MODELS = [None, "llava", 3, torch.zeros(2), object(), (), {}, FAMILIES, nn.Linear]
+
+
+@pytest.mark.parametrize("thing", NO_MODELS, ids=lambda thing: type(thing).__name__)
 def test_what_holds_no_model_is_refused_too(thing):
     with pytest.raises(ValueError, match=r"a model must be as transformers loads it \(loaded.model\); got"):
         locate(thing)
