@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from analysis.comparison.arguments import checked_makers, checked_methods, single_prompt
+from analysis.comparison.arguments import checked_makers, checked_methods, tokens_of_every_prompt
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
@@ -20,7 +20,7 @@ from analysis.scenes.asked import asked
 from analysis.scenes.mosaic import Question, Questions
 from analysis.scenes.question_seeds import with_question_seeds
 from analysis.statistics.draws import pooled_draws
-from analysis.statistics.intervals import mean_by_group
+from analysis.statistics.intervals import MEANS, mean_by_group
 from analysis.statistics.lists import names, numbers
 from v2drop import Method, Schedule, V2Drop
 from v2drop.arguments import whole_number
@@ -67,7 +67,8 @@ def accuracy(
             method has a seed for each row.
     """
     check_loaded(loaded)
-    questions, methods = asked(questions), checked_methods(methods, functions=True)
+    questions = asked(questions, "text", "answer", "kind")
+    methods = checked_methods(methods, functions=True)
     batch_size, draws = whole_number("batch_size", batch_size, 1), whole_number("draws", draws, 1)
     max_new_tokens = whole_number("max_new_tokens", max_new_tokens, 1)
     runs = [(key, draw) for key, each in methods.items() for draw in range(draws if isinstance(each, Seeded) else 1)]
@@ -109,8 +110,10 @@ def accuracy_over_budgets(
         ValueError: A budget cannot be reached with these layers, a maker is none, or as for `accuracy`.
     """
     check_loaded(loaded)
-    makers, budgets = checked_makers(makers), numbers("budgets", budgets, 0)
-    n_tokens = single_prompt(loaded, questions)
+    makers, budgets, questions = checked_makers(makers), numbers("budgets", budgets, 0), asked(questions)
+    if NOTHING_DROPPED in makers:
+        raise ValueError(f"makers must not hold {NOTHING_DROPPED!r}, which is the model itself; give it another name.")
+    n_tokens = tokens_of_every_prompt(loaded, questions)
     layers = V2Drop.drop_layers(loaded.n_layers) if layers is None else layers
     methods: dict[tuple[str, float], Method | None] = {(NOTHING_DROPPED, n_tokens): None}
     for budget in budgets:
@@ -137,9 +140,9 @@ def summarise_accuracy(answers: pd.DataFrame, by: Sequence[str] = ("method",), v
         ValueError: The frame is empty or lacks a column, a number is missing, or a group has a question (or a draw of
             it) twice, as where two methods or two sets of questions are not told apart by `by`.
     """
-    by = names("by", by)
+    by = names("by", by, besides=["question", "draws", value, *MEANS])
     pooled = pooled_draws(answers, by, value)
-    means = mean_by_group(pooled, by, value)
+    means = mean_by_group(pooled, by, value, unit=["question"])
     return means.assign(draws=pooled.groupby(list(by), sort=False).draws.max().to_numpy())
 
 

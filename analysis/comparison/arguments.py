@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.models.loading import Loaded
-from analysis.scenes.asked import asked
+from analysis.scenes.mosaic import Questions
 from v2drop import Method
 
 
@@ -49,11 +49,20 @@ def checked_makers(makers: Any) -> Mapping:
     return makers
 
 
-def single_prompt(loaded: Loaded, questions: Any) -> int:
-    """The number of vision tokens in the prompt of the first question.
+def tokens_of_every_prompt(loaded: Loaded, questions: Questions) -> int:
+    """The number of vision tokens in the prompt of each question, which a budget for all of them needs to be one.
 
     Raises:
-        ValueError: There is no question.
+        ValueError: Prompts have different numbers of vision tokens.
     """
-    scene, question = asked(questions)[0]
-    return len(loaded.vision_positions(loaded.inputs([scene.image], [question.text]))[0])
+    counts: dict[int, int] = {}
+    for number, (scene, question) in enumerate(questions):
+        inputs = loaded.inputs([scene.image], [question.text])
+        counts.setdefault(len(loaded.vision_positions(inputs)[0]), number)
+    if len(counts) > 1:
+        shown = ", ".join(f"{count} in that of question {number}" for count, number in counts.items())
+        raise ValueError(
+            f"prompts must have the same number of vision tokens to be compared at one budget; got {shown}. Scale the "
+            "pictures to one size, or ask about those of one size at a time."
+        )
+    return next(iter(counts))

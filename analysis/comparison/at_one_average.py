@@ -7,13 +7,14 @@ from collections.abc import Hashable, Iterable, Sequence
 import pandas as pd
 
 from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy, summarise_accuracy
-from analysis.comparison.arguments import single_prompt
+from analysis.comparison.arguments import tokens_of_every_prompt
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
+from analysis.scenes.asked import asked
 from analysis.scenes.mosaic import Questions
 from analysis.statistics.draws import checked_answers
+from analysis.statistics.lists import among, different, numbers
 from analysis.statistics.lists import names as name_list
-from analysis.statistics.lists import numbers
 from v2drop import METHODS, Method
 from v2drop.models.parts import locate
 
@@ -53,7 +54,11 @@ def fitting_methods(loaded: Loaded) -> list[str]:
 
     Args:
         loaded: Model and processor.
+
+    Raises:
+        ValueError: `loaded` is no model with its processor.
     """
+    check_loaded(loaded)
     parts = locate(loaded.model)
     return [
         name
@@ -85,7 +90,8 @@ def accuracy_at_averages(
         ValueError: A name is unknown, a method cannot reach an average, or as for `accuracy`.
     """
     check_loaded(loaded)
-    averages, n_tokens = numbers("averages", averages, 0), single_prompt(loaded, questions)
+    averages, questions = numbers("averages", averages, 0), asked(questions)
+    n_tokens = tokens_of_every_prompt(loaded, questions)
     methods: dict[Hashable, Method | None] = {(NOTHING_DROPPED, n_tokens): None}
     names = None if names is None else name_list("names", names)
     for average in averages:
@@ -99,14 +105,22 @@ def accuracy_at_averages(
 def repacking(kind: type[Method]) -> type[Method]:
     """The same method with the position ids of its survivors repacked, to measure the cost of that convention alone.
 
+    Args:
+        kind: The method's class.
+
+    Raises:
+        ValueError: `kind` is no method's class.
+
     >>> from v2drop import Schedule, Uniform
     >>> repacking(Uniform)(Schedule({0: 48})).positions
     'repack'
     """
+    if not isinstance(kind, type) or not issubclass(kind, Method):
+        raise ValueError(f"kind must be the class of a method, such as V2Drop; got {kind!r}.")
     return type(f"Repacked{kind.__name__}", (kind,), {"positions": "repack"})
 
 
-def accuracy_by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd.DataFrame:
+def accuracy_by_difficulty(frame: pd.DataFrame, judge: Hashable = "downsample") -> pd.DataFrame:
     """Accuracy on questions that a judge answers wrongly at the same budget ("difficult"), and on the others ("easy").
 
     The split of VTC-Bench (arXiv 2510.07143), whose judge is image downsampling: a question that a smaller picture
@@ -124,9 +138,10 @@ def accuracy_by_difficulty(frame: pd.DataFrame, judge: str = "downsample") -> pd
             twice at a budget.
     """
     frame = checked_answers(frame, ["method", "budget"], {"right": "truth"})
-    for needed in (judge, NOTHING_DROPPED):
-        if needed not in set(frame.method):
-            raise ValueError(f"the frame must hold {needed!r}; got {', '.join(frame.method.unique())}.")
+    frame = frame.drop(columns=["easy", "group"], errors="ignore")  # of a frame that was split by another judge
+    judge = among("judge", judge, frame.method)
+    if NOTHING_DROPPED not in set(frame.method):
+        raise ValueError(f"the frame must hold the method {NOTHING_DROPPED!r}; got {different(frame.method)}.")
     answerable = set(frame.question[(frame.method == NOTHING_DROPPED) & frame.right])
     first = frame[frame.draw == 0] if "draw" in frame else frame
     judged = first[first.method == judge].set_index(["budget", "question"]).right.rename("easy")

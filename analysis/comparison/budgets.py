@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.statistics.lists import numbers
 from v2drop import Schedule
+from v2drop.arguments import whole_number, whole_numbers
 
 
 def reachable_budgets(shares: Sequence[float], layers: Sequence[int], n_tokens: int, n_layers: int) -> list[int]:
@@ -23,19 +25,21 @@ def reachable_budgets(shares: Sequence[float], layers: Sequence[int], n_tokens: 
         Different budgets, the largest first.
 
     Raises:
-        ValueError: No share can be reached.
+        ValueError: No share can be reached, or an argument is out of range.
 
     >>> reachable_budgets((2 / 3, 1 / 3, 2 / 9, 1 / 9), (1, 6, 8), 144, 12)
     [96, 48, 32, 16]
     >>> reachable_budgets((2 / 3, 1 / 3, 1 / 9), (1, 3), 12, 5)
     [8, 4]
     """
+    n_tokens, n_layers = whole_number("n_tokens", n_tokens, 1), whole_number("n_layers", n_layers, 1)
+    shares, layers = numbers("shares", shares, 0, 1), whole_numbers("layers", layers, 0, n_layers - 1)
     least = Schedule(dict.fromkeys(layers, 0)).average(n_tokens, n_layers)
     budgets = sorted({round(share * n_tokens) for share in shares}, reverse=True)
     reachable = [budget for budget in budgets if budget >= max(least, 1)]
     if not reachable:
         raise ValueError(
-            f"drops at layers {tuple(layers)} of {n_layers} leave {least:g} of {n_tokens} tokens a layer or more; got "
+            f"drops at layers {layers} of {n_layers} leave {least:g} of {n_tokens} tokens a layer or more; got "
             f"budgets of {budgets}. Drop earlier, ask for larger shares, or give a picture with more tokens."
         )
     return reachable

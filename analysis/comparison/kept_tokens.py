@@ -161,6 +161,7 @@ def kept_on_objects(loaded: Loaded, questions: Questions, methods: Mapping[str, 
     Raises:
         ValueError: The family's layout does not fit the number of tokens, or as for `kept_at_layer`.
     """
+    questions = asked(questions, "text", "objects", "relevant")
     kept = kept_at_layer(loaded, questions, methods, layer)
     grids = [loaded.token_grids(scene.image) for scene, _ in questions]
     each = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -11,8 +11,8 @@ from scipy.stats import false_discovery_control
 
 from analysis.statistics.draws import checked_answers, pooled_draws
 from analysis.statistics.frames import checked
-from analysis.statistics.intervals import mean_by_group
-from analysis.statistics.lists import names
+from analysis.statistics.intervals import MEANS, mean_by_group
+from analysis.statistics.lists import among, different, name, names
 from v2drop.arguments import seed_number, share
 
 RESAMPLES = 4000
@@ -39,17 +39,17 @@ def pairwise_differences(frame: pd.DataFrame, value: str = "right", seed: int = 
         ValueError: There are fewer than two methods or questions, the methods of a budget have different questions, a
             method has a question twice, a column is missing or holds something else, or `seed` is none.
     """
-    seed, frame = seed_number(seed), checked_answers(frame, ["budget", "method"], {value: "number"})
+    seed, frame = seed_number(seed), checked_answers(frame, ["budget", "method"], {name("value", value): "number"})
     rows = []
     for budget, group in frame.groupby("budget", sort=False):
         pooled = pooled_draws(group, ["method"], value)
         wide, n_draws = (pooled.pivot(index="question", columns="method", values=name) for name in (value, "draws"))
-        wide = wide[group.method.unique()]
+        wide = wide.reindex(columns=group.method.unique())  # [...] would take names that are bools for a mask
         if len(wide) < 2 or wide.isna().any(axis=None):
             raise ValueError(f"all methods must answer the same questions, two at least; not so at budget {budget}.")
-        rows += [(budget, *row, n_draws[[*row[:2]]].max(axis=None)) for row in _compare(wide, seed)]
+        rows += [(budget, *row, n_draws.reindex(columns=row[:2]).max(axis=None)) for row in _compare(wide, seed)]
     if not rows:
-        raise ValueError(f"there must be two methods at a budget; got {', '.join(frame.method.unique())}.")
+        raise ValueError(f"there must be two methods at a budget; got {different(frame.method)}.")
     differences = pd.DataFrame(rows, columns=[*"budget first second difference low high p draws".split()])
     differences.insert(7, "q", false_discovery_control(differences.p))
     return differences
@@ -117,7 +117,7 @@ def significant_pairs(differences: pd.DataFrame, level: float = 0.05) -> pd.Data
     return both.assign(difference=both.difference.where(both.q < level))
 
 
-def paired_difference(frame: pd.DataFrame, baseline: str, by: Sequence[str], value: str = "right") -> pd.DataFrame:
+def paired_difference(frame: pd.DataFrame, baseline: Hashable, by: Sequence[str], value: str = "right") -> pd.DataFrame:
     """Every method's value minus that of a baseline on the same questions, with paired bootstrap intervals.
 
     Args:
@@ -135,10 +135,9 @@ def paired_difference(frame: pd.DataFrame, baseline: str, by: Sequence[str], val
         ValueError: `baseline` is not a method of the frame, or the only one on any question of a comparison; a question
             is there twice for a method and comparison; a column is missing or holds something else.
     """
-    by = names("by", by, least=0)
-    frame = checked_answers(frame, ["method", *by], {value: "number"})
-    if baseline not in set(frame.method):
-        raise ValueError(f"baseline must be one of {', '.join(frame.method.unique())}; got {baseline!r}.")
+    by = names("by", by, least=0, besides=["method", "question", "difference", "draws", value, *MEANS])
+    frame = checked_answers(frame, ["method", *by], {name("value", value): "number"})
+    baseline = among("baseline", baseline, frame.method)
     keys, pooled = [*by, "question"], pooled_draws(frame, ["method", *by], value)
     wide, n_draws = (pooled.pivot(index=keys, columns="method", values=name) for name in (value, "draws"))
     gain = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
@@ -146,7 +145,7 @@ def paired_difference(frame: pd.DataFrame, baseline: str, by: Sequence[str], val
     if long.empty:
         raise ValueError(f"another method must answer the same questions as {baseline!r}; got none.")
     found = mean_by_group(long, ["method", *by], "difference")
-    return found.assign(draws=[int(n_draws[[name, baseline]].max(axis=None)) for name in found.method])
+    return found.assign(draws=[int(n_draws.reindex(columns=[each, baseline]).max(axis=None)) for each in found.method])
 
 
 def _checked_differences(differences: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

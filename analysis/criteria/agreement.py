@@ -12,7 +12,7 @@ from scipy.spatial.distance import squareform
 
 from analysis.criteria.scores import CRITERIA
 from analysis.statistics.frames import checked, finite_numbers
-from analysis.statistics.lists import names
+from analysis.statistics.lists import among, different, names
 from analysis.statistics.rankings import (
     RATIOS,
     checked_ratios,
@@ -23,7 +23,7 @@ from analysis.statistics.rankings import (
     rank_biased_weights,
 )
 from analysis.statistics.token_tables import score_matrices
-from v2drop.arguments import number, one_of
+from v2drop.arguments import number
 
 
 def agreement(
@@ -57,13 +57,13 @@ def agreement(
     for (sample, layer), there, scores in score_matrices(table, criteria, at_least=2):
         pairs = np.array(list(combinations(range(len(there)), 2)), dtype=int).reshape(-1, 2).T
         for statistic, values, chance in _pair_statistics(scores, ratios, persistence):
-            first, second = (np.array(there)[index] for index in pairs)
+            first, second = ([there[i] for i in index] for index in pairs)
             columns = {"statistic": statistic, "first": first, "second": second, "value": values[tuple(pairs)]}
             frames.append(pd.DataFrame({"sample": sample, "layer": layer, **columns, "chance": chance}))
     compared = pd.concat(frames, ignore_index=True)
     if compared.empty:
         raise ValueError(
-            f"two criteria or more must have scores at a layer; got {', '.join(names('criteria', criteria))}."
+            f"two criteria or more must have scores at a layer; got {different(names('criteria', criteria))}."
         )
     return compared
 
@@ -81,9 +81,8 @@ def agreement_matrix(summary: pd.DataFrame, statistic: str, layer: int | str = "
     """
     keys = {"layer": "layer or all", **dict.fromkeys(["statistic", "first", "second"], "label")}
     summary = checked(summary, "summary", keys | {"mean": "number or NaN"}, list(keys))
-    one_of("statistic", statistic, summary.statistic.unique())
-    if layer not in set(summary.layer) or isinstance(layer, bool):
-        raise ValueError(f"layer must be one of {', '.join(map(str, summary.layer.unique()))}; got {layer!r}.")
+    statistic = among("statistic", statistic, summary.statistic)
+    layer = among("layer", layer, summary.layer)
     rows = summary[(summary.statistic == statistic) & (summary.layer == layer)]
     criteria = list(dict.fromkeys([*rows["first"], *rows.second]))
     frame = pd.DataFrame(np.where(np.eye(len(criteria)) > 0, 1.0, np.nan), index=criteria, columns=criteria)
@@ -125,6 +124,8 @@ def _checked_matrix(similarity: pd.DataFrame) -> pd.DataFrame:
     if not isinstance(similarity, pd.DataFrame) or similarity.empty or list(similarity.index) != list(similarity):
         raise ValueError("similarity must be a matrix with the same names on both sides, in one order; got another.")
     similarity = similarity.apply(lambda column: finite_numbers(column, f"similarities: {column.name}"))
+    if (similarity.abs() > 1).any(axis=None):
+        raise ValueError(f"similarities must lie in [-1, 1]; got {similarity.abs().max(axis=None):g}.")
     if not np.allclose(similarity, similarity.T):
         raise ValueError("similarity must be symmetric; got a matrix that is not.")
     return similarity

@@ -15,6 +15,7 @@ from sklearn.metrics import average_precision_score
 
 from analysis.criteria.scores import CRITERIA
 from analysis.statistics.frames import checked
+from analysis.statistics.lists import different
 from analysis.statistics.rankings import RATIOS, checked_ratios, n_kept, ranks
 from analysis.statistics.token_tables import checked_table, score_matrices, tokens_per_sample
 
@@ -63,7 +64,7 @@ def localisation(
             f"`labels` must hold every token of the table's samples and no others; sample {sample} has "
             f"{measured.loc[sample].iloc[0]} tokens here and {known.get(sample, 0)} there."
         )
-    labelled = table.merge(labels, on=["sample", "vision_index"], how="left")
+    labelled = table.drop(columns="label", errors="ignore").merge(labels, on=["sample", "vision_index"], how="left")
     by_layer = dict(iter(labelled.sort_values("token", kind="stable").groupby(["sample", "layer"]).label))
     rows = []
     for key, names, scores in score_matrices(table, criteria):
@@ -75,8 +76,7 @@ def localisation(
                     rows += [(*key, contrast, statistic, *pair, chance) for pair in zip(names, values, strict=True)]
     if not rows:
         raise ValueError(
-            f"a sample must have tokens on both sides of a contrast; got none, with labels "
-            f"{', '.join(labels.label.unique())}."
+            f"a sample must have tokens on both sides of a contrast; got none, with labels {different(labels.label)}."
         )
     return pd.DataFrame(rows, columns=["sample", "layer", "contrast", "statistic", "criterion", "value", "chance"])
 

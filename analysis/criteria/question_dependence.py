@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from analysis.statistics.token_tables import score_matrices
 
 def question_dependence(
     table: pd.DataFrame,
-    images: Sequence[int],
+    images: Sequence[Hashable],
     criteria: Sequence[str] = CRITERIA,
     ratios: Sequence[float] | float = RATIOS,
 ) -> pd.DataFrame:
@@ -37,7 +38,7 @@ def question_dependence(
         ValueError: A picture occurs only once, with other numbers of tokens, or a sample has no picture in `images`; a
             ratio is out of range; a column is missing or partly NaN.
     """
-    ratios, images = checked_ratios(ratios), list(images)
+    ratios, images = checked_ratios(ratios), _listed(images)
     samples = checked(table, "table", {"sample": "counted"})["sample"]
     if samples.max() >= len(images):
         raise ValueError(
@@ -60,6 +61,17 @@ def question_dependence(
         for statistic, value, chance in _question_statistics(np.stack(ranked), ratios):
             rows.append((image, layer, statistic, name, value, chance))
     return pd.DataFrame(rows, columns=["sample", "layer", "statistic", "criterion", "value", "chance"])
+
+
+def _listed(images: Any) -> list[Hashable]:
+    is_list = isinstance(images, Iterable) and not isinstance(images, (str, bytes, Mapping, Set))
+    listed = (images.tolist() if hasattr(images, "tolist") else list(images)) if is_list else None
+    if listed is None or not all(isinstance(image, Hashable) for image in listed):
+        raise ValueError(
+            "images must be a list with the number or name of each sample's picture, as questions_each gives it; got "
+            f"{type(images).__name__}."
+        )
+    return listed
 
 
 def icc(ranks: Int[np.ndarray, "questions tokens"]) -> float:

@@ -113,7 +113,7 @@ def scored(
     """
     check_loaded(loaded)
     batch_size = whole_number("batch_size", batch_size, 1)
-    questions, frames = asked(questions), []
+    questions, frames = asked(questions, "text", "kind"), []
     for start in progress_bar(range(0, len(questions), batch_size), desc="scores", unit="batch"):
         batch = questions[start : start + batch_size]
         inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])

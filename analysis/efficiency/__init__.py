@@ -1,4 +1,4 @@
 """What a model needs and what a method saves: parameters, cache, time.
 
-Imports `models` and `scenes`.
+Imports `models`, `scenes` and `comparison`.
 """

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import nullcontext
 
 import pandas as pd
 import torch
 
+from analysis.comparison.arguments import checked_methods
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
+from analysis.scenes.asked import asked
 from analysis.scenes.mosaic import Questions
 from v2drop import Method
 from v2drop.arguments import whole_number
@@ -19,7 +21,7 @@ from v2drop.arguments import whole_number
 
 @torch.no_grad()
 def relative_time(
-    loaded: Loaded, questions: Questions, methods: Mapping[str, Method], repeats: int = 5
+    loaded: Loaded, questions: Questions, methods: Mapping[Hashable, Method], repeats: int = 5
 ) -> pd.DataFrame:
     """The time of one prefill under each method, vision tower included / that of the model itself in the same round.
 
@@ -36,9 +38,11 @@ def relative_time(
         One row per (method, repeat): method, repeat, ratio.
 
     Raises:
-        ValueError: `loaded` is no model with its processor, there is no question, or `repeats` is below 1.
+        ValueError: `loaded` is no model with its processor, there is no question or no method, something else is given
+            for one, or `repeats` is below 1.
     """
     check_loaded(loaded)
+    questions, methods = asked(questions), checked_methods(methods)
     repeats = whole_number("repeats", repeats, 1)
     inputs = loaded.inputs([scene.image for scene, _ in questions], [question.text for _, question in questions])
     rows = []

@@ -30,6 +30,7 @@ EQUAL_VIDEOS = (  # one tensor of all videos, or (SmolVLM) one length for all in
 )
 GUESSES_LAYOUT = ("video_llava",)  # its processor looks for the channels of PIL images too, and finds a height of 3
 FRAMES_PER_SECOND = 2.0  # for families that write the time of a frame into the prompt
+PLACEHOLDERS = ("image_token", "video_token", "boi_token")  # what processors call them
 DROPPED_KEYS = ("labels", "video_metadata")  # keys that some processors return and no model takes
 
 
@@ -44,9 +45,10 @@ def prompt(processor: Any, family: str, question: str, n_pictures: int = 1, n_vi
         n_videos: The number of videos in the turn.
 
     Raises:
-        ValueError: The processor has no chat template and the family no known prompt; or its template fails, or leaves
-            the question out.
+        ValueError: The question holds a placeholder of pictures or videos; the processor has no chat template and the
+            family no known prompt; or its template fails, or leaves the question out.
     """
+    _check_words(processor, question)
     if getattr(processor, "chat_template", None):
         visuals = [{"type": "image"}] * n_pictures + [{"type": "video"}] * n_videos
         turn = {"role": "user", "content": [*visuals, {"type": "text", "text": question}]}
@@ -61,6 +63,16 @@ def prompt(processor: Any, family: str, question: str, n_pictures: int = 1, n_vi
     visuals = processor.image_token * n_pictures + getattr(processor, "video_token", "") * n_videos
     written = PROMPTS_WITHOUT_TEMPLATE[family] if visuals else PROMPTS_WITHOUT_TEMPLATE[family].replace("\n", "")
     return written.format(visuals=visuals, question=question)
+
+
+def _check_words(processor: Any, question: str) -> None:
+    words = {getattr(processor, name, None) for name in PLACEHOLDERS}
+    held = sorted(word for word in words if isinstance(word, str) and word in question)
+    if held:
+        raise ValueError(
+            f"a question must not hold {', '.join(map(repr, held))}, where this checkpoint puts pictures or videos in "
+            f"its prompts; got {question!r}. Give them as images= or videos=."
+        )
 
 
 def _check_asked(question: str, text: str) -> None:

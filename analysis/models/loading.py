@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import BatchFeature
 
@@ -43,8 +42,8 @@ class Loaded:
         count two frames a second.
 
         Args:
-            images: The pictures of each row: one (uint8 array [height, width, 3] or PIL image), a list of several, or
-                None. None instead of a list if no row has a picture.
+            images: The pictures of each row: one (uint8 array [height, width, 3] or PIL image, which is turned as its
+                EXIF data say), a list of several, or None. None instead of a list if no row has a picture.
             questions: The question of each row.
             videos: The video of each row (uint8 array [frames, height, width, 3] or list of PIL images), or None.
 
@@ -88,10 +87,12 @@ class Loaded:
         """
         from analysis.models.token_grids import grids_of  # late: it imports classes of transformers, see `load`
 
-        inputs = self.inputs([image], ["where"])
-        height, width = np.asarray(image).shape[:2]
+        shown = pictures.rows([image], 1)[0]
+        if len(shown) != 1:
+            raise ValueError(f"image must be one picture; got {len(shown)}.")
+        inputs = self.inputs(shown, ["where"])
         n = len(self.vision_positions(inputs)[0])
-        return grids_of(FAMILIES[self.family].layout, self.processor, inputs, image, (height, width), n)
+        return grids_of(FAMILIES[self.family].layout, self.processor, inputs, shown[0], shown[0].size[::-1], n)
 
     def reply(self, image: Any, question: str, max_new_tokens: int = 8) -> str:
         """The greedy answer to one question about one picture.
@@ -137,7 +138,8 @@ class Loaded:
 
 
 def _texts(questions: Any) -> list[str]:
-    listed = list(questions) if isinstance(questions, Iterable) and not isinstance(questions, str) else []
+    in_order = isinstance(questions, Iterable) and not isinstance(questions, (str, Set, Mapping))
+    listed = list(questions) if in_order else []
     if not listed or not all(isinstance(question, str) for question in listed):
         raise ValueError(f"questions must be a list of strings, at least one; got {questions!r}.")
     return [str(question) for question in listed]

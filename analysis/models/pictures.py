@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 from PIL.Image import Image
 
 MORE_THAN_8_BITS = ("I", "F")  # first letters of PIL's modes that a conversion to RGB would clip to white
 
 
 def rows(pictures: Any, n: int) -> list[list[Image]]:
-    """The pictures of each row as a list of PIL images.
+    """The pictures of each row as a list of PIL images, each turned as a camera's EXIF data say and viewers show it.
 
     Processors take an array whose first axis is 1, 3 or 4 long for one with channels first; of a PIL image they know.
 
@@ -49,7 +50,7 @@ def _picture(picture: Any) -> Image:
         raise ValueError(
             f"a picture must be uint8 [height, width, 3] or a PIL image of 8 bits a channel; got {description}."
         )
-    return picture if isinstance(picture, Image) else PIL.Image.fromarray(picture)
+    return PIL.ImageOps.exif_transpose(picture) if isinstance(picture, Image) else PIL.Image.fromarray(picture)
 
 
 def frames(video: Any) -> np.ndarray:

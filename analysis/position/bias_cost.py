@@ -10,7 +10,7 @@ from scipy.stats import permutation_test, rankdata
 
 from analysis.statistics.draws import pooled_draws
 from analysis.statistics.frames import finite_numbers
-from analysis.statistics.lists import numbers
+from analysis.statistics.lists import name, numbers
 from analysis.statistics.token_tables import checked_table, tokens_per_sample
 from v2drop.arguments import seed_number, whole_number
 
@@ -33,7 +33,7 @@ def with_planted_bias(table: pd.DataFrame, criterion: str, strengths: Sequence[f
         ValueError: A strength is out of range or has the name of another, a score is NaN or infinite, or a token is
             missing or twice.
     """
-    strengths = numbers("strengths", strengths, 0, 1)
+    strengths, criterion = numbers("strengths", strengths, 0, 1), name("criterion", criterion)
     columns = {f"{criterion}+{s:g}": s for s in strengths}
     if len(columns) < len(strengths):
         raise ValueError(f"strengths must differ in their first six digits; got {strengths}.")
@@ -72,16 +72,17 @@ def bias_accuracy_correlation(
     bias = _checked_bias(bias)
     wide = pooled_draws(answers, ["method"], value).pivot(index="question", columns="method", values=value)
     missing = sorted(set(bias.index) - set(wide.columns))
+    answered = wide.reindex(columns=bias.index)
     if len(bias) < 3 or missing:
         raise ValueError(
             f"bias must hold three criteria or more, all of them answered; got {len(bias)}, without {missing}."
         )
-    if wide[bias.index].isna().any(axis=None):
-        short = wide[bias.index].isna().sum()
+    if answered.isna().any(axis=None):
+        short = answered.isna().sum()
         raise ValueError(
             f"every question must be answered under each criterion; got {short.max()} without {short.idxmax()!r}."
         )
-    values, rng = wide[bias.index].to_numpy(), np.random.default_rng(seed)
+    values, rng = answered.to_numpy(), np.random.default_rng(seed)
     drawn = values[rng.integers(len(values), size=(resamples, len(values)))].mean(1)
     ranks = rankdata(bias)
     observed = _spearman(ranks, values.mean(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from analysis.scenes.asked import asked
 from analysis.scenes.mosaic import Question, Questions, Scene
 from analysis.statistics.frames import checked
 from analysis.statistics.grids import grid_side
+from analysis.statistics.lists import name, names
 from analysis.statistics.rankings import ranks
 from analysis.statistics.token_tables import score_matrices
 from v2drop.arguments import whole_number
@@ -49,10 +51,12 @@ def rankings_under_shifts(
         (its vision_index in the shifted one), and for each criterion the rank, scaled from 0 (lowest score) to 1.
 
     Raises:
-        ValueError: The tokens are not such a grid, or `step` is not a proper divisor of its side.
+        ValueError: The picture is no square array, the tokens are not such a grid, or `step` is not a proper divisor of
+            its side.
     """
     check_loaded(loaded)
-    grids, size = loaded.token_grids(scene.image), len(scene.image)
+    size = len(_square_array(scene.image))
+    grids = loaded.token_grids(scene.image)
     side, n = grids[0].rows, grids[0].n_tokens
     if len(grids) > 1 or n != side**2:
         raise ValueError(f"a shifted picture must be one square grid of tokens, without tiles; got {list(grids)}.")
@@ -64,15 +68,23 @@ def rankings_under_shifts(
     steps = [(down, right) for down in range(0, side, step) for right in range(0, side, step)]
     pixels = size // side
     shifted = [np.roll(scene.image, (down * pixels, right * pixels), (0, 1)) for down, right in steps]
-    questions: Questions = [(Scene(image, scene.digits), question) for image in shifted]
+    questions: Questions = [(Scene(image), question) for image in shifted]
     frames = []
-    for (sample, layer), names, scores in score_matrices(scored(loaded, questions, layers, seed=seed), criteria):
+    for (sample, layer), there, scores in score_matrices(scored(loaded, questions, layers, seed=seed), criteria):
         down, right = steps[sample]
         row, column = divmod(np.arange(n), side)
         content = (row - down) % side * side + (column - right) % side
-        scaled = dict(zip(names, 1 - ranks(scores) / (n - 1), strict=True))
+        scaled = dict(zip(there, 1 - ranks(scores) / (n - 1), strict=True))
         frames.append(pd.DataFrame({"layer": layer, "content": content, "position": np.arange(n), **scaled}))
     return pd.concat(frames, ignore_index=True)
+
+
+def _square_array(picture: Any) -> np.ndarray:
+    shape = np.shape(picture) if isinstance(picture, np.ndarray) else None
+    if shape is None or len(shape) != 3 or shape[0] != shape[1]:
+        got = type(picture).__name__ if shape is None else list(shape)
+        raise ValueError(f"a picture that is shifted must be a uint8 array [side, side, 3]; got {got}.")
+    return picture
 
 
 def content_position_shares(values: pd.DataFrame, column: str, step: int = 1) -> dict[str, float]:
@@ -98,7 +110,7 @@ def content_position_shares(values: pd.DataFrame, column: str, step: int = 1) ->
     >>> content_position_shares(pairs, "score")
     {'content': 0.8, 'position': 0.2, 'rest': 0.0}
     """
-    values = checked(values, "values", {"content": "counted", "position": "counted", column: "number"})
+    values = checked(values, "values", {"content": "counted", "position": "counted", name("column", column): "number"})
     if whole_number("step", step, 1) > 1 and grid_side(values.position.nunique()) % step:
         raise ValueError(
             f"step must divide the side of the grid; got {step} for {values.position.nunique()} positions."
@@ -132,7 +144,7 @@ def content_position_table(
     Raises:
         ValueError: As for `rankings_under_shifts`.
     """
-    rows = []
+    rows, criteria = [], names("criteria", criteria)
     for sample, (scene, question) in enumerate(asked(questions)):
         table = rankings_under_shifts(loaded, scene, question, layers, step, criteria)
         n = table.content.nunique() // step**2

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.position.retention import score_position
-from analysis.position.uniformity import BINS, distance_from_uniform
+from analysis.position.uniformity import BINS, bin_index, distance_from_uniform
 from v2drop.arguments import number, seed_number, whole_number
 from v2drop.arguments import share as share_number
 
@@ -38,7 +38,7 @@ def planted_kept(
     if not 0 < start * max(1, ratio) <= 1:
         raise ValueError(f"share times the larger end's excess must lie in (0, 1]; got {share} and ratio {ratio}.")
     rng, index = np.random.default_rng(seed), np.arange(tokens)
-    chance = start * (1 + (ratio - 1) * (index * bins // tokens) / (bins - 1))
+    chance = start * (1 + (ratio - 1) * bin_index(index, tokens, bins) / (bins - 1))
     drawn = np.repeat(rng.random((samples, -(-tokens // block))), block, axis=1)[:, :tokens]
     offset = rng.integers(block, size=(samples, 1))
     kept = np.take_along_axis(drawn, (index - offset) % tokens, axis=1) < chance

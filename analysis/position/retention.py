@@ -10,15 +10,16 @@ from scipy.stats import false_discovery_control, rankdata, wilcoxon
 
 from analysis.criteria.scores import CRITERIA
 from analysis.position.uniformity import BINS, bin_index, checked_kept
-from analysis.statistics.frames import checked
+from analysis.statistics.frames import checked, in_order
 from analysis.statistics.grids import grid_side
-from analysis.statistics.intervals import mean_by_group
+from analysis.statistics.intervals import MEANS, mean_by_group
 from analysis.statistics.lists import names
 from analysis.statistics.rankings import n_kept, ranks
 from analysis.statistics.token_tables import checked_table, score_matrices, tokens_per_sample
 from v2drop.arguments import number, one_of, seed_number, whole_number
 
 AXES = ("position", "row", "column", "frame", "token")
+ENDS = ["start", "end", "ratio", "low", "high", "n"]
 
 
 def kept_tokens_by(table: pd.DataFrame, ratio: float, criteria: Sequence[str] = CRITERIA) -> pd.DataFrame:
@@ -103,11 +104,11 @@ def retention(
         ValueError: The axis is unknown or not in the frame, there are more bins than tokens, tokens are missing or
             twice, or the column kept does not hold True and False.
     """
-    by = names("by", by)
+    by = names("by", by, besides=["sample", "kept", "bin", *MEANS])
     kept = checked_kept(kept, by)
-    binned = kept.assign(bin=_bins(kept, axis, bins), kept=kept.kept.astype(float))
+    binned = kept.assign(bin=_bins(kept, by, axis, bins), kept=kept.kept.astype(float))
     share = binned.groupby([*by, "bin", "sample"], sort=False).kept.mean().reset_index()
-    return mean_by_group(share.sort_values([*by, "bin"], kind="stable"), [*by, "bin"], "kept")
+    return mean_by_group(share.sort_values([*by, "bin"], kind="stable"), [*by, "bin"], "kept", unit=["sample"])
 
 
 def end_to_start_ratio(
@@ -123,7 +124,7 @@ def end_to_start_ratio(
         by: The columns that tell curves apart.
         bins: The number of parts of the sequence.
         resamples: The number of resamples of the bootstrap over samples.
-        seed: The seed of the resamples.
+        seed: The seed of the resamples, which are drawn curve after curve in the frame's order.
 
     Returns:
         One row per curve: `by`, start, end (shares kept), ratio, low, high (95 % percentile interval), n (samples).
@@ -132,20 +133,21 @@ def end_to_start_ratio(
         ValueError: There are more bins than tokens, tokens of a sample are missing or twice, the column kept does not
             hold True and False, or an argument is out of range.
     """
-    by, resamples = names("by", by), whole_number("resamples", resamples, 1)
+    by = names("by", by, besides=["sample", "kept", "bin", *ENDS])
+    resamples = whole_number("resamples", resamples, 1)
     kept = checked_kept(kept, by)
-    binned = kept.assign(bin=_bins(kept, "position", bins), kept=kept.kept.astype(float))
+    binned = kept.assign(bin=_bins(kept, by, "position", bins), kept=kept.kept.astype(float))
     ends = binned[binned.bin.isin([0, bins - 1])]
     share = ends.pivot_table(index=[*by, "sample"], columns="bin", values="kept", sort=False)
     rows, rng = [], np.random.default_rng(seed_number(seed))
     for key, group in share.groupby(list(by), sort=False):
-        values = group[[0, bins - 1]].to_numpy()
+        values = in_order(group, ["sample"])[[0, bins - 1]].to_numpy()
         drawn = values[rng.integers(len(values), size=(resamples, len(values)))].mean(1)
         (start, end), ratios = values.mean(0), _ratio(drawn[:, 1], drawn[:, 0])
         low, high = np.quantile(ratios, [0.025, 0.975], method="inverted_cdf")  # no mean of a number and infinity
         low, high = (low, high) if len(values) > 1 else (np.nan, np.nan)
         rows.append((*key, start, end, float(_ratio(end, start)), low, high, len(values)))
-    return pd.DataFrame(rows, columns=[*by, "start", "end", "ratio", "low", "high", "n"])
+    return pd.DataFrame(rows, columns=[*by, *ENDS])
 
 
 def score_position(table: pd.DataFrame, criteria: Sequence[str] = CRITERIA) -> pd.DataFrame:
@@ -178,9 +180,10 @@ def _median_test(values: pd.Series) -> float:
     return float(wilcoxon(values).pvalue) if values.any() else 1.0
 
 
-def _bins(kept: pd.DataFrame, axis: str, bins: int) -> pd.Series:
+def _bins(kept: pd.DataFrame, by: Sequence[str], axis: str, bins: int) -> pd.Series:
     one_of("axis", axis, AXES)
-    tokens_per_sample(kept, [name for name in ("layer", "criterion", "sample") if name in kept])
+    curves = dict.fromkeys(name for name in (*by, "layer", "criterion") if name in kept and name not in AXES)
+    tokens_per_sample(kept, [*curves, "sample"])
     if axis == "position":
         return bin_index(kept.vision_index, kept.groupby("sample").vision_index.transform("max") + 1, bins)
     if axis not in kept:

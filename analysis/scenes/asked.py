@@ -8,12 +8,13 @@ from typing import Any
 from analysis.scenes.mosaic import Questions
 
 
-def asked(questions: Any) -> Questions:
+def asked(questions: Any, *needed: str) -> Questions:
     """The questions as a list of pairs, one or more.
 
     Args:
         questions: Pairs (scene, question), as functions of `analysis` take them. Any objects do, with `scene.image` and
             `question.text`.
+        *needed: The attributes that are read of each question, if others than `text`.
 
     Raises:
         ValueError: There is no question, or something that is no such pair.
@@ -27,5 +28,11 @@ def asked(questions: Any) -> Questions:
             raise ValueError(
                 f"questions must be pairs (scene, question), as sample(3) gives them; got {str(pair)[:80]} as number "
                 f"{number}."
+            )
+        lacking = [name for name in needed if not hasattr(pair[1], name)]
+        if lacking:
+            raise ValueError(
+                f"every question must have {', '.join(needed)}; question {number}, {pair[1].text!r}, has no "
+                f"{', '.join(lacking)}."
             )
     return [tuple(pair) for pair in pairs]

@@ -46,7 +46,7 @@ def token_labels(questions: Questions, grids: Grids) -> pd.DataFrame:
         ValueError: A number of tokens is not a square number, or there is no question.
     """
     patches, frames = patches_of(grids), []
-    for sample, (_, question) in enumerate(asked(questions)):
+    for sample, (_, question) in enumerate(asked(questions, "objects", "relevant")):
         label = np.full(GRID**2 + 1, "background", dtype=object)  # the last for newlines
         label[list(question.objects)] = "other"
         label[list(question.relevant)] = "relevant"
@@ -68,7 +68,7 @@ def object_third(questions: Questions) -> pd.DataFrame:
         ValueError: There is no question.
     """
     rows = []
-    for number, (_, question) in enumerate(asked(questions)):
+    for number, (_, question) in enumerate(asked(questions, "relevant", "kind")):
         if question.relevant and question.kind != "how-many":
             row = np.mean([patch // GRID for patch in question.relevant]) / (GRID - 1)
             rows.append((number, THIRDS[min(2, int(row * 3))]))

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
+from analysis.scenes.asked import asked
 from analysis.scenes.drawing import GRID, SIZE
 from analysis.scenes.mosaic import Questions, Scene
 
@@ -27,9 +29,17 @@ def with_enough_tokens(loaded: Loaded, questions: Questions) -> Questions:
     Returns:
         The questions, as they were if the first picture has a token a patch (144) or more. Otherwise all pictures have
         the smallest side that gives so many, or as many as the model gives at all.
+
+    Raises:
+        ValueError: `loaded` is no model with its processor, or something else is asked about than scenes.
     """
+    check_loaded(loaded)
+    questions = list(questions)
     if not questions:
         return questions
+    for number, (scene, _) in enumerate(asked(questions)):
+        if not isinstance(scene, Scene):
+            raise ValueError(f"questions must be about scenes, as sample(3) gives them; number {number} is not.")
     first, most = questions[0][0], {}
     for side in SIDES:
         most[side] = sum(grid.n_tokens for grid in loaded.token_grids(enlarged(first, side).image))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.statistics.frames import checked
+from analysis.statistics.frames import checked, in_order
+from analysis.statistics.lists import name
 
 
 def checked_answers(answers: Any, keys: Sequence[str], columns: Mapping[str, str]) -> pd.DataFrame:
@@ -43,7 +44,8 @@ def pooled_draws(answers: Any, keys: Sequence[str], value: str) -> pd.DataFrame:
     Raises:
         ValueError: As `checked_answers`; a value is no finite number.
     """
-    frame = checked_answers(answers, keys, {value: "number"})
+    frame = checked_answers(answers, keys, {name("value", value): "number"})
+    frame = in_order(frame, ["draw"]) if "draw" in frame else frame
     groups = frame.groupby([*keys, "question"], sort=False)
     pooled = groups[value].mean().reset_index()
     return pooled.assign(draws=groups.draw.nunique().to_numpy() if "draw" in frame else 1)

@@ -55,8 +55,16 @@ def finite_numbers(series: pd.Series, what: str) -> pd.Series:
     return pd.Series(values, series.index)
 
 
+def in_order(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The rows of a frame by the values of some columns; draws and sums over them do not depend on the order given."""
+    if not columns:
+        return frame
+    return frame.iloc[frame.groupby(list(columns)).ngroup().to_numpy().argsort(kind="stable")]
+
+
 def _with_columns(frame: pd.DataFrame, name: str, columns: list[str]) -> pd.DataFrame:
-    levels = [level for level in frame.index.names if level in columns and level not in frame.columns]
+    named = [level for level in frame.index.names if level is not None]
+    levels = [level for level in named if level in columns and level not in frame.columns]
     missing = [column for column in columns if column not in frame.columns and column not in levels]
     if missing or frame.empty or frame.columns.nlevels > 1:
         raise ValueError(
@@ -129,7 +137,7 @@ def _labels(series: pd.Series, what: str) -> pd.Series:
 
 def _layers_or_all(series: pd.Series, what: str) -> pd.Series:
     """Layers beside "all", which a CSV file gives back as text."""
-    values = series.astype(object).map(lambda v: int(v) if isinstance(v, str) and v.isdecimal() else v)
+    values = series.astype(object).map(lambda v: int(v) if isinstance(v, str) and v.isdecimal() else v).astype(object)
     is_all = (values == "all").to_numpy(dtype=bool)
     values[~is_all] = _whole(values[~is_all], f'{what}, where it is not "all",').astype(object)
     return values

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from analysis.statistics.frames import checked, finite_numbers
-from analysis.statistics.lists import names
+from analysis.statistics.frames import checked, finite_numbers, in_order
+from analysis.statistics.lists import among, name, names
 from v2drop.arguments import seed_number, share
+
+MEANS = ["mean", "low", "high", "n"]  # columns of every frame of means
 
 
 def bootstrap_interval(
@@ -65,7 +67,8 @@ def mean_by_group(frame: pd.DataFrame, by: Sequence[str], value: str, unit: Sequ
         frame: A frame with one row per independent unit.
         by: The columns that tell groups apart.
         value: The column that is averaged.
-        unit: The columns that tell units of one group apart; none if every row is one.
+        unit: The columns that tell units of one group apart; none if every row is one. With them the interval does not
+            depend on the order of rows, which otherwise decides what is drawn together.
 
     Returns:
         One row per group: `by`, mean, low, high (95 %; NaN for a single row), n (rows).
@@ -73,12 +76,12 @@ def mean_by_group(frame: pd.DataFrame, by: Sequence[str], value: str, unit: Sequ
     Raises:
         ValueError: The frame is empty or lacks a column, a number is missing, or a unit is in a group twice.
     """
-    by = names("by", by)
+    by, unit, value = names("by", by, besides=[*MEANS, value]), names("unit", unit, least=0), name("value", value)
     columns = {**dict.fromkeys([*by, *unit], "label"), value: "number"}
     frame = checked(frame, "frame", columns, [*by, *unit] if unit else [])
-    groups = frame.groupby(list(by), sort=False)[value]
-    rows = [(*key, *mean_interval(group.to_numpy(dtype=float))) for key, group in groups]
-    return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
+    groups = frame.groupby(list(by), sort=False)
+    rows = [(*key, *mean_interval(in_order(group, unit)[value].to_numpy(dtype=float))) for key, group in groups]
+    return pd.DataFrame(rows, columns=[*by, *MEANS])
 
 
 def summarise_layers(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -95,16 +98,17 @@ def summarise_layers(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
         ValueError: The frame is empty or lacks a column, a number is missing, or a row of one sample, layer and keys is
             there twice.
     """
-    keys = names("keys", keys, least=0)
+    keys = names("keys", keys, least=0, besides=["sample", "layer", "value", "chance", *MEANS])
     values = _checked_values(values, keys, ["value", "chance"])
+    values = in_order(values[["sample", "layer", *keys, "value", "chance"]], ["layer", "sample"])
     pooled = values.groupby(["sample", *keys], sort=False)[["value", "chance"]].mean().reset_index()
     both = pd.concat([values.astype({"layer": object}), pooled.assign(layer="all")])
-    means = mean_by_group(both, ["layer", *keys], "value")
+    means = mean_by_group(both, ["layer", *keys], "value", unit=["sample"])
     chance = both.groupby(["layer", *keys], sort=False).chance.mean().reset_index()
     return means.merge(chance, on=["layer", *keys])
 
 
-def criterion_minus_baseline(values: pd.DataFrame, baseline: str, keys: Sequence[str]) -> pd.DataFrame:
+def criterion_minus_baseline(values: pd.DataFrame, baseline: Hashable, keys: Sequence[str]) -> pd.DataFrame:
     """Every criterion's value minus that of a baseline on the same sample and layer, for `summarise_layers`.
 
     Args:
@@ -120,11 +124,9 @@ def criterion_minus_baseline(values: pd.DataFrame, baseline: str, keys: Sequence
         ValueError: `baseline` is not a criterion of the frame, or the only one on any sample and layer. The frame is
             not one for `summarise_layers`.
     """
-    keys = names("keys", keys, least=0)
-    values = _checked_values(values, ["criterion", *(key for key in keys if key != "criterion")], ["value"])
-    if baseline not in set(values.criterion):
-        raise ValueError(f"baseline must be one of {', '.join(values.criterion.unique())}; got {baseline!r}.")
-    on = ["sample", "layer", *keys]
+    keys = names("keys", keys, least=0, besides=["sample", "layer", "criterion", "value", "chance"])
+    values, on = _checked_values(values, ["criterion", *keys], ["value"]), ["sample", "layer", *keys]
+    values, baseline = values[[*on, "criterion", "value"]], among("baseline", baseline, values.criterion)
     base = values[values.criterion == baseline].set_index(on).value.rename("base")
     both = values[values.criterion != baseline].join(base, on=on, how="inner")
     if both.empty:

@@ -35,7 +35,7 @@ def checked_ratios(ratios: Sequence[float] | float) -> tuple[float | int, ...]:
     Raises:
         ValueError: They are none.
     """
-    ratios = numbers("ratios", ratios)
+    ratios = numbers("ratios", ratios, at_least=0)
     if not all(0 < ratio <= 1 for ratio in ratios) or len({f"{ratio:.2f}" for ratio in ratios}) < len(ratios):
         raise ValueError(f"ratios must lie in (0, 1] and differ in their first two digits; got {ratios}.")
     return ratios

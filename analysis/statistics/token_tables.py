@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from analysis.statistics.frames import checked
-from analysis.statistics.lists import names
+from analysis.statistics.lists import different, names
 
 KEYS = {"sample": "label", "layer": "counted", "token": "counted"}
 
@@ -74,10 +74,10 @@ def score_matrices(
         ValueError: As for `checked_table`. A criterion is infinite, or NaN for some tokens of a layer but not for all.
             No criterion has scores anywhere. A sample has fewer than `at_least` tokens.
     """
-    criteria = names("criteria", criteria)
+    criteria = names("criteria", criteria, besides=KEYS)
     table = checked_table(table, dict.fromkeys(criteria, "number or NaN"))
     if table[list(criteria)].isna().all(axis=None):
-        raise ValueError(f"at least one criterion must have scores; got none for {', '.join(criteria)}.")
+        raise ValueError(f"at least one criterion must have scores; got none for {different(criteria)}.")
     _all_or_none(table, criteria)
     ordered = table.sort_values("token", kind="stable")
     values = ordered[list(criteria)].to_numpy(dtype=float)

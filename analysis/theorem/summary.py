@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau, rankdata
 
+from analysis.statistics.frames import in_order
 from analysis.statistics.intervals import mean_interval
 from analysis.statistics.rankings import RATIOS, checked_ratios, n_kept
 from analysis.statistics.token_tables import checked_table
@@ -116,7 +117,8 @@ def per_sample(
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
     some = dict.fromkeys([*PREDICTORS, *DESCRIBED], "number or NaN")
-    return checked_table(table, some | dict.fromkeys(TARGETS, "number"))
+    table = checked_table(table, some | dict.fromkeys(TARGETS, "number"))
+    return in_order(table, ["token"])  # among equal scores the first token is kept; permutations are of this order
 
 
 def _check_predictors(columns: dict[str, np.ndarray]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import EMBEDDED, Loaded, load
 from analysis.progress import progress_bar
 from analysis.scenes.mosaic import sample
+from analysis.statistics.frames import checked
 from analysis.statistics.token_tables import checked_table
 from analysis.theorem.variation_impact import variation_impact
 from analysis.work_folders import check_writable, claim, written_whole
@@ -68,13 +70,18 @@ def weights_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def load_recorded(folder: Path = RECORDED) -> pd.DataFrame:
+def load_recorded(folder: str | Path = RECORDED) -> pd.DataFrame:
     """All tables of a sweep in one frame: the columns of `variation_impact`, and kind.
+
+    Args:
+        folder: The folder that `python -m analysis.theorem.sweep` wrote to.
 
     Raises:
         ValueError: The folder holds no table.
     """
-    files = sorted(folder.glob("question_*.csv.gz"))
+    if not isinstance(folder, (str, os.PathLike)):
+        raise ValueError(f"folder must be the path of a folder; got {folder!r}.")
+    files = sorted(Path(folder).expanduser().glob("question_*.csv.gz"))
     if not files:
         raise ValueError(f"{str(folder)!r} must hold what analysis.theorem.sweep wrote; it holds no question_*.csv.gz.")
     return pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
@@ -94,9 +101,10 @@ def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     """
     check_loaded(loaded)
     if Path(loaded.name).resolve() != EMBEDDED:
-        return table.assign(predicted_impact=np.nan)
+        return checked(table, "table", {"sample": "label"}).assign(predicted_impact=np.nan)
     wanted = {"sample": "whole", "vision_index": "counted", "variation_l2": "number"}
-    table, tables, keys = checked_table(table, wanted), load_recorded(), ["sample", "layer", "vision_index"]
+    table = checked_table(table, wanted).drop(columns=["predicted_impact", "stored"], errors="ignore")
+    tables, keys = load_recorded(), ["sample", "layer", "vision_index"]
     tables["vision_index"] = tables.groupby(["sample", "layer"]).cumcount()  # a token's position depends on the batch
     stored = tables[[*keys, "predicted_impact", "variation_l2"]].rename(columns={"variation_l2": "stored"})
     joined = table.merge(stored, on=keys, how="left", validate="one_to_one")

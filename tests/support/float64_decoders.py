@@ -72,7 +72,7 @@ class Decoder(nn.Module):
 
     def __init__(self, kind, layers, dim):
         super().__init__()
-        self.config = SimpleNamespace(model_type="llama", _attn_implementation="eager")
+        self.config = SimpleNamespace(model_type="llama", num_hidden_layers=layers, _attn_implementation="eager")
         self.embed = nn.Embedding(VOCABULARY, dim)
         self.layers = nn.ModuleList(KINDS[kind](index, dim) for index in range(layers))
         self.norm = KINDS[kind].norm(dim)

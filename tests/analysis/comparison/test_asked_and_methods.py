@@ -26,6 +26,7 @@ def test_nothing_to_ask_is_said(asked, embedded):
         lambda: analysis.kept_on_objects(embedded, asked, methods, 1),
         lambda: analysis.scored(embedded, asked),
         lambda: analysis.content_position_table(embedded, asked, [0]),
+        lambda: analysis.relative_time(embedded, asked, methods, 1),
         lambda: analysis.token_labels(asked, 144),
         lambda: analysis.object_third(asked),
     ]
@@ -47,7 +48,8 @@ def test_nothing_to_ask_is_said(asked, embedded):
 )
 def test_what_is_no_method_is_named(methods, said, embedded):
     asked = analysis.sample(1)
-    for call in (analysis.accuracy, analysis.kept_at_end, lambda *given: analysis.kept_at_layer(*given, 1)):
+    at_layer = lambda *given: analysis.kept_at_layer(*given, 1)  # noqa: E731
+    for call in (analysis.accuracy, analysis.kept_at_end, analysis.relative_time, at_layer):
         with pytest.raises(ValueError, match=said):
             call(embedded, asked, methods)
 

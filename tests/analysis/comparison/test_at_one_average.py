@@ -110,7 +110,7 @@ def test_difficulty_splits_by_the_judge_and_leaves_out_what_the_model_cannot_ans
         0.5,
         2,
     ]
-    with pytest.raises(ValueError, match="must hold 'downsample'; got mine"):
+    with pytest.raises(ValueError, match="judge must be one of mine; got 'downsample'"):
         accuracy_by_difficulty(table[table.method == "mine"])
 
 

@@ -42,3 +42,8 @@ def test_methods_that_fit_can_be_used(name):
                 kind.default(loaded.model)(loaded.model)
     for kind in map(METHODS.get, fitting):
         kind(Schedule({0 if kind.before_llm else 1: 0.75}))(loaded.model)
+
+
+def test_what_is_no_loaded_model_fits_no_methods(embedded, without_type_checker):
+    with pytest.raises(ValueError, match="loaded must be a model with its processor"):
+        fitting_methods(embedded.model)

@@ -65,6 +65,12 @@ def test_what_is_no_ratio_or_no_bins_is_refused(ratio, bins):
         planted_kept(2, 20, 0.2, ratio, bins=bins)
 
 
+def test_more_bins_than_tokens_are_refused():
+    """Some bins were left out, and the share kept was another than the one asked for."""
+    with pytest.raises(ValueError, match="bins must lie between 2 and the tokens of a sample, 5; got 10"):
+        planted_kept(1, 5, 0.5, 2.0)
+
+
 def test_the_largest_shares_are_kept_whole():
     assert mask(samples=3, tokens=20, share=1.0, ratio=1.0).all()
     kept = mask(samples=50, tokens=20, share=0.5, ratio=0.0, bins=10)

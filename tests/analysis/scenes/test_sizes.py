@@ -1,5 +1,7 @@
 """Scenes are enlarged until a model has enough tokens to drop; what they show and where stays."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,14 @@ def test_pictures_grow_until_there_are_enough_tokens_or_no_more(most):
     assert numbers[96] == 36 and numbers[side] == min(144, max(numbers.values()))
     assert all(number < numbers[side] for other, number in numbers.items() if other < side)
     assert [(q, s.digits) for s, q in grown] == [(q, s.digits) for s, q in asked]
+
+
+def test_only_scenes_grow(embedded, without_type_checker):
+    scene, question = sample(1)[0]
+    with pytest.raises(ValueError, match=r"questions must be about scenes, as sample\(3\).*; number 1 is not"):
+        with_enough_tokens(embedded, [(scene, question), (SimpleNamespace(image=scene.image), question)])
+    with pytest.raises(ValueError, match="loaded must be a model with its processor"):
+        with_enough_tokens(embedded.model, [(scene, question)])
 
 
 def test_an_enlarged_picture_is_the_same_picture():

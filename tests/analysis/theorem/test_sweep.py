@@ -161,6 +161,24 @@ def test_another_model_has_no_recorded_bounds(embedded):
     assert add_recorded_impact(pd.DataFrame({"sample": [0]}), other).predicted_impact.isna().all()
 
 
+def test_recorded_bounds_may_be_joined_again_and_need_a_frame(embedded, without_type_checker):
+    table = scored(embedded, sample(1), [5])
+    once = add_recorded_impact(table, embedded)
+    pd.testing.assert_frame_equal(add_recorded_impact(once, embedded), once)
+    for loaded in (embedded, replace(embedded, name="mine")):
+        with pytest.raises(ValueError, match="the table must be a DataFrame; got NoneType"):
+            add_recorded_impact(None, loaded)
+
+
+def test_a_folder_is_named_by_any_path(tmp_path, without_type_checker):
+    assert len(load_recorded(str(RECORDED))) == len(load_recorded())
+    for wrong in (None, 3, ["data"]):
+        with pytest.raises(ValueError, match="folder must be the path of a folder; got"):
+            load_recorded(wrong)
+    with pytest.raises(ValueError, match="must hold what analysis.theorem.sweep wrote"):
+        load_recorded(str(tmp_path))
+
+
 def test_bounds_of_other_questions_are_not_attached(embedded):
     others = scored(embedded, sample(2, split="test", seed=1), [5])
     with pytest.raises(ValueError, match="must be those of the recorded questions"):
