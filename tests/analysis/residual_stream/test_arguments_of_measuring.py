@@ -18,6 +18,7 @@ from analysis.theorem.variation_impact import variation_impact
 from tests.support.left_behind import TEXT
 from tests.support.stream_cases import masked
 from tests.support.toys import LAYERS, batch, toy
+from v2drop import Schedule, Uniform
 
 MEASURES = [operator_norms, variation_impact, score_tokens]
 EVERY_MEASURE = pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.__name__)
@@ -160,7 +161,7 @@ def test_rounds_and_batches_are_counted_from_one(value, embedded):
     with pytest.raises(ValueError, match="batch_size must be an int of 1 or more; got"):
         scored(embedded, sample(1), [0], batch_size=value)
     with pytest.raises(ValueError, match="repeats must be an int of 1 or more; got"):
-        relative_time(embedded, sample(1), {}, repeats=value)
+        relative_time(embedded, sample(1), {"uniform": Uniform(Schedule({1: 9}))}, repeats=value)
 
 
 def test_a_footprint_is_that_of_a_configuration(embedded):
