@@ -13,6 +13,7 @@ one.
 from __future__ import annotations
 
 from functools import partial
+from threading import Lock
 from typing import Any
 from weakref import WeakSet
 
@@ -32,6 +33,7 @@ from v2drop.models.parts import locate
 from v2drop.sequence.cache_registry import CacheRegistry
 
 _active: WeakSet[nn.Module] = WeakSet()  # decoders inside a `with`; kept here, so that models need no extra attribute
+_claiming = Lock()  # two threads may enter at once
 
 
 class Dropping(NotPickled):
@@ -69,19 +71,22 @@ class Dropping(NotPickled):
 
     def __enter__(self) -> Trace:
         """Install the hooks and return the trace, which is empty until a prompt runs."""
-        if self._parts.decoder in _active:
-            raise ValueError("the model is already inside a dropping `with`; leave that one first.")
-        caches = CacheRegistry(len(self._parts.layers), self._vision_mask is not None)
-        hooks = self._method.hooks()
-        self._session = Session(self._method, self._parts, self._new_vision_mask(), hooks, caches, Trace())
+        with _claiming:
+            if self._parts.decoder in _active:
+                raise ValueError("the model is already inside a dropping `with`; leave that one first.")
+            _active.add(self._parts.decoder)
         self._one_thread = OneThread(clean_up=self._clean_up)
-        _active.add(self._parts.decoder)
         try:
+            self._session = self._new_session()
             self._install(self._session)
         except BaseException:
             self.__exit__()
             raise
         return self._session.trace
+
+    def _new_session(self) -> Session:
+        caches = CacheRegistry(len(self._parts.layers), self._vision_mask is not None)
+        return Session(self._method, self._parts, self._new_vision_mask(), self._method.hooks(), caches, Trace())
 
     def _install(self, session: Session) -> None:
         parts, add = self._parts, self._handles.append
@@ -97,9 +102,10 @@ class Dropping(NotPickled):
         add(parts.decoder.register_forward_hook(self._after_decoder, always_call=True))
         self._handles += FiniteGradients().install(parts.lm_head)
         self._handles += install_guards(self._model, self._one_thread, session.reads_cache)
-        for module in dict.fromkeys((self._model, parts.vlm_module, parts.decoder, parts.vision_tower)):
+        depths = {self._model: 0, parts.vlm_module: 1, parts.decoder: 2, parts.vision_tower: 2}
+        for module, depth in depths.items():
             if module is not None:
-                self._handles += self._one_thread.hooks(module)
+                self._handles += self._one_thread.hooks(module, depth)
 
     def __exit__(self, *exception: object) -> None:
         """Remove every hook, also after an exception; wait first for a run in another thread."""
@@ -108,8 +114,10 @@ class Dropping(NotPickled):
     def _clean_up(self) -> None:
         while self._handles:
             self._handles.pop().remove()
-        _active.discard(self._parts.decoder)
+        if self._session is not None:
+            self._session.caches.close()
         self._session, self._call, self._pass = None, ModelCall(), None
+        _active.discard(self._parts.decoder)  # last: another thread may enter now
 
     def _check_call(self, module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Any]:
         """Check a call of a module; returns the arguments by name."""
@@ -125,6 +133,9 @@ class Dropping(NotPickled):
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         kwargs = self._check_call(module, args, kwargs)
+        if self._pass is not None:  # an interrupt (KeyboardInterrupt) ended it, and torch then runs no hook
+            self._pass = None
+            self._session.hooks.pass_ends()
         call, self._call = self._call.with_decoder(kwargs, self._parts), ModelCall()
         cache = kwargs.get("past_key_values")
         past = 0 if cache is None else cache.get_seq_length()

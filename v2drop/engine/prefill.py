@@ -162,8 +162,9 @@ class Prefill:
         shown = to_device(candidates, device)
         check_states(candidates.layer, shown.sequence.states, shown.sequence.visible)
         with torch.no_grad():
-            score = self.method.score(shown).detach()
+            score = self.method.score(shown)
         check_scores(type(self.method).__name__, candidates.layer, score, shown.valid)
+        score = score.detach()
         selection, score = to_device((self.method.choose(shown, score.to(device)), score), valid.device)
         return score, selection
 

@@ -41,7 +41,14 @@ class PromptColumns:
         Args:
             padding_mask: attention mask [batch, length], 0 in padding; None: there is no padding.
             vision: flags of vision tokens.
+
+        Raises:
+            ValueError: the mask has another shape than the prompt.
         """
+        if padding_mask is not None and padding_mask.shape != vision.shape:
+            raise ValueError(
+                f"attention_mask must be {list(vision.shape)}, as the prompt is; got {list(padding_mask.shape)}."
+            )
         not_padding = torch.ones_like(vision) if padding_mask is None else padding_mask.to(vision.device).bool()
         length = vision.shape[1]
         origin = torch.arange(length, device=vision.device).expand_as(vision)

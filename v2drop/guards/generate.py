@@ -44,18 +44,21 @@ class GenerateGuard:
     """
 
     def __init__(self, model: nn.Module, one_thread: OneThread, reads_cache: bool) -> None:
-        self._model, self._names = model, []
+        self._model, self._before = model, {}  # what stood on the model itself, by name; None: nothing
         checks = {"generate": _generate_check(model, reads_cache), "init_continuous_batching": _refuse_batching}
         for name, check in checks.items():
-            if hasattr(model, name) and name not in vars(model):
+            if hasattr(model, name):
+                self._before[name] = vars(model).get(name)
                 setattr(model, name, _CheckedMethod(getattr(model, name), check, one_thread))
-                self._names.append(name)
 
     def remove(self) -> None:
-        """Restore the methods of the model's class, unless someone else has replaced them since."""
-        for name in self._names:
-            if isinstance(vars(self._model).get(name), _CheckedMethod):
-                delattr(self._model, name)
+        """Restore the methods that were there before, unless someone else has replaced them since."""
+        for name, before in self._before.items():
+            if not isinstance(vars(self._model).get(name), _CheckedMethod):
+                continue
+            delattr(self._model, name)
+            if before is not None:
+                setattr(self._model, name, before)
 
 
 class _CheckedMethod(NotPickled):

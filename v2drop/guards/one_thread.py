@@ -1,12 +1,14 @@
 """One thread at a time: which thread runs the model of a `with`, from its first hook to its last.
 
 A run is a call of `generate`, or of a module in which a hook sits, with all calls inside it. A second thread is refused
-while a run is going on, and leaving the `with` waits for it, because without the hooks it would go on as another run.
+while a run is going on, and leaving the `with` waits for it, because without the hooks it would go on as another run. A
+run inside a forward pass, by a hook of the user's, is refused too: the two would share the notes of one pass.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition, Thread, current_thread
@@ -50,9 +52,10 @@ class OneThread(NotPickled):
         self._changed = Condition()
         self._thread: Thread | None = None
         self._calls: list[object] = []  # calls that are going on, each inside the one before
-        self._modules: list[nn.Module] = []  # those with hooks
+        self._depths: dict[object, int] = {}  # of the modules with hooks
+        self._refused: object = None  # the call that was refused inside another one, until it has ended
         self._closed = False
-        self._clean_up = clean_up
+        self._clean_up: Callable[[], None] | None = clean_up  # None afterwards: it holds the model
 
     def begin(self, call: object) -> None:
         """Note the begin of a call.
@@ -61,7 +64,7 @@ class OneThread(NotPickled):
             call: the module that is called, or any other object that tells calls apart.
 
         Raises:
-            ValueError: another thread's run is going on, or the `with` was left.
+            ValueError: another thread's run is going on, the `with` was left, or a hook makes the call.
         """
         with self._changed:
             if self._closed:
@@ -76,31 +79,52 @@ class OneThread(NotPickled):
                 )
             if self._thread is not current_thread():
                 self._thread, self._calls = current_thread(), []
-            self._forget(call)  # an interrupt (KeyboardInterrupt) ended it without a note
+            self._refused = None
+            self._check_depth(call)
             self._calls.append(call)
+
+    def _check_depth(self, call: object) -> None:
+        """Refuse a call inside that of a module which does not make such calls.
+
+        Raises:
+            ValueError: a hook of the user's makes it.
+        """
+        depth = self._depths.get(call, 0)
+        for outer in [each for each in self._calls if self._depths.get(each, -1) >= depth]:
+            if _calls_going_on(outer) > (outer is call):
+                self._refused = call
+                raise ValueError(
+                    f"the model is run by a hook inside a forward pass of its {type(outer).__name__}; inside a "
+                    "dropping `with` that would end the pass. Run it before or afterwards."
+                )
+            self._calls.remove(outer)  # an interrupt (KeyboardInterrupt) ended it without a note
 
     def end(self, call: object) -> None:
         """Note the end of a call; nothing happens if its begin was refused."""
         with self._changed:
             if self._thread is not current_thread():
                 return
-            self._forget(call)
+            if call is self._refused:
+                self._refused = None
+                return
+            if call in self._calls:  # the latest, with calls inside it that an interrupt ended without a note
+                del self._calls[len(self._calls) - 1 - self._calls[::-1].index(call) :]
             if self._calls:
                 return
             self._thread = None
             self._changed.notify_all()
             if self._closed:
-                self._clean_up()
+                self._finish()
 
     def runs_here(self) -> bool:
-        """Whether a run is going on in the current thread."""
-        return bool(self._calls) and self._thread is current_thread()
+        """Whether a run is going on in the current thread, and the latest call was not refused."""
+        return bool(self._calls) and self._thread is current_thread() and self._refused is None
 
     @contextmanager
     def run(self, call: object) -> Iterator[None]:
         """A `with` around a call."""
-        self.begin(call)
         try:
+            self.begin(call)
             yield
         finally:
             self.end(call)
@@ -116,7 +140,12 @@ class OneThread(NotPickled):
             finally:
                 self._closed = True
                 if self._is_idle():
-                    self._clean_up()
+                    self._finish()
+
+    def _finish(self) -> None:
+        clean_up, self._clean_up = self._clean_up, None
+        if clean_up is not None:
+            clean_up()
 
     def _wait(self) -> None:
         if self._changed.wait_for(self._is_idle, timeout=WARN_AFTER):
@@ -128,28 +157,37 @@ class OneThread(NotPickled):
     def _is_idle(self) -> bool:
         return self._thread in (None, current_thread()) or not self._thread.is_alive()
 
-    def _forget(self, call: object) -> None:
-        if call in self._calls:
-            del self._calls[self._calls.index(call) :]
-
-    def hooks(self, module: nn.Module) -> list[Any]:
+    def hooks(self, module: nn.Module, depth: int) -> list[Any]:
         """Hook a module so that its calls are runs; the handles are returned.
 
         To be called after all other hooks of the `with` were installed: a run begins before them and ends after them.
+
+        Args:
+            module: the module.
+            depth: 0 or more; a module may be called inside the calls of modules of lower depth only.
         """
-        self._modules.append(module)
+        self._depths[module] = depth
         return [
             module.register_forward_pre_hook(self._before, prepend=True),
             module.register_forward_hook(self._after, always_call=True),
         ]
 
     def _before(self, module: nn.Module, args: tuple) -> None:
-        if not any(module is hooked for hooked in self._modules):
+        if module not in self._depths:
             refuse_copy()
         self.begin(module)
 
     def _after(self, module: nn.Module, args: tuple, output: Any) -> None:
         self.end(module)
+
+
+def _calls_going_on(module: object) -> int:
+    """Number of calls of a module in this thread, each inside the one before."""
+    frame, n_calls = sys._getframe(), 0
+    while frame is not None:
+        n_calls += frame.f_code is nn.Module.__call__.__code__ and frame.f_locals.get("self") is module
+        frame = frame.f_back
+    return n_calls
 
 
 def refuse_copy(*_: Any, **__: Any) -> NoReturn:

@@ -57,6 +57,22 @@ def check_foreign_cache(lengths: list[int], past: int, mask: Any, n_new: int, sh
         )
 
 
+def check_not_left(left: bool) -> None:
+    """Refuse a cache that lacks tokens after the `with` in which it was filled.
+
+    Args:
+        left: whether that `with` was left.
+
+    Raises:
+        ValueError: it was.
+    """
+    if left:
+        raise ValueError(
+            "tokens are missing from this cache: it was filled inside a dropping `with` that was left, and without it "
+            "the model would count its tokens wrongly. Go on inside that `with`, or run the prompt again."
+        )
+
+
 def check_cache_lengths(lengths: list[int], expected: list[int]) -> None:
     """Refuse a cache of this `with` that was changed outside the model.
 

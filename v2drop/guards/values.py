@@ -39,8 +39,11 @@ def check_scores(method: str, layer: int, score: Tensor, valid: Valid) -> None:
         valid: flags of the candidates; False in padding, where any number is allowed.
 
     Raises:
-        ValueError: there is not one score for each candidate, or one is NaN.
+        ValueError: the scores are no tensor of floats, there is not one for each candidate, or one is NaN.
     """
+    if not isinstance(score, Tensor) or not score.is_floating_point():
+        got = score.dtype if isinstance(score, Tensor) else type(score).__name__
+        raise ValueError(f"{method}.score must give a tensor of floats, as torch.float32; got {got}.")
     if score.shape != valid.shape:
         raise ValueError(
             f"{method}.score must give one score a candidate, {tuple(valid.shape)}; got {tuple(score.shape)}."

@@ -113,7 +113,8 @@ def _family(model: nn.Module) -> Family:
 
 def _check_depth(decoder: nn.Module, n_layers: int) -> None:
     """Refuse a decoder that would not run all its layers: drops at the others would not happen."""
-    if n_layers and (n_run := decoder.config.num_hidden_layers) < n_layers:
+    n_run = getattr(decoder.config, "num_hidden_layers", n_layers)
+    if n_layers and n_run < n_layers:
         raise ValueError(
             f"the decoder has {n_layers} layers, and its configuration says that {n_run} of them run "
             "(num_hidden_layers); remove the others from the decoder's `layers` too."

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from transformers import Cache
 
-from v2drop.guards.state import check_cache_lengths, check_foreign_cache
+from v2drop.guards.state import check_cache_lengths, check_foreign_cache, check_not_left
 from v2drop.sequence.cache_rows import follow_rows, followed_layer
 from v2drop.sequence.cached_prompt import CachedPrompt
 
@@ -24,7 +25,7 @@ class CacheRegistry:
 
     def __init__(self, n_layers: int, masked: bool) -> None:
         """Start with no cache."""
-        self._n_layers, self._masked = n_layers, masked
+        self._n_layers, self._masked, self._closed = n_layers, masked, False
 
     def register(self, cache: Cache | None, prompt: CachedPrompt | None) -> None:
         """Record the prompt that filled a cache.
@@ -35,7 +36,17 @@ class CacheRegistry:
         """
         if cache is not None and cache.layers:
             rows = None if prompt is None else torch.arange(prompt.rows, device=prompt.not_padding.device)
-            follow_rows(cache).note(PROMPT, rows, (self, prompt, rows))
+            layer = follow_rows(cache)
+            layer.note(PROMPT, rows, (self, prompt, rows))
+            layer.before_update = partial(self._check_open, prompt)
+
+    def close(self) -> None:
+        """Note that the `with` was left: caches that lack tokens cannot be used from now on."""
+        self._closed = True
+
+    def _check_open(self, prompt: CachedPrompt | None) -> None:
+        if prompt is not None and (prompt.layouts or prompt.shortened_prompt is not None):
+            check_not_left(self._closed)
 
     def prompt_of(self, cache: Cache, mask: Any, n_new: int) -> CachedPrompt | None:
         """The prompt that filled a cache, with the rows that the cache has now; None if no token was dropped.

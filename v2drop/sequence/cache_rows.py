@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable
 from functools import cache as cached
 from typing import Any, ClassVar, NoReturn
 
-import torch
 from torch import Tensor
 from transformers import Cache
 
@@ -24,11 +23,21 @@ class FollowedLayer:
         followed_class: the class that the layer had.
         row_tensors: tensors [rows, ...], by name; they change as the rows of the cache do.
         row_values: other values, by name.
+        before_update: called before tokens are added to those that the layer holds; raises if they must not be.
     """
 
     followed_class: ClassVar[type]
     row_tensors: dict[Hashable, Tensor]
     row_values: dict[Hashable, Any]
+    before_update: Callable[[], None]
+
+    def update(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Add keys and values; what fills an empty layer (reset, or cropped to nothing) has no records."""
+        if self.get_seq_length():
+            self.before_update()
+        else:
+            self.forget()
+        return super().update(*args, **kwargs)
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Reorder rows, as beam search does."""
@@ -38,7 +47,7 @@ class FollowedLayer:
     def batch_select_indices(self, indices: Any) -> None:
         """Keep the rows `indices`."""
         super().batch_select_indices(indices)
-        self._change(lambda x: x[torch.as_tensor(indices, device=x.device)])
+        self._change(lambda x: x[indices.to(x.device) if isinstance(indices, Tensor) else indices, ...])
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat each row."""
@@ -54,6 +63,10 @@ class FollowedLayer:
         self.row_tensors = others if tensor is None else others | {name: tensor}
         self.row_values = self.row_values | {name: value}
 
+    def forget(self) -> None:
+        """Start again with no records."""
+        self.row_tensors, self.row_values, self.before_update = {}, {}, _allowed
+
     def __copy__(self) -> FollowedLayer:
         twin = object.__new__(type(self))
         vars(twin).update(vars(self))
@@ -61,7 +74,7 @@ class FollowedLayer:
 
     def __deepcopy__(self, memo: dict) -> FollowedLayer:
         twin = memo[id(self)] = copy.copy(self)
-        records = {"row_tensors", "row_values"}  # replaced, never changed in place
+        records = {"row_tensors", "row_values", "before_update"}  # replaced, never changed in place
         vars(twin).update({k: copy.deepcopy(x, memo) for k, x in vars(self).items() if k not in records})
         return twin
 
@@ -84,9 +97,13 @@ def follow_rows(cache: Cache) -> FollowedLayer:
     if not isinstance(layer, FollowedLayer):
         followed = object.__new__(_followed_class(type(layer)))
         followed.__dict__ = vars(layer)  # shared, in case that someone holds the old layer
-        followed.row_tensors, followed.row_values = {}, {}
+        followed.forget()
         cache.layers[0] = followed
     return cache.layers[0]
+
+
+def _allowed() -> None:
+    pass
 
 
 @cached

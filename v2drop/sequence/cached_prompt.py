@@ -100,18 +100,20 @@ class CachedPrompt:
     def _shift_after_prompt(self, layout: Layout) -> Int[Tensor, "batch 1"] | None:
         return dropped_before(layout, self.not_padding)[1] if self.repacks else None
 
-    def keys_in_callers_sequence(self, keys: Layout) -> tuple[Columns, Flags]:
-        """Position of each key in the caller's sequence, and flags of keys that are neither padding nor holes.
+    def keys_in_callers_sequence(self, keys: Layout) -> tuple[Columns, Flags, Flags]:
+        """Position of each key in the caller's sequence, flags of keys that are no holes, and of those no padding.
 
         Args:
             keys: columns of a layer's keys, counted in the sequence that entered layer 0 and the tokens after it.
         """
         in_prompt, column = keys.index < self.length, keys.index.clamp(max=self.length - 1)
-        valid = (self.not_padding.gather(1, column) | ~in_prompt) & keys.valid
+        not_padding = self.not_padding.gather(1, column) | ~in_prompt
         if self.shortened_prompt is None:
-            return keys.index, valid
+            return keys.index, keys.valid, not_padding
         original = self.shortened_prompt.layout.index.gather(1, column)
-        return torch.where(in_prompt, original, keys.index + self.dropped_at_entry), valid
+        # Holes of the entering sequence are padding here; such a cache is never cropped, so no token takes their place.
+        valid = keys.valid & not_padding
+        return torch.where(in_prompt, original, keys.index + self.dropped_at_entry), valid, not_padding
 
     def inputs_after(self, kwargs: dict, past: int, mask: Any, counts_by_cache: bool) -> dict:
         """The decoder's arguments for tokens after the prefill (`ShortenedPrompt.extend`).

@@ -70,13 +70,14 @@ def masks_at_entry(
 
 
 def mask_after_prefill(
-    position: Columns, valid: Flags, n_new: int, total: int, mask: Any, window: int | None
+    position: Columns, valid: Flags, not_padding: Flags, n_new: int, total: int, mask: Any, window: int | None
 ) -> Bool[Tensor, "batch 1 queries column"]:
     """Boolean attention mask of one layer for tokens after the prefill.
 
     Args:
         position: positions of the layer's keys in the caller's sequence; the new tokens come last.
-        valid: flags of the keys that are neither padding nor holes.
+        valid: flags of the keys that are no holes.
+        not_padding: flags of the keys that were no padding in the prompt, for a call without a mask.
         n_new: number of new tokens.
         total: number of tokens in the caller's sequence so far, new ones included.
         mask: the caller's 2-D mask of all tokens so far, [batch, total]; None: no padding besides the prompt's.
@@ -85,7 +86,9 @@ def mask_after_prefill(
     Raises:
         ValueError: the mask is not 2-D, or does not cover all tokens so far.
     """
-    if mask is not None:
+    if mask is None:
+        valid = valid & not_padding
+    else:
         if not isinstance(mask, Tensor) or mask.shape != (len(position), total):
             raise ValueError(
                 f"attention_mask must be None or [{len(position)}, {total}], all tokens so far, for a decoder with "

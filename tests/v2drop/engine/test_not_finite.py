@@ -84,3 +84,28 @@ def test_a_score_of_ones_own_that_is_nan_is_refused():
     data = batch("llama", ["tvvvvvvtttt", "tvvtt"])  # now it is padding
     with Broken(Schedule({1: 0.5}))(model, **data.options):
         model(**data.inputs)
+
+
+NO_FLOATS = {
+    "int64": lambda index: index,
+    "bool": lambda index: index > 0,
+    "list": lambda index: index.float().tolist(),
+    "ndarray": lambda index: index.float().numpy(),
+}
+
+
+@pytest.mark.parametrize("kind", NO_FLOATS)
+def test_scores_that_are_no_floats_are_refused(kind):
+    """They have no NaN for the padding of `trace.scores`: there it would be True, or a foreign error."""
+
+    @dataclass(frozen=True)
+    class Own(Method):
+        def score(self, candidates):
+            return NO_FLOATS[kind](candidates.vision_index)
+
+    data, model = batch("llama", ROWS["llama"]), toy("llama")
+    with (
+        Own(HALF)(model, **data.options),
+        pytest.raises(ValueError, match=f"Own.score must give a tensor of floats, as torch.float32; got .*{kind}"),
+    ):
+        model(**data.inputs)
