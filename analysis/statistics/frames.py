@@ -86,7 +86,8 @@ def _check_once(frame: pd.DataFrame, once: list[str]) -> None:
         first = ", ".join(f"{column} {frame.loc[again.argmax(), column]}" for column in once)
         raise ValueError(
             f"every combination of {', '.join(once)} must be there once; got {int(again.sum())} again, the first is "
-            f"{first}. Rows of several sets need numbers of their own, or a column that tells them apart."
+            f"{first}. Rows of several sets need numbers of their own, as by frame.assign(sample=i), or a column that "
+            "tells them apart."
         )
 
 
