@@ -10,10 +10,13 @@ import pandas as pd
 from analysis.statistics.frames import checked
 
 NUMBERS = "zero one two three four five six seven eight nine".split()
+WORD = r"(?<!\w)-\d+(?:\.\d+)?|\d+\.\d+|[^\W_]+"  # a number with its sign and decimals is one word
 
 
 def is_right(reply: str, answer: str) -> bool:
     """Whether a reply holds the answer's words side by side, whatever the case, punctuation and spelling of numbers.
+
+    The minus sign and the decimals of a number are no punctuation.
 
     Args:
         reply: What the model said, in any script.
@@ -35,7 +38,7 @@ def _words(text: str) -> list[str]:
     """The words of a text without regard to case and way of writing, numbers in digits."""
     if not isinstance(text, str):
         raise ValueError(f"a reply or answer must be a text; got {text!r}.")
-    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold())
+    words = re.findall(WORD, unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-"))
     return [str(NUMBERS.index(word)) if word in NUMBERS else word for word in words]
 
 

@@ -20,6 +20,15 @@ from analysis.scenes.evaluate import evaluate
         ("STRASSE", "straße", True),
         ("４ of them", "four", True),
         ("naïve", "na ve", False),
+        ("3.5", "3", False),
+        ("It is 3.5.", "3.5", True),
+        ("3.", "3", True),
+        ("-5", "5", False),
+        ("5", "-5", False),
+        ("x=-5", "\u22125", True),
+        ("- 5", "5", True),  # an item of a list
+        ("2-3", "3", True),
+        ("top-left", "top left", True),
     ],
 )
 def test_words_in_any_script(reply, answer, right):
