@@ -32,7 +32,8 @@ def pairwise_differences(frame: pd.DataFrame, value: str = "right", seed: int = 
         seed: The seed of the resamples.
 
     Returns:
-        One row per budget and pair: budget, first, second, difference (first minus second), low, high (95 %), p, q,
+        One row per budget and pair, methods in the order in which the frame has them: budget, first, second, difference
+        (first minus second), low, high (95 %), p, q,
         draws (behind each of a question's answers, of the method that has more).
 
     Raises:
