@@ -33,8 +33,8 @@ def pairwise_differences(frame: pd.DataFrame, value: str = "right", seed: int = 
 
     Returns:
         One row per budget and pair, methods in the order in which the frame has them: budget, first, second, difference
-        (first minus second), low, high (95 %), p, q,
-        draws (behind each of a question's answers, of the method that has more).
+        (first minus second), low, high (95 %), p, q, draws (behind each of a question's answers, of the method that has
+        more).
 
     Raises:
         ValueError: There are fewer than two methods or questions, the methods of a budget have different questions, a
