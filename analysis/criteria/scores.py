@@ -129,7 +129,7 @@ def _keys_of_draws(seed: int | Sequence[int], inputs: Mapping[str, Any]) -> list
     n_rows = prompt_shape(inputs)[0]
     if isinstance(seed, Integral):
         return [(seed_number(seed), row) for row in range(n_rows)]
-    seeds = [(seed_number(each, "each seed"),) for each in seed]
+    seeds = [(whole_number("each seed", each, 0),) for each in seed]
     if len(seeds) != n_rows:
         raise ValueError(f"seed must be an int, or one for each of the {n_rows} rows; got {len(seeds)} seeds.")
     return seeds

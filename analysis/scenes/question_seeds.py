@@ -15,6 +15,8 @@ from v2drop import Method
 from v2drop.arguments import LARGEST_SEED
 from v2drop.methods.seeded import Seeded
 
+BITS = 2**63 - 1  # of a seed for numpy; torch takes the lower 32 of them
+
 
 def question_seeds(seed: int, questions: Questions) -> tuple[int, ...]:
     """A seed for each question, from its words, the pixels of its pictures, and a seed of the caller's.
@@ -46,7 +48,8 @@ def with_question_seeds(method: Method, questions: Questions, draw: int = 0) -> 
             "a method's seed must be one int here, since every question gets a seed of its own from it; got "
             f"{len(method.seed)} seeds."
         )
-    return replace(method, seed=question_seeds(method.seed + draw, questions))
+    seeds = question_seeds(method.seed + draw, questions)
+    return replace(method, seed=tuple(seed & LARGEST_SEED for seed in seeds))
 
 
 def _pictures(given: Any) -> list[np.ndarray]:
@@ -60,4 +63,4 @@ def _hash(text: str, pictures: Iterable[np.ndarray]) -> int:
     for pixels in pictures:
         known.update(f"\0{pixels.dtype} {pixels.shape}\0".encode())
         known.update(np.ascontiguousarray(pixels).tobytes())
-    return int.from_bytes(known.digest(), "big") & LARGEST_SEED
+    return int.from_bytes(known.digest(), "big") & BITS
