@@ -13,6 +13,7 @@ from analysis.comparison.pairs import paired_difference, pairwise_differences
 from analysis.criteria.scores import scored
 from analysis.scenes.mosaic import Question, Scene, sample
 from analysis.scenes.question_seeds import question_seeds, with_question_seeds
+from analysis.statistics.draws import pooled_draws
 from v2drop import Random, Schedule, SparseVLM, V2Drop
 
 FEW = Schedule({1: 6})  # of 144: what is seen is chance
@@ -145,3 +146,13 @@ def test_a_question_that_is_there_twice_is_refused():
     for compare in (summarise_accuracy, lambda f: paired_difference(f, "a", ["budget"]), pairwise_differences):
         with pytest.raises(ValueError, match="question, draw must be there once; got 4 again"):
             compare(pd.concat([frame, frame]))
+
+
+def test_draws_of_a_question_are_averaged_before_questions_are():
+    """By hand: right once of two and twice of two are 1/2 and 1, and 3/4 over two questions."""
+    right = {"draw": [0, 1, 0, 1], "question": [0, 0, 1, 1], "right": [True, False, True, True]}
+    frame = pd.DataFrame({"method": "random", **right})
+    pooled = pooled_draws(frame, ["method"], "right")
+    assert pooled.right.tolist() == [0.5, 1.0] and pooled.draws.tolist() == [2, 2]
+    (row,) = summarise_accuracy(frame).itertuples()
+    assert (row.mean, row.n, row.draws) == (0.75, 2, 2)
