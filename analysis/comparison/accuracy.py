@@ -17,7 +17,7 @@ from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
 from analysis.scenes.asked import asked
-from analysis.scenes.mosaic import Question, Questions
+from analysis.scenes.mosaic import Questions
 from analysis.scenes.question_seeds import with_question_seeds
 from analysis.statistics.draws import pooled_draws
 from analysis.statistics.intervals import MEANS, mean_by_group
@@ -77,9 +77,10 @@ def accuracy(
         for start in range(0, len(questions), batch_size):
             batch = questions[start : start + batch_size]
             inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
+            wanted = [loaded.answer_ids(question.text, question.answer) for _, question in batch]
             for name, draw in runs:
                 method = _for_batch(methods[name], range(start, start + len(batch)), batch, draw)
-                answers = _answers(loaded, inputs, [question for _, question in batch], method, max_new_tokens)
+                answers = _answers(loaded, inputs, batch, wanted, method, max_new_tokens)
                 rows += [(name, start + i, draw, *answer) for i, answer in enumerate(answers)]
                 progress.update(len(batch))
     return pd.DataFrame(rows, columns=ANSWER_COLUMNS)
@@ -158,21 +159,25 @@ def _for_batch(
 
 
 def _answers(
-    loaded: Loaded, inputs: Mapping, questions: Sequence[Question], method: Method | None, max_new_tokens: int
+    loaded: Loaded,
+    inputs: Mapping,
+    batch: Questions,
+    wanted: Sequence[Sequence[int]],
+    method: Method | None,
+    max_new_tokens: int,
 ) -> Iterator[tuple]:
-    """The columns of ANSWER_COLUMNS from kind on, for every question of a batch."""
+    """The columns of ANSWER_COLUMNS from kind on, for every question of a batch; `wanted` are the answers' ids."""
     with method(loaded.model) if method else nullcontext() as trace:
-        replies = _replies(loaded, inputs, questions, max_new_tokens)
+        replies = _replies(loaded, inputs, wanted, max_new_tokens)
     n_tokens = np.mean(trace.vision_tokens, 0) if trace else [len(row) for row in loaded.vision_positions(inputs)]
-    for question, (reply, log_p), average in zip(questions, replies, n_tokens, strict=True):
+    for (_, question), (reply, log_p), average in zip(batch, replies, n_tokens, strict=True):
         yield question.kind, question.answer, reply, is_right(reply, question.answer), log_p, float(average)
 
 
 def _replies(
-    loaded: Loaded, inputs: Mapping, questions: Sequence[Question], max_new_tokens: int
+    loaded: Loaded, inputs: Mapping, wanted: Sequence[Sequence[int]], max_new_tokens: int
 ) -> list[tuple[str, float]]:
     """The greedy reply to every question of a batch, and the log probability of the right answer."""
-    wanted = [loaded.answer_ids(question.text, question.answer) for question in questions]
     out = _generate(loaded, inputs, max_new_tokens)
     replies = loaded.processor.batch_decode(out.sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     if max(map(len, wanted)) > 1:  # after a wrong first token, logits say nothing about the rest of the right answer

@@ -29,7 +29,7 @@ class CachedPrompt:
         repacks: whether gaps in position ids are closed.
         shortened_prompt: the sequence after a drop at layer 0; None without such a drop.
         layouts: columns on which layers run from a drop layer on, by drop layer.
-        cache_layers: contents of the caches from a layer on, by layer.
+        cache_spans: contents of the caches from a layer on, by layer.
     """
 
     not_padding: Bool[Tensor, "batch length"]
