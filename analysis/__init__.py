@@ -1,8 +1,8 @@
 """Questions asked of a model and a method; the answers are tidy DataFrames.
 
 All public names are importable from here and are loaded at their first use: `import analysis` itself loads nothing.
-Rooms, in the order of imports: statistics, models, scenes, residual_stream, theorem, criteria, position, comparison,
-efficiency, figures, report. A room imports only rooms before it.
+Rooms, in the order of imports: statistics, models, scenes, training, residual_stream, theorem, criteria, position,
+comparison, efficiency, figures, report. A room imports only rooms before it.
 """
 
 from importlib import import_module
@@ -11,7 +11,9 @@ _NAMES = {  # module -> its public names
     "statistics.grids": "TokenGrid grid_side",
     "statistics.intervals": "bootstrap_interval mean_by_group summarise_layers criterion_minus_baseline",
     "models.loading": "EMBEDDED Loaded load",
-    "scenes.mosaic": "QUESTION_KINDS Digit Question Questions Scene questions_each sample",
+    "scenes.mosaic": "PICTURE_SIDES Digit Scene",
+    "scenes.questions": "QUESTION_KINDS Question Questions questions_each sample",
+    "scenes.picture_size": "at_side",
     "scenes.sizes": "with_enough_tokens",
     "scenes.answers": "is_right miscount",
     "scenes.ground_truth": "object_third token_labels",

@@ -12,7 +12,7 @@ from analysis import load
 from analysis.models.loading import EMBEDDED
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.residual_stream.measured_tokens import measured_prompts
-from analysis.scenes.mosaic import sample
+from analysis.scenes.questions import sample
 from analysis.theorem.interventions import remove_token, revert_update
 from analysis.theorem.operator_norms import operator_norms
 from v2drop import V2Drop

@@ -31,7 +31,7 @@ def embedded():
 @pytest.fixture
 def asked():
     """One picture and one question, as `Loaded.inputs` takes them."""
-    from analysis.scenes.mosaic import sample
+    from analysis.scenes.questions import sample
 
     scene, question = sample(1)[0]
     return [scene.image], [question.text]

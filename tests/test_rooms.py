@@ -34,6 +34,7 @@ ROOMS = {
         "statistics",
         "models",
         "scenes",
+        "training",
         "residual_stream",
         "theorem",
         "criteria",

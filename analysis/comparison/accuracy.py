@@ -17,8 +17,8 @@ from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
 from analysis.scenes.asked import asked
-from analysis.scenes.mosaic import Questions
 from analysis.scenes.question_seeds import with_question_seeds
+from analysis.scenes.questions import Questions
 from analysis.statistics.draws import pooled_draws
 from analysis.statistics.intervals import MEANS, mean_by_group
 from analysis.statistics.lists import names, numbers

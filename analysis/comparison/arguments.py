@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.models.loading import Loaded
-from analysis.scenes.mosaic import Questions
+from analysis.scenes.questions import Questions
 from v2drop import Method
 
 

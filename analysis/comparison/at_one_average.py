@@ -11,7 +11,7 @@ from analysis.comparison.arguments import tokens_of_every_prompt
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.scenes.asked import asked
-from analysis.scenes.mosaic import Questions
+from analysis.scenes.questions import Questions
 from analysis.statistics.draws import checked_answers
 from analysis.statistics.lists import among, different, numbers
 from analysis.statistics.lists import names as name_list

@@ -15,8 +15,8 @@ from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.scenes.asked import asked
 from analysis.scenes.ground_truth import token_labels
-from analysis.scenes.mosaic import Questions
 from analysis.scenes.question_seeds import with_question_seeds
+from analysis.scenes.questions import Questions
 from analysis.statistics.frames import checked
 from analysis.statistics.intervals import mean_interval
 from v2drop import Method

@@ -20,8 +20,8 @@ from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiabl
 from analysis.residual_stream.measured_tokens import Tokens, check_layers, measured_prompts, token_keys
 from analysis.residual_stream.stream import Stream
 from analysis.scenes.asked import asked
-from analysis.scenes.mosaic import Questions
 from analysis.scenes.question_seeds import question_seeds
+from analysis.scenes.questions import Questions
 from v2drop.arguments import seed_number, whole_number
 from v2drop.models.parts import is_vision, locate
 from v2drop.scoring.position_trend import divide_trend

@@ -14,7 +14,7 @@ from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.scenes.asked import asked
-from analysis.scenes.mosaic import Questions
+from analysis.scenes.questions import Questions
 from v2drop import Method
 from v2drop.arguments import whole_number
 

@@ -11,7 +11,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from analysis.figures.labels import look
-from analysis.scenes.drawing import GRID
+from analysis.scenes.drawing import PATCH
+from analysis.scenes.mosaic import SIDE
 from analysis.statistics.grids import Grids, as_grids, painted
 from v2drop.arguments import one_of, whole_number
 
@@ -89,7 +90,14 @@ def accuracy_curve(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def overlay(image: np.ndarray, kept: Collection[int], grids: Grids, ax: Axes, relevant: Collection[int] = ()) -> Axes:
+def overlay(
+    image: np.ndarray,
+    kept: Collection[int],
+    grids: Grids,
+    ax: Axes,
+    relevant: Collection[int] = (),
+    grid: int = SIDE // PATCH,
+) -> Axes:
     """A mosaic in which the dropped tokens are dark; the patches a question is about are framed.
 
     Args:
@@ -99,20 +107,21 @@ def overlay(image: np.ndarray, kept: Collection[int], grids: Grids, ax: Axes, re
             over each other, a place is the darker, the more of its tokens are dropped.
         ax: axes to draw on.
         relevant: patches of the mosaic to frame.
+        grid: the number of the mosaic's patches in a row (`Scene.grid`).
 
     Raises:
         ValueError: a number of tokens is no square number, or a kept token or relevant patch is not the picture's.
     """
     n_tokens = sum(grid.n_tokens for grid in as_grids(grids))
     kept = [whole_number("each of kept", rank, 0, n_tokens - 1) for rank in kept]  # -1 would be the last one
-    relevant = [whole_number("each of relevant", patch, 0, GRID**2 - 1) for patch in relevant]
+    relevant = [whole_number("each of relevant", patch, 0, grid**2 - 1) for patch in relevant]
     dropped = np.ones(n_tokens)
     dropped[kept] = 0
     shade = np.nan_to_num(painted(dropped, grids))
-    extent = (0, GRID, GRID, 0)
+    extent = (0, grid, grid, 0)
     ax.imshow(image, extent=extent)
     ax.imshow(np.zeros(shade.shape), extent=extent, alpha=0.78 * shade, cmap="gray", vmin=0, vmax=1)
     for patch in relevant:
-        ax.add_patch(plt.Rectangle((patch % GRID, patch // GRID), 1, 1, fill=False, edgecolor="#ffd400", linewidth=1))
+        ax.add_patch(plt.Rectangle((patch % grid, patch // grid), 1, 1, fill=False, edgecolor="#ffd400", linewidth=1))
     ax.set(xticks=[], yticks=[])
     return ax

@@ -13,7 +13,8 @@ from analysis.criteria.scores import CRITERIA, scored
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.scenes.asked import asked
-from analysis.scenes.mosaic import Question, Questions, Scene
+from analysis.scenes.mosaic import Scene
+from analysis.scenes.questions import Question, Questions
 from analysis.statistics.frames import checked
 from analysis.statistics.grids import grid_side
 from analysis.statistics.lists import name, names
@@ -34,15 +35,14 @@ def rankings_under_shifts(
     """Rankings of a scene's tokens under cyclic shifts of its picture, with the same question.
 
     The part of the picture that is shifted out on one side comes in on the other. So a shift makes a seam, which may
-    cut a digit in two (see `step`). Patches keep their pixels and, except at the seam, their neighbours.
+    cut a digit in two. Patches keep their pixels and, except at the seam, their neighbours.
 
     Args:
         loaded: Model and processor; the vision tokens must be one square grid whose side divides the picture's pixels.
         scene: The scene.
         question: The question about it.
         layers: Decoder layers, counted from 0.
-        step: The step of the shifts down and right, in tokens; (side / step)^2 pictures are run. A digit is a sixth of
-            the side wide, so steps of that width cut none in two.
+        step: The step of the shifts down and right, in tokens; (side / step)^2 pictures are run.
         criteria: The criteria that are ranked by.
         seed: The seed of the column random, which is drawn anew for every picture.
 

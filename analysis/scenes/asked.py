@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from analysis.scenes.mosaic import Questions
+from analysis.scenes.questions import Questions
 
 
 def asked(questions: Any, *needed: str) -> Questions:

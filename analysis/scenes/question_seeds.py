@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from analysis.scenes.mosaic import Questions
+from analysis.scenes.questions import Questions
 from v2drop import Method
 from v2drop.arguments import LARGEST_SEED
 from v2drop.methods.seeded import Seeded

@@ -10,10 +10,10 @@ from PIL import Image
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.scenes.asked import asked
-from analysis.scenes.drawing import GRID, SIZE
-from analysis.scenes.mosaic import Questions, Scene
+from analysis.scenes.mosaic import SIDE, Scene
+from analysis.scenes.questions import Questions
 
-SIDES = range(SIZE, 8 * SIZE + 1, SIZE // 2)  # pixels that are tried, the smallest first
+SIDES = range(SIDE, 8 * SIDE + 1, SIDE // 2)  # pixels that are tried, the smallest first
 
 
 def with_enough_tokens(loaded: Loaded, questions: Questions) -> Questions:
@@ -27,7 +27,7 @@ def with_enough_tokens(loaded: Loaded, questions: Questions) -> Questions:
         questions: Scenes of one size with a question each.
 
     Returns:
-        The questions, as they were if the first picture has a token a patch (144) or more. Otherwise all pictures have
+        The questions, as they were if the first picture has a token a patch or more. Otherwise all pictures have
         the smallest side that gives so many, or as many as the model gives at all.
 
     Raises:
@@ -43,7 +43,7 @@ def with_enough_tokens(loaded: Loaded, questions: Questions) -> Questions:
     first, most = questions[0][0], {}
     for side in SIDES:
         most[side] = sum(grid.n_tokens for grid in loaded.token_grids(enlarged(first, side).image))
-        if most[side] >= GRID**2:
+        if most[side] >= first.grid**2:
             break
     side = max(most, key=most.get)
     return [(enlarged(scene, side), question) for scene, question in questions]

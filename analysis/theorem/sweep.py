@@ -19,7 +19,7 @@ from torch import nn
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import EMBEDDED, Loaded, load
 from analysis.progress import progress_bar
-from analysis.scenes.mosaic import sample
+from analysis.scenes.questions import sample
 from analysis.statistics.frames import checked
 from analysis.statistics.token_tables import checked_table
 from analysis.theorem.variation_impact import variation_impact

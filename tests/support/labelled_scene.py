@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from analysis.scenes.mosaic import Digit, Question, Scene
+from analysis.scenes.mosaic import Digit, Scene
+from analysis.scenes.questions import Question
 
-THINGS = (Digit(7, "red", (1, 4)), Digit(2, "blue", (5, 0)))  # patches 32 33 44 45, and 120 121 132 133
+THINGS = (Digit(7, "red", (16, 64), 16, (32, 33, 44, 45)), Digit(2, "blue", (80, 0), 16, (120, 121, 132, 133)))
 
 
 RIGHT, OTHER = THINGS[0].patches, THINGS[1].patches

@@ -12,7 +12,7 @@ from analysis.comparison.pairs import paired_difference
 from analysis.figures import accuracy_curve, overlay
 from analysis.models.loading import EMBEDDED
 from analysis.scenes.answers import is_right
-from analysis.scenes.mosaic import sample
+from analysis.scenes.questions import sample
 from analysis.statistics.intervals import bootstrap_interval
 from v2drop import Random, Schedule, V2Drop
 

@@ -15,8 +15,8 @@ from analysis.comparison.at_one_average import (
 from analysis.comparison.kept_tokens import kept_at_end, kept_overlap
 from analysis.comparison.pairs import pairwise_differences, win_counts
 from analysis.efficiency.latency import relative_time
-from analysis.scenes.mosaic import sample
 from analysis.scenes.question_seeds import with_question_seeds
+from analysis.scenes.questions import sample
 from v2drop import METHODS, Random, Schedule
 
 NAMES = ["v2drop", "fastv", "random"]

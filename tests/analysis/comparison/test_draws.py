@@ -11,8 +11,9 @@ from analysis.comparison.accuracy import accuracy, summarise_accuracy
 from analysis.comparison.kept_tokens import kept_at_end, kept_at_layer
 from analysis.comparison.pairs import paired_difference, pairwise_differences
 from analysis.criteria.scores import scored
-from analysis.scenes.mosaic import Question, Scene, sample
+from analysis.scenes.mosaic import Scene
 from analysis.scenes.question_seeds import question_seeds, with_question_seeds
+from analysis.scenes.questions import Question, sample
 from analysis.statistics.draws import pooled_draws
 from v2drop import Random, Schedule, SparseVLM, V2Drop
 

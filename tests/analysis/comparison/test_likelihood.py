@@ -9,7 +9,7 @@ import torch
 from analysis.comparison.accuracy import accuracy
 from analysis.comparison.pairs import paired_difference
 from analysis.criteria.dropping_by_table import ScoresFromTable
-from analysis.scenes.mosaic import sample
+from analysis.scenes.questions import sample
 from v2drop import Schedule, V2Drop
 
 METHODS = {"plain": None, "v2drop": V2Drop(Schedule({1: 20, 6: 3}))}

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from analysis.criteria.localisation import CONTRASTS, localisation
 from analysis.scenes.ground_truth import token_labels
-from analysis.scenes.mosaic import Question
+from analysis.scenes.questions import Question
 from tests.support.labelled_scene import OTHER, RIGHT, asked
 
 ON = ["relevant"] * 3 + ["other"] * 2 + ["background"] * 4

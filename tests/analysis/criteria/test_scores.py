@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from analysis.criteria.scores import ATTENTIONS, CRITERIA, VARIATIONS, score_tokens, scored
-from analysis.scenes.mosaic import question, scene
+from analysis.scenes.mosaic import scene
+from analysis.scenes.questions import question
 from tests.support.dense_jacobians import alone
 from tests.support.float64_decoders import decoder, prompt
 from tests.support.left_behind import assert_unchanged, everything, used

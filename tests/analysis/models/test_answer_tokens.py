@@ -9,7 +9,8 @@ from transformers import PreTrainedTokenizerFast
 from analysis.comparison.accuracy import accuracy
 from analysis.models import chat_prompts
 from analysis.models.loading import Loaded
-from analysis.scenes.mosaic import Question, Scene
+from analysis.scenes.mosaic import Scene
+from analysis.scenes.questions import Question
 from tests.support import zoo
 from tests.support.zoo_processors import PROCESSORS
 from tests.support.zoo_words import BYTES, SPECIAL

@@ -6,8 +6,8 @@ import pytest
 
 import analysis
 from analysis.models.loading import Loaded
-from analysis.scenes.evaluate import evaluate, first_words
 from analysis.theorem.sweep import run_sweep
+from analysis.training.evaluate import evaluate, first_words
 from tests.support.toys import toy
 from tests.support.wrapped_models import piped
 from v2drop.methods.base import Method

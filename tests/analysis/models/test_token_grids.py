@@ -14,7 +14,7 @@ from analysis.figures import overlay, token_maps
 from analysis.models.loading import Loaded
 from analysis.models.token_grids import LAYOUTS, grids_of
 from analysis.scenes.ground_truth import token_labels
-from analysis.scenes.mosaic import Question, sample
+from analysis.scenes.questions import Question, sample
 from analysis.statistics.grids import TokenGrid, as_grids, painted, token_centres
 from tests.support import zoo
 from tests.support.zoo_processors import PROCESSORS

@@ -9,7 +9,8 @@ from scipy.stats import spearmanr
 
 from analysis.position.bias_cost import bias_accuracy_correlation, with_planted_bias
 from analysis.scenes.ground_truth import object_third
-from analysis.scenes.mosaic import Digit, Question, Scene, sample
+from analysis.scenes.mosaic import Digit, Scene
+from analysis.scenes.questions import Question, sample
 from analysis.statistics.rankings import ranks
 
 

@@ -10,8 +10,8 @@ from analysis.comparison.kept_tokens import kept_at_layer
 from analysis.criteria.scores import scored
 from analysis.position import content_or_position
 from analysis.position.content_or_position import content_position_shares, content_position_table, rankings_under_shifts
-from analysis.scenes.drawing import GRID, PATCH
-from analysis.scenes.mosaic import sample
+from analysis.scenes.drawing import PATCH
+from analysis.scenes.questions import sample
 from v2drop import Schedule, Uniform, V2Drop
 
 
@@ -19,7 +19,7 @@ def by_pixels(_, asked, layers, **__):
     """A table whose criteria are the patch's brightness, its place, and the sum of both."""
     frames = []
     for i, (scene, _) in enumerate(asked):
-        patches = scene.image.astype(float).mean(2).reshape(GRID, PATCH, GRID, PATCH).mean((1, 3)).flatten()
+        patches = scene.image.astype(float).mean(2).reshape(12, PATCH, 12, PATCH).mean((1, 3)).flatten()
         keys = {"sample": i, "layer": layers[0], "token": range(144), "vision_index": range(144)}
         frames.append(pd.DataFrame({**keys, "content": patches + 1e-6 * np.arange(144), "place": np.arange(144.0)}))
     return pd.concat(frames, ignore_index=True)
@@ -32,7 +32,7 @@ def test_what_is_planted_is_found(embedded, monkeypatch, step):
 
     monkeypatch.setattr(content_or_position, "scored", table)
     found = rankings_under_shifts(embedded, *sample(1)[0], [0], step, ["pixels", "place"])
-    assert len(found) == (GRID // step) ** 2 * 144
+    assert len(found) == (12 // step) ** 2 * 144
     assert content_position_shares(found, "pixels", step)["content"] > 0.999
     assert content_position_shares(found, "place", step)["position"] == pytest.approx(1)
 

@@ -11,7 +11,7 @@ from analysis.criteria.scores import score_tokens, scored
 from analysis.efficiency.footprint import footprint
 from analysis.efficiency.latency import relative_time
 from analysis.residual_stream.measured_tokens import check_layers
-from analysis.scenes.mosaic import sample
+from analysis.scenes.questions import sample
 from analysis.theorem.interventions import remove_token, revert_update
 from analysis.theorem.operator_norms import Estimator, operator_norms
 from analysis.theorem.variation_impact import variation_impact

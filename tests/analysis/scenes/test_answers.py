@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from analysis.scenes.answers import is_right, miscount
-from analysis.scenes.evaluate import evaluate
+from analysis.training.evaluate import evaluate
 
 
 @pytest.mark.parametrize(
@@ -54,5 +54,5 @@ def test_a_count_is_read_in_any_digits():
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, True, None])
 def test_an_evaluation_has_questions(embedded, n, without_type_checker):
-    with pytest.raises(ValueError, match="n must be an int of 1 or more; got"):
+    with pytest.raises(ValueError, match="n must be an int of 2 or more; got"):
         evaluate(embedded, n)

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.scenes.drawing import GRID
 from analysis.scenes.ground_truth import patches_of, token_labels
-from analysis.scenes.mosaic import sample
+from analysis.scenes.questions import sample
 from analysis.statistics.grids import grid_side
 from tests.support.labelled_scene import asked
 
@@ -27,8 +26,8 @@ def test_truth_by_hand_on_another_grid():
 
 
 def test_every_patch_is_found_by_the_tokens_in_it():
-    fine = np.array(patches_of(576)).reshape(GRID, 2, GRID, 2)
-    assert (fine == np.arange(144).reshape(GRID, 1, GRID, 1)).all()
+    fine = np.array(patches_of(576)).reshape(12, 2, 12, 2)
+    assert (fine == np.arange(144).reshape(12, 1, 12, 1)).all()
     assert patches_of(1) == [6 * 12 + 6] and grid_side(576) == 24
     for wrong in (0 + 2, 143, 145):
         with pytest.raises(ValueError, match=f"n_tokens must be a square number, a grid of patches; got {wrong}"):

@@ -1,4 +1,4 @@
-"""The embedded data: seeded, balanced, with the ground truth where it says."""
+"""The scenes: seeded, varied, the same law in all directions, with the ground truth where it says."""
 
 from collections import Counter
 
@@ -6,128 +6,92 @@ import numpy as np
 import pytest
 
 from analysis.scenes import mosaic
-from analysis.scenes.drawing import GRID, PATCH, glyphs
-from analysis.scenes.mosaic import COUNTS, QUESTION_KINDS, question, sample, scene
+from analysis.scenes.drawing import PATCH, draw_digit, glyphs
+from analysis.scenes.mosaic import LARGEST, PICTURE_SIDES, SMALL, scene
+from analysis.scenes.photographs import PHOTOGRAPHS, SPLITS, photographs
+
+EVERY_SIDE = pytest.mark.parametrize("side", PICTURE_SIDES)
 
 
-def rng():
-    return np.random.default_rng(0)
-
-
-def test_the_same_arguments_give_the_same_scene_whatever_else_is_drawn():
-    long, short = sample(12), sample(7)
-    for (a, p), (b, q) in zip(long, short, strict=False):
-        assert np.array_equal(a.image, b.image) and a.digits == b.digits and p == q
-    assert not np.array_equal(scene("test", 0, 3).image, scene("test", 1, 3).image)
-    assert not np.array_equal(scene("test", 0, 3).image, scene("train", 0, 3).image)
+def test_the_same_arguments_give_the_same_scene():
+    assert np.array_equal(scene("test", 0, 3).image, scene("test", 0, 3).image)
+    for other in (scene("test", 1, 3), scene("train", 0, 3), scene("test", 0, 4)):
+        assert not np.array_equal(scene("test", 0, 3).image, other.image)
 
 
 def test_train_and_test_digits_are_disjoint():
-    kept = {split: {image.tobytes() for part in glyphs(split).values() for image in part} for split in mosaic.SPLITS}
-    sizes = [sum(map(len, glyphs(split).values())) for split in mosaic.SPLITS]
+    kept = {split: {image.tobytes() for part in glyphs(split).values() for image in part} for split in SPLITS}
+    sizes = [sum(map(len, glyphs(split).values())) for split in SPLITS]
     assert sum(sizes) == 1797 and sizes[1] == 540
     assert not kept["train"] & kept["test"]
 
 
-def test_things_differ_and_do_not_overlap():
-    for i in range(50):
-        things = scene("test", 0, i).digits
-        assert 2 <= len(things) <= 6
-        for values in ([t.digit for t in things], [t.colour for t in things], [t.place for t in things]):
-            assert len(set(values)) == len(things)
-        patches = [p for t in things for p in t.patches]
-        assert len(set(patches)) == 4 * len(things) and 0 <= min(patches) and max(patches) < GRID**2
+def test_a_dozen_photographs_and_more_of_which_the_test_split_has_its_own():
+    assert len(PHOTOGRAPHS) >= 12 and all(photo.licence for photo in PHOTOGRAPHS.values())
+    pictures = {split: {image.tobytes() for image in photographs(split)} for split in SPLITS}
+    assert min(map(len, pictures.values())) >= 4 and not pictures["train"] & pictures["test"]
+    assert sum(map(len, pictures.values())) == len(PHOTOGRAPHS)
+    assert all(image.mode == "RGB" and min(image.size) >= 120 for split in SPLITS for image in photographs(split))
+
+
+@EVERY_SIDE
+def test_digits_differ_as_the_questions_need_it_and_lie_apart_inside_the_picture(side):
+    for i in range(40):
+        drawn = scene("test", 0, i, side)
+        digits = drawn.digits
+        assert drawn.image.shape == (side, side, 3) and drawn.grid == side // PATCH and 3 <= len(digits) <= 6
+        assert sorted(Counter(d.digit for d in digits).values())[-2:] == [1, 2]
+        repeated = sorted(Counter(d.colour for d in digits).values())
+        assert repeated[-1] in (2, 3) and set(repeated[:-1]) == {1}
+        first, *others = sorted((d.extent for d in digits), reverse=True)
+        assert first in range(*LARGEST) and all(other in range(*SMALL) for other in others)
+        boxes = np.zeros((side, side), int)
+        for (top, left), extent in ((d.corner, d.extent) for d in digits):
+            assert 0 <= min(top, left) and max(top, left) + extent <= side
+            boxes[top : top + extent, left : left + extent] += 1
+        assert boxes.max() == 1
+
+
+@EVERY_SIDE
+def test_a_digit_is_drawn_on_its_patches_and_hardly_beside_them(side, monkeypatch):
+    """Against the same scene without the drawing."""
+    full = scene("test", 0, 5, side)
+    monkeypatch.setattr(mosaic, "draw_digit", lambda *_: ())
+    n = side // PATCH
+    changed = np.abs(full.image.astype(float) - scene("test", 0, 5, side).image).sum(-1)
+    by_patch = changed.reshape(n, PATCH, n, PATCH).sum((1, 3)).flatten()
+    drawn = sorted({p for d in full.digits for p in d.patches})
+    assert (by_patch[drawn] > 0).all() and by_patch[drawn].sum() > 0.9 * by_patch.sum()
 
 
 def test_patches_by_hand():
-    thing = mosaic.Digit(7, "red", (1, 4))
-    assert thing.patches == (2 * 12 + 8, 2 * 12 + 9, 3 * 12 + 8, 3 * 12 + 9) and thing.quadrant == "top-right"
-    assert mosaic.Digit(7, "red", (3, 2)).quadrant == "bottom-left"
+    """A full square from pixel 6 to 18 of each axis: a sixth of it in the first patch, two thirds in the second."""
+    picture = np.zeros((24, 24, 3))  # corners hold 4/144 of it, less than LEAST_INK; edges 16/144
+    assert draw_digit(picture, (6, 6), "white", np.ones((12, 12))) == (1, 3, 4, 5, 7)
+    assert (picture[6:18, 6:18] == 255).all() and picture.sum() == 255 * 3 * 144
 
 
-def test_a_digit_is_drawn_on_its_patches_and_nowhere_else(monkeypatch):
-    """Against the same scene without the drawing."""
-    full = scene("test", 0, 5)
-    monkeypatch.setattr(mosaic, "draw_digit", lambda *_: None)
-    changed = (full.image != scene("test", 0, 5).image).any(-1)
-    patches = changed.reshape(GRID, PATCH, GRID, PATCH).any((1, 3)).flatten().nonzero()[0]
-    drawn = {p for t in full.digits for p in t.patches}
-    assert set(patches) <= drawn and len(patches) > 0.8 * len(drawn)
+def test_no_direction_is_preferred():
+    """Centres of digits, over many scenes: as often in each half, within four standard deviations."""
+    centres = np.array([d.centre for i in range(300) for d in scene("test", 9, i).digits]) / 96 - 0.5
+    assert (np.abs((centres > 0).mean(0) - 0.5) < 2 / np.sqrt(len(centres))).all()
+    assert np.abs(np.corrcoef(centres.T)[0, 1]) < 4 / np.sqrt(len(centres))
 
 
-def answered(s, kind, key):
-    """The answer, read off the scene by another path."""
-    by_colour, by_digit = {t.colour: t for t in s.digits}, {str(t.digit): t for t in s.digits}
-    if kind == "how-many":
-        return COUNTS[len(s.digits) - 2]
-    if kind == "is-there":
-        return "yes" if key in by_digit else "no"
-    return {
-        "what": lambda: str(by_colour[key].digit),
-        "colour": lambda: by_digit[key].colour,
-        "where": lambda: by_digit[key].quadrant,
-    }[kind]()
-
-
-def test_questions_are_answered_from_the_scene():
-    for i in range(60):
-        s = scene("test", 3, i)
-        for kind in QUESTION_KINDS:
-            q = question(s, kind, np.random.default_rng(i))
-            assert q.answer == answered(s, kind, q.text.split()[-1])
-            assert set(q.relevant) <= set(q.objects) and bool(q.relevant) == (q.answer != "no")
-            assert set(q.text.split()) | {q.answer} <= set(mosaic.words())
-
-
-def test_is_there_is_balanced_and_places_are_even():
-    answers = Counter(q.answer for _, q in sample(400, kinds=("is-there",)))
-    assert abs(answers["yes"] - 200) < 40  # four standard deviations
-    places = Counter(t.place for i in range(400) for t in scene("test", 9, i).digits)
-    assert len(places) == 36 and max(places.values()) < 2 * min(places.values())
+def test_digits_lie_anywhere_not_on_the_grid_of_patches():
+    corners = np.array([d.corner for i in range(100) for d in scene("test", 9, i).digits]) % PATCH
+    assert all(len(set(line)) == PATCH for line in corners.T)
 
 
 def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="split must be one of 'train', 'test'; got 'val'"):
         scene("val", 0, 0)
-    with pytest.raises(ValueError, match="kind must be one of 'what', .*got 'why'"):
-        question(scene("test", 0, 0), "why", rng())
-    with pytest.raises(ValueError, match="n must be an int of 0 or more; got -1"):
-        sample(-1)
+    with pytest.raises(ValueError, match="side must be one of 72, 96, 120; got 80"):
+        scene("test", 0, 0, 80)
 
 
-NO_INTS = [1.5, -1, True, "3", None, float("nan")]
-
-
-@pytest.mark.parametrize("wrong", NO_INTS, ids=repr)
+@pytest.mark.parametrize("wrong", [1.5, -1, True, "3", None, float("nan")], ids=repr)
 def test_numbers_and_seeds_are_ints(wrong, without_type_checker):
-    for call, name in (
-        (lambda: sample(wrong), "n"),
-        (lambda: sample(1, seed=wrong), "seed"),
-        (lambda: mosaic.questions_each(wrong), "n_scenes"),
-        (lambda: mosaic.questions_each(1, wrong), "seed"),
-        (lambda: scene("test", wrong, 0), "seed"),
-        (lambda: scene("test", 0, wrong), "index"),
-    ):
+    for call, name in ((lambda: scene("test", wrong, 0), "seed"), (lambda: scene("test", 0, wrong), "index")):
         with pytest.raises(ValueError, match=f"^{name} must be an int .*; got {wrong!r}"):
             call()
-
-
-@pytest.mark.parametrize("kinds", [(), "what", None, 5], ids=repr)
-def test_kinds_are_a_list(kinds, without_type_checker):
-    with pytest.raises(ValueError, match="kinds must be a list of kinds of questions, at least one; got"):
-        sample(2, kinds=kinds)
-
-
-def test_a_kind_that_is_none_is_refused_whether_or_not_its_turn_comes():
-    with pytest.raises(ValueError, match="each of kinds must be one of 'what', .*; got 'What'"):
-        sample(0, kinds=("what", "What"))
-
-
-def test_numpys_numbers_give_the_same_scenes(without_type_checker):
-    for (a, p), (b, q) in zip(sample(3, seed=2), sample(np.int64(3), seed=np.int64(2)), strict=True):
-        assert np.array_equal(a.image, b.image) and p == q
-
-
-def test_a_picture_of_ones_own_has_no_questions_of_its_own():
-    with pytest.raises(ValueError, match="a scene must have digits to be asked about"):
-        question(mosaic.Scene(np.zeros((8, 8, 3), np.uint8)), "what", rng())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.models.loading import Loaded
-from analysis.scenes.mosaic import sample
+from analysis.scenes.questions import sample
 from analysis.scenes.sizes import SIDES, enlarged, with_enough_tokens
 from tests.support import zoo
 

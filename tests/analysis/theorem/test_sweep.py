@@ -10,11 +10,11 @@ import pytest
 
 from analysis.criteria.scores import scored
 from analysis.models.loading import EMBEDDED
-from analysis.scenes.evaluate import checksum
-from analysis.scenes.mosaic import sample
+from analysis.scenes.questions import sample
 from analysis.theorem import sweep
 from analysis.theorem.assumptions import theorem_by_group
 from analysis.theorem.sweep import RECORDED, add_recorded_impact, load_recorded, one_question, run_sweep
+from analysis.training.evaluate import checksum
 from tests.support.impact_tables import synthetic
 
 N = 60

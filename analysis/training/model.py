@@ -9,8 +9,9 @@ from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
 from analysis.models.torchvision_ops import usable
-from analysis.scenes.drawing import PATCH, SIZE
-from analysis.scenes.mosaic import words
+from analysis.scenes.drawing import PATCH
+from analysis.scenes.mosaic import SIDE
+from analysis.scenes.questions import words
 
 PAD, BOS, EOS, UNK, IMAGE = SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 WIDTH, VISION_LAYERS, DECODER_LAYERS = 128, 4, 12
@@ -45,8 +46,8 @@ def processor() -> transformers.LlavaProcessor:
     """The processor: scales pictures to 96 x 96, the size that mosaics have already."""
     usable()
     images = transformers.CLIPImageProcessor(
-        size={"shortest_edge": SIZE},
-        crop_size={"height": SIZE, "width": SIZE},
+        size={"shortest_edge": SIDE},
+        crop_size={"height": SIDE, "width": SIDE},
         image_mean=[0.5] * 3,
         image_std=[0.5] * 3,
     )
@@ -65,7 +66,7 @@ def config() -> transformers.LlavaConfig:
     usable()
     ids = tokenizer().convert_tokens_to_ids
     sizes = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_attention_heads": 4}
-    vision = transformers.CLIPVisionConfig(num_hidden_layers=VISION_LAYERS, image_size=SIZE, patch_size=PATCH, **sizes)
+    vision = transformers.CLIPVisionConfig(num_hidden_layers=VISION_LAYERS, image_size=SIDE, patch_size=PATCH, **sizes)
     text = transformers.LlamaConfig(
         vocab_size=len(tokenizer()),
         num_hidden_layers=DECODER_LAYERS,
@@ -81,7 +82,7 @@ def config() -> transformers.LlavaConfig:
         vision_config=vision,
         text_config=text,
         image_token_index=ids(IMAGE),
-        image_seq_length=(SIZE // PATCH) ** 2,
+        image_seq_length=(SIDE // PATCH) ** 2,
         vision_feature_layer=-1,  # the tower is trained for this very output; CLIP's is not
         vision_feature_select_strategy="default",
     )

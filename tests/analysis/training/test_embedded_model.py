@@ -10,10 +10,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlavaForConditionalGener
 
 from analysis import load
 from analysis.models.loading import EMBEDDED
-from analysis.scenes.drawing import GRID
-from analysis.scenes.evaluate import checksum, evaluate
-from analysis.scenes.model import config
-from analysis.scenes.mosaic import QUESTION_KINDS, sample
+from analysis.scenes.questions import QUESTION_KINDS, sample
+from analysis.training.evaluate import checksum, evaluate
+from analysis.training.model import config
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def test_it_is_a_real_llava_with_144_vision_tokens_and_twelve_layers(embedded):
     assert type(embedded.model) is LlavaForConditionalGeneration and type(embedded.processor) is LlavaProcessor
     scene, question = sample(1)[0]
     inputs = embedded.inputs([scene.image], [question.text])
-    assert len(embedded.vision_positions(inputs)[0]) == GRID**2 == 144
+    assert len(embedded.vision_positions(inputs)[0]) == 144
     assert embedded.n_layers == 12
     assert embedded.model.config.to_dict()["text_config"]["hidden_size"] == config().text_config.hidden_size
 

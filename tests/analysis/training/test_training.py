@@ -5,12 +5,12 @@ import sys
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
-
-from analysis.scenes import model, mosaic, train
-from analysis.scenes.model import build, processor
 from analysis.scenes.patch_reader import patch_labels
 from analysis.scenes.training_loop import Fit
+from safetensors.torch import load_file
+
+from analysis.scenes import model, train
+from analysis.training.model import build, processor
 
 
 def small_fit(folder, steps):
@@ -54,36 +54,51 @@ def test_training_lowers_the_loss(tmp_path):
 def test_packed_questions_are_what_the_model_sees_alone():
     """The block mask and the positions: logits of a packed question equal those of its own prompt."""
     torch.manual_seed(0)
-    llava, words = build().eval().requires_grad_(False), processor()
-    scenes = train.scenes_at(0, 1)
-    ids = words.tokenizer.convert_tokens_to_ids
-    tokens, labels = train.pack_questions(scenes, 0, ids)
+    answerer, words = Answerer(build().eval().requires_grad_(False)), processor()
+    scenes, ids = [scene("train", 0, 3)], words.tokenizer.convert_tokens_to_ids
+    tokens, labels = pack_questions(scenes, 0, ids)
     seen = {}
-    llava.lm_head.register_forward_pre_hook(lambda module, args: seen.update(states=args[0]))
-    train.decoder_loss(llava, scenes, 0, ids, "cpu")
-    packed_logits = llava.lm_head(seen["states"])[::2]  # answer positions; the end-of-answer ones lie between
-    for slot in (0, 7, len(train.KINDS_PER_SCENE) - 1):
-        row = tokens[0, slot * train.SLOT : (slot + 1) * train.SLOT]
-        n_words = int((labels[0, slot * train.SLOT :][: train.SLOT] != -100).nonzero()[0]) + 1
-        text = "<image> " + " ".join(words.tokenizer.convert_ids_to_tokens(row[:n_words]))
-        alone = llava(**words(images=scenes[0].image, text=text, return_tensors="pt")).logits[0, -1]
+    answerer.model.lm_head.register_forward_pre_hook(lambda module, args: seen.update(states=args[0]))
+    decoder_loss(answerer, scenes, 0, ids, "cpu")
+    packed_logits = answerer.model.lm_head(seen["states"])[::2]  # answers; the end-of-answer ones lie between
+    for slot in (0, 7, len(SLOTS) - 1):
+        start = sum(SLOTS[:slot])
+        n_words = int((labels[0, start : start + SLOTS[slot]] != -100).nonzero()[0]) + 1
+        text = "<image> " + " ".join(words.tokenizer.convert_ids_to_tokens(tokens[0, start : start + n_words]))
+        alone = answerer.model(**words(images=scenes[0].image, text=text, return_tensors="pt")).logits[0, -1]
         torch.testing.assert_close(packed_logits[slot], alone, atol=1e-4, rtol=1e-4)
 
 
+def test_every_kind_is_packed_and_no_word_is_unknown():
+    words = processor().tokenizer
+    tokens, labels = pack_questions(scenes_at(1, 8), 1, words.convert_tokens_to_ids)
+    assert set(KINDS) == set(QUESTION_KINDS) and len(SLOTS) == len(KINDS)
+    assert words.unk_token_id not in tokens and words.unk_token_id not in labels
+    assert ((labels != -100).sum(1) == 2 * len(KINDS)).all()
+
+
+def test_pictures_of_all_sizes_take_turns():
+    assert [scenes_at(step, 1)[0].grid * 8 for step in range(4)] == [72, 96, 120, 72]
+
+
 def test_pixels_are_what_the_processor_makes_of_a_scene():
-    scenes = train.scenes_at(0, 2)
+    scenes = [scene("train", 0, i) for i in range(2)]
     made = processor().image_processor([s.image for s in scenes], return_tensors="pt")["pixel_values"]
-    torch.testing.assert_close(train.pixels(scenes), made, atol=1e-6, rtol=0)
+    torch.testing.assert_close(pixels(scenes), made, atol=1e-6, rtol=0)
 
 
 def test_labels_name_digit_and_colour_of_every_patch():
-    scenes = train.scenes_at(0, 3)
+    scenes = scenes_at(0, 3)
     digit, colour, present = patch_labels(scenes)
-    for i, s in enumerate(scenes):
-        for thing in s.digits:
-            assert (digit[i, list(thing.patches)] == thing.digit).all()
-            assert (colour[i, list(thing.patches)] == list(mosaic.COLOURS).index(thing.colour)).all()
-        assert (digit[i] < 10).sum() == 4 * len(s.digits) and present[i].sum() == 2 * len(s.digits)
+    for i, each in enumerate(scenes):
+        shown = [[d for d in each.digits if patch in d.patches] for patch in range(each.grid**2)]
+        for patch, digits in enumerate(shown):
+            assert (digit[i, patch] == 10 and colour[i, patch] == 8) if not digits else digit[i, patch] < 10
+            assert not digits or (int(digit[i, patch]), int(colour[i, patch])) in [
+                (d.digit, list(COLOURS).index(d.colour)) for d in digits
+            ]
+        kinds = {d.digit for d in each.digits}, {d.colour for d in each.digits}
+        assert present[i].sum() == sum(map(len, kinds))
 
 
 def test_the_command_trains_from_scratch_and_resumes(tmp_path, monkeypatch):

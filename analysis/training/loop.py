@@ -21,7 +21,7 @@ Metrics = dict[str, float]
 
 
 class Fit:
-    """AdamW with linear warm-up and cosine decay to zero, in bfloat16 autocast, checkpointed as safetensors.
+    """AdamW with linear warm-up and cosine decay to zero, in float32, checkpointed as safetensors.
 
     Args:
         module: The module whose parameters are trained, where they require gradients.
@@ -64,17 +64,15 @@ class Fit:
         every = whole_number("every", every, 1)
         start = self._resume()
         metrics = self._cut_log(start)
-        device = next(self.module.parameters()).device.type
         for step in progress_bar(range(start, self.steps), initial=start, total=self.steps, desc=self.log.stem):
             self._set_rate(step)
-            with torch.autocast(device, torch.bfloat16):
-                loss, training_metrics = loss_at(step)
+            loss, training_metrics = loss_at(step)
             self.optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self.trained, 1.0)
             self.optimiser.step()
             if (step + 1) % every == 0 or step + 1 == self.steps:
-                metrics = self._evaluate(held_out, device)
+                metrics = self._evaluate(held_out)
                 self._write_log({"step": step + 1, "loss": loss.item(), "train": training_metrics, "held_out": metrics})
                 self._save(step + 1)
         return metrics
@@ -87,9 +85,8 @@ class Fit:
             group["lr"] = rate
 
     @torch.no_grad()
-    def _evaluate(self, held_out: Callable[[], Metrics], device: str) -> Metrics:
-        with torch.autocast(device, torch.bfloat16):
-            return held_out()
+    def _evaluate(self, held_out: Callable[[], Metrics]) -> Metrics:
+        return held_out()
 
     def _cut_log(self, step: int) -> Metrics:
         """Cut what a killed run logged beyond its checkpoint; return the held-out metrics of the last line left."""
