@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.statistics.frames import checked
 
+COUNTING_KINDS = ("how-many", "how-many-of")  # of questions
 NUMBERS = "zero one two three four five six seven eight nine".split()
 WORD = r"(?<!\w)-\d+(?:\.\d+)?|\d+\.\d+|[^\W_]+"  # a number with its sign and decimals is one word
 
@@ -48,7 +49,7 @@ def _number(text: str) -> float:
 
 
 def miscount(answers: pd.DataFrame) -> pd.DataFrame:
-    """The error of replies to "how many", in digits; replies without a number are left out.
+    """The error of replies to questions of COUNTING_KINDS, in digits; replies without a number are left out.
 
     Args:
         answers: The frame of `analysis.accuracy`.
@@ -65,5 +66,5 @@ def miscount(answers: pd.DataFrame) -> pd.DataFrame:
     """
     plain = checked(answers, "answers", {"kind": "label", "reply": "text", "answer": "text"})
     said, right = (plain[name].map(_number).astype(float) for name in ("reply", "answer"))
-    counted = answers.assign(too_many=(said - right).to_numpy())[(plain.kind == "how-many").to_numpy()]
+    counted = answers.assign(too_many=(said - right).to_numpy())[plain.kind.isin(COUNTING_KINDS).to_numpy()]
     return counted.dropna(subset="too_many")

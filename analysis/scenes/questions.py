@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.scenes.answers import NUMBERS
 from analysis.scenes.drawing import COLOURS, PATCH
-from analysis.scenes.mosaic import SIDE, SPLITS, Digit, Scene, scene, single
+from analysis.scenes.mosaic import N_DIGITS, SIDE, SPLITS, Digit, Scene, scene, single
 from analysis.scenes.relations import DIRECTIONS, QUADRANTS, neighbour, quadrant
 from v2drop.arguments import one_of, seed_number, whole_number
 
-NUMBERS = "zero one two three four five six".split()
 WAYS = {"left": "left of", "right": "right of", "above": "above", "below": "below"}
 
 
@@ -114,7 +114,7 @@ def words() -> list[str]:
         "what which digit digits is are colour where the there a one of how many left right above below largest "
         "appears twice yes no"
     ).split()
-    return list(dict.fromkeys([*asked, *map(str, range(10)), *COLOURS, *NUMBERS, *QUADRANTS]))
+    return list(dict.fromkeys([*asked, *map(str, range(10)), *COLOURS, *NUMBERS[: 1 + max(N_DIGITS)], *QUADRANTS]))
 
 
 def _what(scene: Scene, rng: np.random.Generator) -> Asked:

@@ -83,7 +83,7 @@ def config() -> transformers.LlavaConfig:
         text_config=text,
         image_token_index=ids(IMAGE),
         image_seq_length=(SIDE // PATCH) ** 2,
-        vision_feature_layer=-1,  # the tower is trained for this very output; CLIP's is not
+        vision_feature_layer=-2,  # as in LLaVA: the tower's last layer leaves less to the decoder
         vision_feature_select_strategy="default",
     )
 

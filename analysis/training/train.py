@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--tower-steps", type=int, default=3000)
     parser.add_argument("--decoder-steps", type=int, default=4000)
     parser.add_argument("--tower-batch", type=int, default=32)
-    parser.add_argument("--decoder-batch", type=int, default=16)
+    parser.add_argument("--decoder-batch", type=int, default=10)
     args = parser.parse_args()
     try:
         _check(args)
