@@ -82,7 +82,8 @@ def accuracy_over_layers(
     Args:
         loaded: Model and processor.
         questions: Pairs as for `accuracy`, whose prompts have the same number of vision tokens.
-        makers: Functions from a schedule to a method (a method's class, say), by the name it gets in the frame.
+        makers: Functions from a schedule to a method (a method's class, or `method_from_column` with a table and a
+            column), by the name it gets in the frame.
         budgets: True layer averages of vision tokens, one or several.
         layer_choices: The choices of drop layers, each for all methods, such as the values of `drop_layer_choices`.
         **options: Further arguments of `accuracy`.

@@ -1,10 +1,14 @@
 """Dropping by the theorem's own product, from the questions to the answers, on a tiny model."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from analysis.comparison.accuracy import accuracy
+from analysis.comparison.layer_choices import accuracy_over_layers, best_and_worst
+from analysis.comparison.pairs import paired_difference
 from analysis.criteria.dropping_by_table import method_from_column
 from analysis.criteria.jacobian_scores import scored_with_jacobians
 from analysis.criteria.scores import scored
@@ -85,6 +89,19 @@ def test_accuracy_takes_every_column(loaded, questions, table):
     assert len(found) == 5 * len(questions) and found.average_tokens.nunique() == 1
     assert found.loc["variation_l2"].reply.tolist() == found.loc["own"].reply.tolist()
     np.testing.assert_allclose(found.loc["variation_l2"].log_probability, found.loc["own"].log_probability, atol=1e-4)
+
+
+def test_one_drop_at_every_depth_is_a_choice_of_layers(loaded, questions, table):
+    """At each depth the drop has the scores of the layer before it, and the budget of all others."""
+    n = len(loaded.vision_positions(given(loaded, questions))[0])
+    makers = {name: partial(method_from_column, table, name) for name in COLUMNS}
+    depths = [(layer + 1,) for layer in LAYERS]
+    found = accuracy_over_layers(loaded, questions, makers, 0.9 * n, depths, max_new_tokens=1)
+    dropped = found[found.layers != "none"]
+    assert len(dropped) == len(COLUMNS) * len(depths) * len(questions)
+    assert ((dropped.average_tokens - dropped.budget).abs() <= 1).all()
+    gain = paired_difference(dropped, "random", ["layers", "budget"], "log_probability")
+    assert set(best_and_worst(gain).method) == set(COLUMNS) - {"random"}
 
 
 def test_the_output_may_be_the_logits_of_some_words(loaded, questions):
