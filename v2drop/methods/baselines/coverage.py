@@ -26,8 +26,8 @@ class Coverage(Seeded):
     drawn, and so is the choice between tokens that are equally far: by the order of the sequence, the first half of a
     picture would keep up to three times as many as the second, because all tokens between chosen neighbours are
     equally far. Of the candidates, the farthest from a chosen token is at most twice as far as with the best choice of
-    as many (k-centre, Gonzalez, Theoretical Computer Science 38, 1985). Corners are far from everything: four times of
-    five or more they stay, and tokens at the border more often than those inside.
+    as many (k-centre, Gonzalez, Theoretical Computer Science 38, 1985). Corners are far from everything, so they
+    usually stay, and tokens at the border stay more often than those inside.
 
     The score of a token is the number of tokens still to be chosen when it is chosen, itself included, and 0 if it is
     not chosen. Every picture of a row leaves the same share. Drops after the first choose among the survivors, with

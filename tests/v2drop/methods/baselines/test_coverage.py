@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.support.toys import batch, toy
 from tests.v2drop.methods.test_seeded import alone, run
 from v2drop import Coverage, Schedule, Stratified
-from v2drop.methods.baselines.coverage import farthest_first
+from v2drop.methods.baselines.coverage import _grid_of_tower, farthest_first
+from v2drop.models.parts import locate
 
 GRID = {"grid": (4, 4)}
 ROWS = ["t" + "v" * 16 + "t", "tt" + "v" * 16 + "ttt", "v" * 32 + "tt", "ttt"]
@@ -133,6 +134,11 @@ def test_the_places_are_those_in_the_picture_also_where_a_mask_names_a_part():
         one, other = trace.kept[1][0].tolist()
         assert 13 in (one, other) or 16 in (one, other)
         assert other - one >= 2
+
+
+@pytest.mark.parametrize(("n", "side"), [(16, 4), (32, 4), (64, 4), (9, 3), (25, 5), (0, 4)])
+def test_a_towers_grid_serves_pictures_of_its_size_and_one_of_another(n, side):
+    assert _grid_of_tower(locate(toy("llava")), n) == (side, side)
 
 
 def test_coverage_without_a_grid_is_refused_where_the_model_does_not_say_one():
