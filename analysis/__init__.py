@@ -27,6 +27,7 @@ _NAMES = {  # module -> its public names
     "criteria.localisation": "CONTRASTS localisation",
     "criteria.question_dependence": "question_dependence",
     "criteria.dropping_by_table": "ScoresFromTable method_from_column",
+    "criteria.jacobian_scores": "scored_with_jacobians",
     "position.retention": "end_to_start_ratio kept_tokens_by retention score_position with_grid_place",
     "position.uniformity": "distance_from_uniform",
     "position.content_or_position": "content_position_shares content_position_table rankings_under_shifts",
@@ -36,6 +37,7 @@ _NAMES = {  # module -> its public names
     "comparison.at_one_average": "accuracy_at_averages accuracy_by_difficulty fitting_methods methods_at_average "
     "repacking",
     "comparison.budgets": "reachable_budgets",
+    "comparison.layer_choices": "accuracy_over_layers best_and_worst drop_layer_choices",
     "comparison.pairs": "paired_difference pairwise_differences significant_pairs win_counts",
     "comparison.kept_tokens": "kept_at_end kept_at_layer kept_on_objects kept_overlap",
     "efficiency.footprint": "footprint qwen_72b",

@@ -3,7 +3,9 @@
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.trace import Trace
 from v2drop.methods import METHODS, Method
+from v2drop.methods.baselines.coverage import Coverage
 from v2drop.methods.baselines.random import Random
+from v2drop.methods.baselines.stratified import Stratified
 from v2drop.methods.baselines.uniform import Uniform
 from v2drop.methods.before_llm.divprune import DivPrune
 from v2drop.methods.before_llm.downsample import Downsample
@@ -23,6 +25,7 @@ from v2drop.methods.in_llm.v2drop import V2Drop
 __all__ = [
     "DART",
     "METHODS",
+    "Coverage",
     "DivPrune",
     "Downsample",
     "DyCoke",
@@ -35,6 +38,7 @@ __all__ = [
     "Schedule",
     "SparseVLM",
     "SparseVLMPlus",
+    "Stratified",
     "ToMe",
     "Trace",
     "TransPrune",

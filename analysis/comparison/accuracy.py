@@ -90,7 +90,7 @@ def accuracy_over_budgets(
     loaded: Loaded,
     questions: Questions,
     makers: Mapping[str, Callable[[Schedule], Method]],
-    budgets: Sequence[float] | float,
+    budgets: Sequence[float | int] | float | int,
     layers: tuple[int, ...] | None = None,
     **options: int,
 ) -> pd.DataFrame:

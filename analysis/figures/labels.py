@@ -75,6 +75,8 @@ METHODS = {
     "downsample": Look("Downsample", "#999933", "<"),
     "random": CRITERIA["random"],
     "uniform": Look("uniform", "#000000", ".", DOTTED),
+    "stratified": Look("stratified random", "#767676", "d", DASHED),
+    "coverage": Look("coverage", "#000000", "s", LONG),
 }
 
 # V2Drop with the metric that it is given, as frames that compare metrics name it.

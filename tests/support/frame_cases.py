@@ -135,6 +135,18 @@ CASES = {
     "pairwise_differences": Case(
         lambda f: analysis.pairwise_differences(f, "log_probability"), answers(), ("log_probability",), BUDGET_KEYS
     ),
+    "best_and_worst": Case(
+        analysis.best_and_worst,
+        analysis.paired_difference(
+            pd.concat([answers(), answers().assign(right=True)], keys=["1, 2", "3, 4"], names=["layers"]).reset_index(
+                "layers"
+            ),
+            "random",
+            ["layers", "budget"],
+        ),
+        ("mean",),
+        ("method", "budget", "layers"),
+    ),
     "win_counts": Case(analysis.win_counts, PAIRS, ("difference", "q"), ("budget", "first", "second")),
     "significant_pairs": Case(
         analysis.significant_pairs, PAIRS.query("budget == 36"), ("difference", "q"), ("first", "second")

@@ -2,7 +2,9 @@
 
 from v2drop.arguments import Named
 from v2drop.methods.base import Method
+from v2drop.methods.baselines.coverage import Coverage
 from v2drop.methods.baselines.random import Random
+from v2drop.methods.baselines.stratified import Stratified
 from v2drop.methods.baselines.uniform import Uniform
 from v2drop.methods.before_llm.divprune import DivPrune
 from v2drop.methods.before_llm.downsample import Downsample
@@ -38,5 +40,7 @@ METHODS: dict[str, type[Method]] = Named(
         "downsample": Downsample,
         "random": Random,
         "uniform": Uniform,
+        "stratified": Stratified,
+        "coverage": Coverage,
     },
 )

@@ -20,11 +20,13 @@ def test_nothing_to_ask_is_said(asked, embedded):
     calls = [
         lambda: analysis.accuracy(embedded, asked, methods),
         lambda: analysis.accuracy_over_budgets(embedded, asked, makers, [72]),
+        lambda: analysis.accuracy_over_layers(embedded, asked, makers, [72], [(1, 2)]),
         lambda: analysis.accuracy_at_averages(embedded, asked, [72]),
         lambda: analysis.kept_at_end(embedded, asked, methods),
         lambda: analysis.kept_at_layer(embedded, asked, methods, 1),
         lambda: analysis.kept_on_objects(embedded, asked, methods, 1),
         lambda: analysis.scored(embedded, asked),
+        lambda: analysis.scored_with_jacobians(embedded, asked, [0]),
         lambda: analysis.content_position_table(embedded, asked, [0]),
         lambda: analysis.relative_time(embedded, asked, methods, 1),
         lambda: analysis.token_labels(asked, 144),

@@ -17,6 +17,9 @@ pytestmark = pytest.mark.usefixtures("without_type_checker")
 ASKING = {
     "accuracy": lambda m, q: analysis.accuracy(m, q, METHODS),
     "accuracy_over_budgets": lambda m, q: analysis.accuracy_over_budgets(m, q, {"v2drop": V2Drop}, [72]),
+    "accuracy_over_layers": lambda m, q: analysis.accuracy_over_layers(
+        m, q, {"v2drop": V2Drop}, 72, ((1, 2) for _ in "a")
+    ),
     "accuracy_at_averages": lambda m, q: analysis.accuracy_at_averages(m, q, [72], (name for name in ["v2drop"])),
     "kept_at_end": lambda m, q: analysis.kept_at_end(m, q, METHODS),
     "kept_at_layer": lambda m, q: analysis.kept_at_layer(m, q, METHODS, 1),
@@ -48,6 +51,7 @@ def own(**question):
     [
         ("accuracy", "answer, kind"),
         ("accuracy_over_budgets", "answer, kind"),
+        ("accuracy_over_layers", "answer, kind"),
         ("kept_on_objects", "objects, relevant"),
         ("token_labels", "objects, relevant"),
         ("object_third", "relevant, kind"),
@@ -69,7 +73,7 @@ def test_a_picture_of_ones_own_is_shifted(embedded):
             analysis.rankings_under_shifts(embedded, SimpleNamespace(image=wrong), question, [0], 6)
 
 
-@pytest.mark.parametrize("name", ["accuracy_over_budgets", "accuracy_at_averages"])
+@pytest.mark.parametrize("name", ["accuracy_over_budgets", "accuracy_over_layers", "accuracy_at_averages"])
 def test_one_budget_for_prompts_of_several_lengths_is_refused(name, embedded):
     """The first prompt's number of tokens stood for all: the others ran at twice the budget that the frame names."""
     one = own(answer="4", kind="what")[0]

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from tests.support.toys import batch, toy
-from v2drop import Random, Schedule, SparseVLM
+from v2drop import Random, Schedule, SparseVLM, Stratified
 
 SCHEDULE = Schedule({1: 0.5, 3: 0.25})
 ROWS = ["tvvvvvvvvvvt", "tvvvvvvtt", "ttvvvvvvvvvtt"]
 SEEDS = (5, 0, 2**31 + 1)
-KINDS = pytest.mark.parametrize("kind", [Random, SparseVLM])
+KINDS = pytest.mark.parametrize("kind", [Random, SparseVLM, Stratified])
 
 
 def run(method, data, model):

@@ -1,1 +1,1 @@
-"""Baselines that ignore content: random tokens and evenly spaced tokens."""
+"""Baselines that ignore content: random, stratified, evenly spaced tokens, and tokens that cover the picture."""

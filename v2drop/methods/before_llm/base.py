@@ -53,17 +53,23 @@ class BeforeLLM(Method):
         return Selection(keep, candidates.n_keep)
 
 
-def quotas_per_image(candidates: Candidates) -> list[tuple[int, Int[Tensor, " image"], int]]:
+def quotas_per_image(
+    candidates: Candidates, image: Indices | None = None
+) -> list[tuple[int, Int[Tensor, " image"], int]]:
     """Number of candidates that each image keeps.
 
     A row's count is divided in proportion to the images' candidates. The sum over the first images of a row is rounded
-    down, so the quotas add up to the row's count. If the placeholders are unknown, a row counts as one image.
+    down, so the quotas add up to the row's count.
+
+    Args:
+        candidates: candidates of a prompt.
+        image: number of each candidate's image, ascending in a row; None: `image_numbers`.
 
     Returns:
         For each image of each row, in order: the row, the indices of the image's candidates, and its quota.
     """
     quotas = []
-    image = image_numbers(candidates)
+    image = image_numbers(candidates) if image is None else image
     for row, (n, n_keep) in enumerate(zip(candidates.n_candidates, candidates.n_keep, strict=True)):
         sizes = torch.unique_consecutive(image[row, :n], return_counts=True)[1].tolist() if n else []
         start = 0
