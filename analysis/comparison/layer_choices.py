@@ -13,7 +13,7 @@ from analysis.comparison.arguments import checked_makers, tokens_of_every_prompt
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.scenes.asked import asked
-from analysis.scenes.mosaic import Questions
+from analysis.scenes.questions import Questions
 from analysis.statistics.frames import checked
 from analysis.statistics.lists import names, numbers
 from v2drop import Method, Schedule, V2Drop

@@ -12,7 +12,7 @@ from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.scenes.asked import asked
-from analysis.scenes.mosaic import Questions
+from analysis.scenes.questions import Questions
 from analysis.theorem.operator_norms import operator_norms
 
 BATCH = 25  # questions whose prompts are made at once; norms are computed prompt by prompt

@@ -13,7 +13,7 @@ from analysis.criteria.dropping_by_table import method_from_column
 from analysis.criteria.jacobian_scores import scored_with_jacobians
 from analysis.criteria.scores import scored
 from analysis.models.loading import Loaded
-from analysis.scenes.mosaic import sample
+from analysis.scenes.questions import sample
 from analysis.theorem.variation_impact import variation_impact
 from tests.support import zoo
 from tests.support.dense_jacobians import Dense
