@@ -20,10 +20,12 @@ from torch import nn
 from analysis.training.decoder import Answerer, decoder_loss
 from analysis.training.loop import Fit
 from analysis.training.model import build, processor
+from analysis.training.packing import ALL, ONE_LOOK
 from analysis.training.tower import TRAINING_SEED, PatchReader, held_out_scenes, scenes_at, tower_loss
 from analysis.work_folders import check_writable
 from v2drop.arguments import whole_number
 
+FIRST = 0.2  # share of the steps of stage 2 that ask what one look answers; two looks are learnt on that sooner
 HELD_OUT = 96  # number of test scenes behind the accuracies in the log
 
 
@@ -45,8 +47,10 @@ def train_decoder(
     ids = processor().tokenizer.convert_tokens_to_ids
     held_out = held_out_scenes(HELD_OUT)
     Fit(answerer, steps, 1e-3, folder, "decoder", {"batch": batch, "seed": TRAINING_SEED, **tower}).run(
-        lambda step: decoder_loss(answerer, scenes_at(step, batch), step, ids, device),
-        lambda: decoder_loss(answerer, held_out, 2**31, ids, device)[1],
+        lambda step: decoder_loss(
+            answerer, scenes_at(step, batch), step, ids, device, ONE_LOOK if step < FIRST * steps else ALL
+        ),
+        lambda: decoder_loss(answerer, held_out, 2**31, ids, device, ALL)[1],
     )
 
 
@@ -59,7 +63,7 @@ def main() -> None:
     parser.add_argument("--tower-steps", type=int, default=3000)
     parser.add_argument("--decoder-steps", type=int, default=4000)
     parser.add_argument("--tower-batch", type=int, default=32)
-    parser.add_argument("--decoder-batch", type=int, default=10)
+    parser.add_argument("--decoder-batch", type=int, default=12)
     args = parser.parse_args()
     try:
         _check(args)

@@ -5,12 +5,17 @@ import sys
 import pytest
 import torch
 import transformers
-from analysis.scenes.patch_reader import patch_labels
-from analysis.scenes.training_loop import Fit
 from safetensors.torch import load_file
 
-from analysis.scenes import model, train
+from analysis.scenes.drawing import COLOURS
+from analysis.scenes.mosaic import scene
+from analysis.scenes.questions import QUESTION_KINDS
+from analysis.training import model, train
+from analysis.training.decoder import Answerer, decoder_loss
+from analysis.training.loop import Fit
 from analysis.training.model import build, processor
+from analysis.training.packing import ALL, ONE_LOOK, pack_questions
+from analysis.training.tower import patch_labels, pixels, scenes_at
 
 
 def small_fit(folder, steps):
@@ -56,14 +61,14 @@ def test_packed_questions_are_what_the_model_sees_alone():
     torch.manual_seed(0)
     answerer, words = Answerer(build().eval().requires_grad_(False)), processor()
     scenes, ids = [scene("train", 0, 3)], words.tokenizer.convert_tokens_to_ids
-    tokens, labels = pack_questions(scenes, 0, ids)
+    tokens, labels = pack_questions(scenes, 0, ids, ALL)
     seen = {}
     answerer.model.lm_head.register_forward_pre_hook(lambda module, args: seen.update(states=args[0]))
-    decoder_loss(answerer, scenes, 0, ids, "cpu")
+    decoder_loss(answerer, scenes, 0, ids, "cpu", ALL)
     packed_logits = answerer.model.lm_head(seen["states"])[::2]  # answers; the end-of-answer ones lie between
-    for slot in (0, 7, len(SLOTS) - 1):
-        start = sum(SLOTS[:slot])
-        n_words = int((labels[0, start : start + SLOTS[slot]] != -100).nonzero()[0]) + 1
+    for slot in (0, 7, len(ALL.slots) - 1):
+        start = sum(ALL.slots[:slot])
+        n_words = int((labels[0, start : start + ALL.slots[slot]] != -100).nonzero()[0]) + 1
         text = "<image> " + " ".join(words.tokenizer.convert_ids_to_tokens(tokens[0, start : start + n_words]))
         alone = answerer.model(**words(images=scenes[0].image, text=text, return_tensors="pt")).logits[0, -1]
         torch.testing.assert_close(packed_logits[slot], alone, atol=1e-4, rtol=1e-4)
@@ -71,10 +76,11 @@ def test_packed_questions_are_what_the_model_sees_alone():
 
 def test_every_kind_is_packed_and_no_word_is_unknown():
     words = processor().tokenizer
-    tokens, labels = pack_questions(scenes_at(1, 8), 1, words.convert_tokens_to_ids)
-    assert set(KINDS) == set(QUESTION_KINDS) and len(SLOTS) == len(KINDS)
-    assert words.unk_token_id not in tokens and words.unk_token_id not in labels
-    assert ((labels != -100).sum(1) == 2 * len(KINDS)).all()
+    assert set(ALL.kinds) == set(QUESTION_KINDS)
+    for asked in (ONE_LOOK, ALL):
+        tokens, labels = pack_questions(scenes_at(1, 8), 1, words.convert_tokens_to_ids, asked)
+        assert words.unk_token_id not in tokens and words.unk_token_id not in labels
+        assert ((labels != -100).sum(1) == 2 * len(asked.kinds)).all()
 
 
 def test_pictures_of_all_sizes_take_turns():

@@ -1,0 +1,90 @@
+"""Records the answers behind a notebook's verdicts: `python -m analysis.comparison.answer_sweep budgets`.
+
+One file for every 20 questions, written whole or not at all: a sweep that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.comparison.answer_studies import STUDIES, answers
+from analysis.comparison.arguments import tokens_of_every_prompt
+from analysis.confirmation import confirmatory_seed
+from analysis.models.loaded_argument import check_loaded
+from analysis.models.loading import Loaded, load
+from analysis.scenes.questions import sample
+from analysis.theorem.sweep import weights_digest
+from analysis.work_folders import check_writable, read_tables, record_tables
+from v2drop.arguments import one_of
+
+CHUNK = 20  # questions in a file: every kind twice
+RECORDED = Path(__file__).resolve().parents[2] / "data" / "answers"
+
+
+def one_chunk(loaded: Loaded, study: str, number: int) -> pd.DataFrame:
+    """The answers to the questions 20 `number` to 20 `number` + 19 of a study.
+
+    Args:
+        loaded: Model and processor.
+        study: A key of STUDIES.
+        number: The chunk's number.
+
+    Returns:
+        The columns of `analysis.accuracy`, and budget, layers.
+
+    Raises:
+        ValueError: There is no such study.
+    """
+    check_loaded(loaded)
+    notebook, _, runs = STUDIES[one_of("study", study, STUDIES)]
+    first = CHUNK * number
+    questions = sample(first + CHUNK, "test", confirmatory_seed(notebook))[first:]
+    found = runs(loaded, questions, tokens_of_every_prompt(loaded, questions))
+    return answers(loaded, questions, found, first)
+
+
+def run_sweep(loaded: Loaded, study: str, folder: Path) -> None:
+    """Write the tables of a study that are not in the folder yet.
+
+    Raises:
+        ValueError: There is no such study; the folder cannot be written to, or holds tables of another model.
+    """
+    check_loaded(loaded)
+    check_writable("--output", folder)
+    n_chunks = STUDIES[one_of("study", study, STUDIES)].n_questions // CHUNK
+    settings = {"weights": weights_digest(loaded.model), "study": study}
+    record_tables(folder, study, settings, n_chunks, lambda number: one_chunk(loaded, study, number))
+
+
+def load_answers(study: str, folder: Path | None = None) -> pd.DataFrame:
+    """The recorded answers of a study: the columns of `analysis.accuracy`, and budget, layers.
+
+    Args:
+        study: A key of STUDIES.
+        folder: The folder that the sweep wrote to; None for the one under data/.
+
+    Raises:
+        ValueError: There is no such study, or the folder holds no table.
+    """
+    one_of("study", study, STUDIES)
+    found = read_tables(RECORDED / study if folder is None else folder, "analysis.comparison.answer_sweep")
+    return found.fillna({"reply": ""}).astype({"layers": str})
+
+
+def main() -> None:
+    """Read the command line and sweep."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", choices=list(STUDIES))
+    parser.add_argument("--output", type=Path, help="folder of the tables; data/answers/<study> if none is given")
+    options = parser.parse_args()
+    try:
+        run_sweep(load(), options.study, options.output or RECORDED / options.study)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()
