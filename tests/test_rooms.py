@@ -36,6 +36,7 @@ ROOMS = {
         "scenes",
         "residual_stream",
         "theorem",
+        "group_impact",
         "criteria",
         "position",
         "comparison",
