@@ -72,8 +72,8 @@ def _joined(effects: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     if sizes.empty:
         raise ValueError(
             "effects and table must have a sample and layer in common; got the layers "
-            f"{different(effects.layer)} and {different(table.layer)}, and {effects['sample'].nunique()} and "
-            f"{table['sample'].nunique()} samples with other names."
+            f"{different(effects.layer)} of {effects['sample'].nunique()} samples and the layers "
+            f"{different(table.layer)} of {table['sample'].nunique()}."
         )
     unlike = sizes[sizes.here != sizes.there]
     if len(unlike):

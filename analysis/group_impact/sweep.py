@@ -38,10 +38,11 @@ digits.
 
 {settings}
 
-Made with Python {python}, torch {torch}, transformers {transformers}, numpy {numpy} on {machine}, in float32. Another
-machine gives other last digits; `tests/analysis/group_impact/test_sweep.py` makes a slice again. Numbers only, made
-from this project's own model and scenes; Apache-2.0 like the rest. `SHA256SUMS` lists the files;
-`group_sweep.settings.json` holds the checksum of the model's weights, so that a sweep of another model is not mixed in.
+Made with Python {python}, torch {torch}, transformers {transformers} and numpy {numpy}, in float32, on
+{machine}. Another machine gives other last digits; `tests/analysis/group_impact/test_sweep.py` shows how a slice is
+made again. Numbers only, made from this project's own model and scenes; Apache-2.0 like the rest. `SHA256SUMS` lists
+the files; `group_sweep.settings.json` holds the checksum of the model's weights, so that a sweep of another model is
+not mixed in.
 """
 
 

@@ -113,8 +113,10 @@ def test_frames_of_different_questions_are_refused():
     effects, table = frames()
     with pytest.raises(ValueError, match="must hold the same tokens of the same questions; got 60 and 59 of them for"):
         group_summary(effects, table.iloc[1:], CRITERIA)
-    for other in (table.assign(layer=9), table.assign(sample=table["sample"] + 99)):
-        with pytest.raises(ValueError, match="must have a sample and layer in common; got the layers 0, 3 and"):
+    for other in (table.assign(layer=table.layer + 9), table.assign(sample=table["sample"] + 99)):
+        with pytest.raises(
+            ValueError, match="must have a sample and layer in common; got the layers 0, 3 of 12 samples and the layers"
+        ):
             group_summary(effects, other, CRITERIA)
     with pytest.raises(ValueError, match="must not hold value, which is the name of another column here"):
         group_summary(effects, table.assign(value=1.0), "value")

@@ -32,7 +32,7 @@ def tiny(embedded):
 def few():
     """Settings under which a question takes a second."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sweep, "SUBSETS", 8)
+        patched.setattr(sweep, "SUBSETS", 40)
         patched.setattr(sweep, "SHAPLEY_PAIRS", 2)
         yield
 
@@ -94,7 +94,7 @@ def test_every_question_layer_effect_and_token_is_recorded_once(recorded):
 def test_recorded_effects_meet_the_criteria_of_the_same_questions(recorded, tiny):
     table = scored(tiny, sample(N, seed=sweep.QUESTION_SEED), [0, 1])
     summary = group_summary(load_group_impact(recorded), table, ["variation_l2", "attention_last"])
-    assert (summary.n == N).groupby(summary.effect).all().drop(index=["regression@0.33", "regression@0.50"]).all()
+    assert (summary.n == np.where(summary.effect.str.startswith("regression"), 0, N)).all()
     assert set(summary.layer) == {0, 1} and summary["mean"].abs().max() < 1
 
 
@@ -105,20 +105,14 @@ def test_the_card_and_the_sums_are_written(recorded):
     for name, digest in sums.items():
         assert hashlib.sha256((recorded / name).read_bytes()).hexdigest() == digest
     card = (recorded / "README.md").read_text()
-    for said in (
-        "for 3 held-out questions",
-        "- subsets: 8",
-        "- layers: 0 1 2",
-        "- seed: 0",
-        torch.__version__,
-        "cores",
-    ):
-        assert each in card
+    settings = ("- subsets: 40", "- layers: 0 1 2", "- seed: 0")
+    for said in ("for 3 held-out questions", *settings, f"torch {torch.__version__}", "cores"):
+        assert said in card
 
 
 def test_a_sweep_with_other_settings_is_refused(recorded, tiny, monkeypatch):
-    monkeypatch.setattr(sweep, "SUBSETS", 9)
-    with pytest.raises(ValueError, match=r"'group_sweep' of another run, made with subsets 8 \(now 9\)"):
+    monkeypatch.setattr(sweep, "SUBSETS", 41)
+    with pytest.raises(ValueError, match=r"'group_sweep' of another run, made with subsets 40 \(now 41\)"):
         run_sweep(tiny, recorded, N)
 
 
