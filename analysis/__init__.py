@@ -1,8 +1,8 @@
 """Questions asked of a model and a method; the answers are tidy DataFrames.
 
 All public names are importable from here and are loaded at their first use: `import analysis` itself loads nothing.
-Rooms, in the order of imports: statistics, models, scenes, training, residual_stream, theorem, criteria, position,
-comparison, efficiency, figures, report. A room imports only rooms before it.
+Rooms, in the order of imports: statistics, models, scenes, training, residual_stream, theorem, group_impact, criteria,
+position, comparison, efficiency, figures, report. A room imports only rooms before it.
 """
 
 from importlib import import_module
@@ -22,6 +22,9 @@ _NAMES = {  # module -> its public names
     "theorem.summary": "PREDICTORS per_sample summarise_impact",
     "theorem.assumptions": "theorem_by_group",
     "theorem.sweep": "add_recorded_impact load_recorded",
+    "group_impact.effects": "inclusion_impact shapley_impact",
+    "group_impact.summary": "group_summary",
+    "group_impact.sweep": "load_group_impact",
     "criteria.scores": "ATTENTIONS CRITERIA VARIATIONS score_tokens scored",
     "criteria.agreement": "agreement agreement_matrix criterion_groups",
     "criteria.localisation": "CONTRASTS localisation",

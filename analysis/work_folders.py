@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+
+from analysis.progress import progress_bar
+
+TABLES = "question_*.csv.gz"  # one file for each question
 PROBE = 1 << 20  # bytes that must fit before the work starts; a page or a table is of that size
 
 
@@ -72,3 +78,50 @@ def claim(folder: Path, name: str, settings: Mapping[str, str | int | float], st
         )
     with written_whole(path) as draft:
         draft.write_text(json.dumps(dict(settings), indent=1) + "\n")
+
+
+def record_tables(
+    folder: Path,
+    name: str,
+    settings: Mapping[str, str | int | float],
+    n_questions: int,
+    table_of: Callable[[int], pd.DataFrame],
+) -> None:
+    """Write the tables of n questions that are not in a folder yet, one compressed file each.
+
+    Args:
+        folder: The folder, which can be written to (`check_writable`).
+        name: The name of the work, as for `claim`.
+        settings: Everything that the tables depend on, by name.
+        n_questions: The number of questions.
+        table_of: A function from a question's number to its table.
+
+    Raises:
+        ValueError: The folder holds tables that were made with other settings.
+    """
+    claim(folder, name, settings, any(folder.glob(TABLES)))
+    for number in progress_bar(range(n_questions), desc="questions", unit="question"):
+        path = folder / f"question_{number:03}.csv.gz"
+        if not path.exists():
+            table = table_of(number)
+            zipped = {"method": "gzip", "mtime": 0}  # the same numbers make the same file
+            with written_whole(path) as draft:
+                table.to_csv(draft, index=False, float_format="%.6g", compression=zipped)
+
+
+def read_tables(folder: Any, command: str) -> pd.DataFrame:
+    """All tables of a folder in one frame.
+
+    Args:
+        folder: The folder as the user gave it.
+        command: The module that writes such tables.
+
+    Raises:
+        ValueError: The folder is no path, or holds no table.
+    """
+    if not isinstance(folder, (str, os.PathLike)):
+        raise ValueError(f"folder must be the path of a folder; got {folder!r}.")
+    files = sorted(Path(folder).expanduser().glob(TABLES))
+    if not files:
+        raise ValueError(f"{str(folder)!r} must hold what {command} wrote; it holds no {TABLES}.")
+    return pd.concat([pd.read_csv(file) for file in files], ignore_index=True)

@@ -37,6 +37,7 @@ ROOMS = {
         "training",
         "residual_stream",
         "theorem",
+        "group_impact",
         "criteria",
         "position",
         "comparison",

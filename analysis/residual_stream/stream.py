@@ -63,17 +63,18 @@ class Stream:
         """One decoder layer on whole sequences."""
         return self._call(layer, states, self._mask, self._angles, cache)
 
-    def resume_from(self, first: int, which: Int[Tensor, "rows n"]) -> Callable[[int, Tensor], Tensor]:
+    def resume_from(self, first: int, which: Int[Tensor, "rows n"], read: int = 1) -> Callable[[int, Tensor], Tensor]:
         """Decoder layers on some positions from `first` on, with the recorded keys and values of the positions before.
 
         Args:
             first: The first position that may change; 0 unless the attention is causal.
             which: The positions that run, ascending and >= first, [rows, n]: one row for the whole batch, or one for
                 each of its sequences. No position attends to one that is left out.
+            read: The number of last positions at which the output is read.
 
         Returns:
             A function of a layer's number and the states [batch, n, dim] that enter it at `which`, to the states that
-            the layer writes. The last layer writes those of the last position only, [batch, 1, dim].
+            the layer writes. The last layer writes those of the last positions only, [batch, read, dim].
         """
         n, keys = which.shape[1], torch.arange(first, device=which.device).expand(len(which), -1)
         keys = torch.cat([keys, which], 1)
@@ -87,16 +88,16 @@ class Stream:
         def step(layer: int, states: Tensor) -> Tensor:
             if layer < self.n_layers - 1:
                 return self._call(layer, states, mask, angles, past)
-            return self._last(states, mask, angles, _LastLayerCache(past))
+            return self._last(states, mask, angles, _LastLayerCache(past), read)
 
         return step
 
-    def _last(self, states: Tensor, mask: Tensor, angles: tuple, past: _LastLayerCache) -> Tensor:
-        """The last layer, whose output is read at one position only: of the others it takes just keys and values."""
+    def _last(self, states: Tensor, mask: Tensor, angles: tuple, past: _LastLayerCache, read: int) -> Tensor:
+        """The last layer, read at the last positions only: of the others it takes just keys and values."""
         with suppress(_StopLayer):
             self._call(self.n_layers - 1, states, mask, angles, past)
-        last = tuple(a[:, -1:] for a in angles)
-        return self._call(self.n_layers - 1, states[:, -1:], mask[..., -1:, :], last, past)
+        last = tuple(a[:, -read:] for a in angles)
+        return self._call(self.n_layers - 1, states[:, -read:], mask[..., -read:, :], last, past)
 
     def output(self, states: Float[Tensor, "batch n dim"]) -> Float[Tensor, "batch out"]:
         """The output y, from what the last layer writes; the last of the n positions is read."""

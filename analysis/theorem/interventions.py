@@ -97,13 +97,13 @@ def _run(
         out[row, start : start + batch_size] = states[:, -1]
 
     jobs = [(row, start) for row in range(len(layers)) for start in range(0, len(tokens), batch_size)]
-    with _one_thread_each(out.device) as pool:
+    with one_thread_each(out.device) as pool:
         list(pool.map(batch, jobs))
     return out
 
 
 @contextmanager
-def _one_thread_each(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+def one_thread_each(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     """As many workers as torch has threads, one thread each: a second one does not speed small operators up."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

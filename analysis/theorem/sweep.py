@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,11 @@ from torch import nn
 
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import EMBEDDED, Loaded, load
-from analysis.progress import progress_bar
 from analysis.scenes.questions import sample
 from analysis.statistics.frames import checked
 from analysis.statistics.token_tables import checked_table
 from analysis.theorem.variation_impact import variation_impact
-from analysis.work_folders import check_writable, claim, written_whole
+from analysis.work_folders import check_writable, read_tables, record_tables
 from v2drop.arguments import whole_number
 
 QUESTION_SEED, TAYLOR_TOKENS = 0, 12
@@ -51,14 +50,7 @@ def run_sweep(loaded: Loaded, folder: Path, n: int) -> None:
         "question_seed": QUESTION_SEED,
         "taylor_tokens": TAYLOR_TOKENS,
     }
-    claim(folder, "sweep", settings, any(folder.glob("question_*.csv.gz")))
-    for number in progress_bar(range(n), desc="questions", unit="question"):
-        path = folder / f"question_{number:03}.csv.gz"
-        if not path.exists():
-            table = one_question(loaded, number, n)
-            zipped = {"method": "gzip", "mtime": 0}  # the same numbers make the same file
-            with written_whole(path) as draft:
-                table.to_csv(draft, index=False, float_format="%.6g", compression=zipped)
+    record_tables(folder, "sweep", settings, n, lambda number: one_question(loaded, number, n))
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -79,12 +71,7 @@ def load_recorded(folder: str | Path = RECORDED) -> pd.DataFrame:
     Raises:
         ValueError: The folder holds no table.
     """
-    if not isinstance(folder, (str, os.PathLike)):
-        raise ValueError(f"folder must be the path of a folder; got {folder!r}.")
-    files = sorted(Path(folder).expanduser().glob("question_*.csv.gz"))
-    if not files:
-        raise ValueError(f"{str(folder)!r} must hold what analysis.theorem.sweep wrote; it holds no question_*.csv.gz.")
-    return pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+    return read_tables(folder, "analysis.theorem.sweep")
 
 
 def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
@@ -116,17 +103,28 @@ def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     return joined.drop(columns="stored")
 
 
-def main() -> None:
-    """Read the command line and sweep."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def command(description: str, run: Callable[[Loaded, Path, int], None], questions: int) -> None:
+    """Read the command line of a sweep and run it.
+
+    Args:
+        description: The first line of the help.
+        run: The sweep: a function of the model, the folder and the number of questions.
+        questions: The number of questions if none is given.
+    """
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--output", type=Path, required=True, help="folder of the tables")
-    parser.add_argument("--questions", type=int, default=60, help="held-out questions, every kind as often")
+    parser.add_argument("--questions", type=int, default=questions, help="held-out questions, every kind as often")
     options = parser.parse_args()
     try:
         whole_number("--questions", options.questions, 1)
-        run_sweep(load(), options.output, options.questions)
+        run(load(), options.output, options.questions)
     except ValueError as error:
         parser.error(str(error))
+
+
+def main() -> None:
+    """Read the command line and sweep."""
+    command(__doc__.splitlines()[0], run_sweep, questions=60)
 
 
 if __name__ == "__main__":

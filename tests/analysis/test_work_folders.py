@@ -11,6 +11,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from analysis import work_folders
+from analysis.group_impact import sweep as group_sweep
 from analysis.report import notebooks
 from analysis.report.__main__ import main as report
 from analysis.scenes import evaluate, train
@@ -49,11 +50,12 @@ def test_a_full_and_a_read_only_disk_are_said(tmp_path, monkeypatch):
         check_writable("--output", tmp_path / "new")
 
 
-@pytest.mark.parametrize("command", ["report", "train", "train work", "sweep", "evaluate"])
+@pytest.mark.parametrize("command", ["report", "train", "train work", "sweep", "group sweep", "evaluate"])
 def test_every_long_command_looks_at_its_target_first(command, tmp_path, monkeypatch, capsys):
     """The old report ran its notebooks before it wrote; all that is slow fails here if it is reached."""
     nbformat.write(new_notebook(cells=[new_code_cell("1")]), tmp_path / "a.ipynb")
-    for owner, slow in ((notebooks, "execute"), (train, "build"), (sweep, "one_question"), (evaluate, "evaluate")):
+    slow_ones = ((notebooks, "execute"), (train, "build"), (sweep, "one_question"), (group_sweep, "one_question"))
+    for owner, slow in (*slow_ones, (evaluate, "evaluate")):
         monkeypatch.setattr(owner, slow, lambda *args, **kwargs: pytest.fail("worked first"))
     monkeypatch.setattr(work_folders.os, "fsync", full)
     runs = {
@@ -61,6 +63,7 @@ def test_every_long_command_looks_at_its_target_first(command, tmp_path, monkeyp
         "train": (train.main, ["--output", str(tmp_path / "o"), "--work", str(tmp_path / "w")]),
         "train work": (train.main, ["--work", str(tmp_path / "a.ipynb"), "--output", "/"]),
         "sweep": (sweep.main, ["--output", str(tmp_path / "o")]),
+        "group sweep": (group_sweep.main, ["--output", str(tmp_path / "o")]),
         "evaluate": (evaluate.main, [str(train.__file__).replace("analysis/scenes/train.py", "data/mosaic_llava")]),
     }
     run, arguments = runs[command]

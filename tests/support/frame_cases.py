@@ -79,6 +79,13 @@ PREFIX = {"labels": ("sample",), "counted": (*KEYS, "vision_index")}
 CURVES = {"numbers": (), "labels": KEPT_LABELS, "counted": ("layer", "vision_index"), "truths": ("kept",)}
 ANSWER_KEYS, BUDGET_KEYS = ("method", "question"), ("method", "budget", "question")
 
+
+def group_effects():
+    rng, keys = np.random.default_rng(3), table()[["sample", "layer", "token"]]
+    measured = {name: rng.normal(size=len(keys)) for name in ("value", "first_half", "second_half")}
+    return keys.assign(effect="shapley", **measured)
+
+
 CASES = {
     "mean_by_group": Case(
         lambda f: analysis.mean_by_group(f, ["method", "budget"], "right"),
@@ -162,6 +169,12 @@ CASES = {
         BUDGET_KEYS,
         (),
         ("right",),
+    ),
+    "group_summary, effects": Case(
+        lambda f: analysis.group_summary(f, table(), "a"), group_effects(), (), ("sample",), KEYS
+    ),
+    "group_summary, table": Case(
+        lambda f: analysis.group_summary(group_effects(), f, ["a", "b"]), table(), (), ("sample",), KEYS
     ),
     "kept_overlap": Case(lambda f: analysis.kept_overlap(f, 9), end_tokens(), (), ANSWER_KEYS, ("token",)),
     "miscount": Case(analysis.miscount, REPLIES, (), ("kind",), once=False),

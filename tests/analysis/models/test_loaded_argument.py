@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 import analysis
+from analysis.group_impact.sweep import run_sweep as run_group_sweep
 from analysis.models.loading import Loaded
 from analysis.theorem.sweep import run_sweep
 from analysis.training.evaluate import evaluate, first_words
@@ -18,7 +19,8 @@ GIVEN = {"questions": analysis.sample(1), "methods": {}, "makers": {}}
 def public_functions(first):
     """The functions that `analysis` exports, and those behind its commands, whose parameter `first` is required."""
     exported = [getattr(analysis, name) for name in analysis.__all__]
-    functions = [each for each in (*exported, evaluate, first_words, run_sweep) if inspect.isfunction(each)]
+    behind_commands = (evaluate, first_words, run_sweep, run_group_sweep)
+    functions = [each for each in (*exported, *behind_commands) if inspect.isfunction(each)]
     return [each for each in functions if first in inspect.signature(each).parameters]
 
 

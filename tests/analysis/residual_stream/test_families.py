@@ -6,16 +6,7 @@ import torch
 from analysis.residual_stream.decoder_inputs import decoder_inputs
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from tests.support import zoo
-
-REFUSED = {
-    "gemma3": "sliding windows",
-    "paligemma": "must be causal",
-    "paligemma2": "sliding windows",
-    "qwen2_window": "sliding windows",
-    "mistral_window": "sliding windows",
-    "qwen3_vl": "deepstack features",
-    "qwen3_vl_moe": "deepstack features",
-}
+from tests.support.stream_cases import REFUSED
 
 
 @pytest.mark.parametrize("name", zoo.BUILD)

@@ -1,0 +1,134 @@
+"""Impact in groups on many held-out questions: `python -m analysis.group_impact.sweep --output data/group_impact`.
+
+One file for each question, written whole or not at all: a sweep that was stopped goes on where it was. The questions
+are those of `analysis.theorem.sweep`, so that both tables can be joined (`analysis.group_summary`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.group_impact.effects import DEPTHS, inclusion_impact, layers_at, shapley_impact
+from analysis.models.loaded_argument import check_loaded
+from analysis.models.loading import Loaded
+from analysis.scenes.mosaic import sample
+from analysis.theorem.sweep import QUESTION_SEED, command, weights_digest
+from analysis.work_folders import TABLES, check_writable, read_tables, record_tables, written_whole
+
+SEED, SUBSETS, RATIOS = 0, 640, (1 / 3, 1 / 2)
+SHAPLEY_PAIRS, SHAPLEY_DEPTH = 8, 1 / 2
+RECORDED = Path(__file__).resolve().parents[2] / "data" / "group_impact"
+CPUS = Path("/proc/cpuinfo")
+CARD = """# Impact of vision tokens in groups
+
+The tables of `analysis.inclusion_impact` and `analysis.shapley_impact` for {n} held-out questions, one file a question:
+what every vision token adds to the log probability of the right answer (nats) when only some vision tokens stay behind
+a layer. Columns are described at these functions; `sample` is the question's number, `kind` its kind. Six significant
+digits.
+
+```sh
+.venv/bin/python -m analysis.group_impact.sweep --output data/group_impact   # stop it and call it again to go on
+```
+
+{settings}
+
+Made with Python {python}, torch {torch}, transformers {transformers} and numpy {numpy}, in float32, on
+{machine}. Another machine gives other last digits; `tests/analysis/group_impact/test_sweep.py` shows how a slice is
+made again. Numbers only, made from this project's own model and scenes; Apache-2.0 like the rest. `SHA256SUMS` lists
+the files; `group_sweep.settings.json` holds the checksum of the model's weights, so that a sweep of another model is
+not mixed in.
+"""
+
+
+def one_question(loaded: Loaded, number: int, n: int, layers: list[int] | None = None) -> pd.DataFrame:
+    """The table of question `number` of n held-out ones; its column sample is that number, kind the question's kind.
+
+    Args:
+        loaded: Model and processor.
+        number: The question's number.
+        n: The number of questions.
+        layers: Layers of the inclusion effects; None for those of the sweep.
+    """
+    asked = sample(n, split="test", seed=QUESTION_SEED)[number : number + 1]
+    deep = layers_at(loaded.n_layers, [SHAPLEY_DEPTH])
+    parts = [
+        inclusion_impact(loaded, asked, layers, RATIOS, SUBSETS, SEED),
+        shapley_impact(loaded, asked, deep, SHAPLEY_PAIRS, SEED),
+    ]
+    return pd.concat(parts, ignore_index=True).assign(sample=number, kind=asked[0][1].kind)
+
+
+def run_sweep(loaded: Loaded, folder: Path, n: int) -> None:
+    """Write the tables of n held-out questions that are not in the folder yet, and the folder's README and checksums.
+
+    Raises:
+        ValueError: The folder cannot be written to, or holds tables of another model or other settings.
+    """
+    check_loaded(loaded)
+    check_writable("--output", folder)
+    settings = _settings(loaded)
+    record_tables(folder, "group_sweep", settings, n, lambda number: one_question(loaded, number, n))
+    tables = sorted(folder.glob(TABLES))
+    _write(folder / "README.md", _card(settings, len(tables)))
+    sums = (f"{hashlib.sha256(table.read_bytes()).hexdigest()}  {table.name}\n" for table in tables)
+    _write(folder / "SHA256SUMS", "".join(sums))
+
+
+def load_group_impact(folder: str | Path = RECORDED) -> pd.DataFrame:
+    """All tables of a sweep in one frame: the columns of `inclusion_impact`, and kind.
+
+    Args:
+        folder: The folder that `python -m analysis.group_impact.sweep` wrote to.
+
+    Raises:
+        ValueError: The folder holds no table.
+    """
+    return read_tables(folder, "analysis.group_impact.sweep")
+
+
+def _settings(loaded: Loaded) -> dict[str, str | int]:
+    """Everything that the tables depend on but the machine."""
+    return {
+        "weights": weights_digest(loaded.model),
+        "question_seed": QUESTION_SEED,
+        "seed": SEED,
+        "layers": " ".join(map(str, layers_at(loaded.n_layers, DEPTHS))),
+        "ratios": " ".join(map(str, RATIOS)),  # all digits: a third of 144 tokens is one more than .3333 of them
+        "subsets": SUBSETS,
+        "shapley_layers": " ".join(map(str, layers_at(loaded.n_layers, [SHAPLEY_DEPTH]))),
+        "shapley_pairs": SHAPLEY_PAIRS,
+    }
+
+
+def _card(settings: dict[str, str | int], n: int) -> str:
+    listed = "\n".join(f"- {name}: {value}" for name, value in settings.items())
+    versions = {package: version(package) for package in ("torch", "transformers", "numpy")}
+    return CARD.format(n=n, settings=listed, python=platform.python_version(), machine=_machine(), **versions)
+
+
+def _machine() -> str:
+    """The processor by its name, where the system tells it."""
+    lines = CPUS.read_text().splitlines() if CPUS.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or "a processor"
+    return f"{name} ({platform.machine()}, {os.cpu_count()} cores)"
+
+
+def _write(path: Path, text: str) -> None:
+    with written_whole(path) as draft:
+        draft.write_text(text)
+
+
+def main() -> None:
+    """Read the command line and sweep."""
+    command(__doc__.splitlines()[0], run_sweep, questions=40)
+
+
+if __name__ == "__main__":
+    main()
