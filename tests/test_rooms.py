@@ -35,6 +35,7 @@ ROOMS = {
         "models",
         "scenes",
         "residual_stream",
+        "theorem.statistics",
         "theorem",
         "criteria",
         "position",

@@ -13,7 +13,7 @@ from analysis.models.loading import EMBEDDED
 from analysis.scenes.evaluate import checksum
 from analysis.scenes.mosaic import sample
 from analysis.theorem import sweep
-from analysis.theorem.assumptions import theorem_by_group
+from analysis.theorem.statistics.assumptions import theorem_by_group
 from analysis.theorem.sweep import RECORDED, add_recorded_impact, load_recorded, one_question, run_sweep
 from tests.support.impact_tables import synthetic
 

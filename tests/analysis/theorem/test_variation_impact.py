@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analysis.residual_stream.measured_tokens import check_layers
-from analysis.theorem.summary import summarise_impact
+from analysis.theorem.statistics.summary import summarise_impact
 from analysis.theorem.variation_impact import variation_impact
 from tests.support.toys import FAMILIES, batch, toy
 from v2drop import Method, Schedule
