@@ -92,7 +92,7 @@ def test_what_is_not_listed_keeps_its_name_and_its_look():
         lambda ax: lines(rows(), "layer", NAMES, ax),
         lambda ax: over_positions(rows(at="bin"), NAMES, 0.3, ax),
         lambda ax: by_layer(
-            rows().assign(statistic="s", target="drop_impact", versus=""), "s", "drop_impact", NAMES, ax
+            rows().assign(statistic="s", target="drop_impact", tokens="all", versus=""), "s", "drop_impact", NAMES, ax
         ),
     ],
     ids=["lines", "over_positions", "by_layer"],
