@@ -56,8 +56,8 @@ CRITERIA = {
 QUANTITIES = {
     "revert_impact": Look("revert impact", "#000000", "o"),
     "drop_impact": Look("drop impact", "#8A8A8A", "s", DASHED),
-    "revert_kl": Look("revert KL", "#000000", "v", DASH_DOT),
-    "drop_kl": Look("drop KL", "#8A8A8A", "v", DASH_DOT),
+    "revert_kl": Look("revert KL", "#000000", "<", DASH_DOT),
+    "drop_kl": Look("drop KL", "#8A8A8A", "<", DASH_DOT),
     "revert_answer": Look("revert, answer (signed)", "#000000", "^", DOTTED),
     "drop_answer": Look("drop, answer (signed)", "#8A8A8A", "^", DOTTED),
     "revert_answer unsigned": Look("revert, answer (size)", "#000000", "D", LONG),

@@ -161,7 +161,7 @@ CASES = {
         lambda f: analysis.summarise_impact(f, permutations=1), IMPACT, ("drop_impact", "random"), ("sample",), KEYS
     ),
     "proportionality": Case(
-        lambda f: analysis.proportionality(f, 50), IMPACT, ("revert_impact", "drop_impact"), ("sample", "label"), KEYS
+        lambda f: analysis.proportionality(f, 50), IMPACT, ("revert_impact", "drop_impact"), ("sample",), KEYS
     ),
     "sink_tokens": Case(analysis.sink_tokens, SINK, ("token_norm",), ("sample",), KEYS),
     "with_and_without_sinks": Case(
