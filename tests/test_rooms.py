@@ -36,6 +36,7 @@ ROOMS = {
         "scenes",
         "training",
         "residual_stream",
+        "theorem.statistics",
         "theorem",
         "group_impact",
         "criteria",

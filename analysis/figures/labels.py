@@ -44,6 +44,8 @@ CRITERIA = {
     "operator_norm": Look("Jacobian norm", "#882255", "h", DASHED),
     "predicted_impact": Look("predicted impact", "#CC79A7", "P"),
     "first_order_impact": Look("first-order impact", "#AA4499", "*", DASH_DOT),
+    "predicted_answer": Look("predicted change of the answer", "#CC79A7", "D", LONG),
+    "first_order_answer": Look("first-order change of the answer", "#AA4499", "p", LONG),
     "key_norm": Look("key norm", "#999933", "d", LONG),
     "token_norm": Look("token norm", "#666600", "X", DASHED),
     "random": Look("random", "#767676", "x", DOTTED),
@@ -54,7 +56,16 @@ CRITERIA = {
 QUANTITIES = {
     "revert_impact": Look("revert impact", "#000000", "o"),
     "drop_impact": Look("drop impact", "#8A8A8A", "s", DASHED),
-    "alignment": Look("alignment", "#117733", ">", DASHED),
+    "revert_kl": Look("revert KL", "#000000", "<", DASH_DOT),
+    "drop_kl": Look("drop KL", "#8A8A8A", "<", DASH_DOT),
+    "revert_answer": Look("revert, answer (signed)", "#000000", "^", DOTTED),
+    "drop_answer": Look("drop, answer (signed)", "#8A8A8A", "^", DOTTED),
+    "revert_answer unsigned": Look("revert, answer (size)", "#000000", "D", LONG),
+    "drop_answer unsigned": Look("drop, answer (size)", "#8A8A8A", "D", LONG),
+    "gain_ratio": Look("gain ratio", "#117733", ">", DASHED),
+    "top_cosine": Look("cosine with the top direction", "#44AA99", ">", DOTTED),
+    "answer_gradient": Look("gradient of the answer", "#882255", "H", DOTTED),
+    "answer_cosine": Look("cosine with the answer's gradient", "#117733", "<", LONG),
     "beyond_first_order": Look("beyond first order", "#DDAA33", "8", DASH_DOT),
 }
 
@@ -93,7 +104,7 @@ STATISTICS = {
     "kendall": "Kendall correlation",
     "rbo": "rank-biased overlap",
     "auroc": "AUROC",
-    "variance_share": "share of the variance of log impact",
+    "lmg_share": "Shapley share of the variance of log impact",
 }
 
 

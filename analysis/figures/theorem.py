@@ -17,7 +17,6 @@ from analysis.figures.display import PAGE_WIDTH
 from analysis.figures.labels import CRITERIA, STATISTICS, label, look
 from analysis.statistics.grids import Grids, painted
 from analysis.statistics.lists import names
-from analysis.theorem.summary import FACTORS
 
 BESIDE = (-0.17, 0.17)  # where the markers of two targets stand, in rows
 
@@ -77,16 +76,30 @@ def both_sides(table: pd.DataFrame, x: str, ax: Axes) -> Axes:
     return ax
 
 
-def by_layer(summary: pd.DataFrame, statistic: str, target: str, criteria: Sequence[str], ax: Axes) -> Axes:
-    """A statistic over layers, one line and band a criterion."""
-    rows = summary[(summary.statistic == statistic) & (summary.target == target) & (summary.versus == "")]
+def by_layer(
+    summary: pd.DataFrame, statistic: str, target: str, criteria: Sequence[str], ax: Axes, tokens: str = "all"
+) -> Axes:
+    """A statistic over layers, one line and band a criterion.
+
+    Args:
+        summary: frame of `analysis.summarise_impact`.
+        statistic: value of the summary's column `statistic`.
+        target: value of the summary's column `target`.
+        criteria: values of the summary's column `criterion`, in the order of the legend.
+        ax: axes to draw on.
+        tokens: value of the summary's column `tokens`.
+    """
+    rows = _rows(summary, statistic, tokens)
+    rows = rows[rows.target == target]
     lines(rows[rows.layer != "all"], "layer", criteria, level(ax, 0))
     ax.set(xlabel="layer that wrote the update", ylabel=STATISTICS.get(statistic, statistic), title=label(target))
     ax.label_outer()
     return ax
 
 
-def criterion_bars(summary: pd.DataFrame, statistic: str, targets: Sequence[str], ax: Axes) -> Axes:
+def criterion_bars(
+    summary: pd.DataFrame, statistic: str, targets: Sequence[str], ax: Axes, tokens: str = "all"
+) -> Axes:
     """A pooled statistic of every criterion with its interval, one marker a target.
 
     Args:
@@ -94,6 +107,7 @@ def criterion_bars(summary: pd.DataFrame, statistic: str, targets: Sequence[str]
         statistic: value of the summary's column `statistic`.
         targets: one or two values of the summary's column `target`.
         ax: axes to draw on.
+        tokens: value of the summary's column `tokens`.
 
     Raises:
         ValueError: there are other numbers of targets.
@@ -101,7 +115,8 @@ def criterion_bars(summary: pd.DataFrame, statistic: str, targets: Sequence[str]
     targets = names("targets", targets)
     if len(targets) > len(BESIDE):
         raise ValueError(f"targets must be one or two; got {targets}.")
-    rows = summary[(summary.statistic == statistic) & (summary.layer == "all") & (summary.versus == "")]
+    rows = _rows(summary, statistic, tokens)
+    rows = rows[rows.layer == "all"]
     criteria = [name for name in CRITERIA if name in set(rows.criterion)]
     for offset, target in zip(BESIDE, targets, strict=False):
         line = rows[rows.target == target].set_index("criterion").loc[criteria]
@@ -114,12 +129,18 @@ def criterion_bars(summary: pd.DataFrame, statistic: str, targets: Sequence[str]
 
 
 def variance_shares(summary: pd.DataFrame, target: str, ax: Axes) -> Axes:
-    """Shares of the variance of log impact by layer, one line and band a factor; they add up to 1, some below 0.
+    """Shapley (LMG) shares of the variance of log impact by layer, one line and band a factor; they add up to 1.
 
     Args:
         summary: frame of `analysis.summarise_impact`.
         target: whose impact.
         ax: axes to draw on.
     """
-    by_layer(summary, "variance_share", target, FACTORS, ax)
+    rows = _rows(summary, "lmg_share", "all")
+    by_layer(summary, "lmg_share", target, list(rows[rows.target == target].criterion.unique()), ax)
     return level(ax, 1)
+
+
+def _rows(summary: pd.DataFrame, statistic: str, tokens: str) -> pd.DataFrame:
+    """The rows of one statistic of some tokens that are no differences."""
+    return summary[(summary.statistic == statistic) & (summary.tokens == tokens) & (summary.versus == "")]

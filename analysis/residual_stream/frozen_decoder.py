@@ -83,6 +83,10 @@ class FrozenDecoder:
         logits = self.lm_head(self.norm(states))
         return logits if candidates is None else logits[:, candidates]
 
+    def log_probability(self, states: Float[Tensor, "batch dim"], token: int) -> Float[Tensor, " batch"]:
+        """The log probability (nats, float64) of a token id as the next token, from what the last layer writes."""
+        return self.logits(states).double().log_softmax(-1)[:, token]
+
 
 def _frozen(module: nn.Module, where: str, dtype: torch.dtype, config: Any) -> nn.Module:
     """A copy with parameters in one dtype and without gradients; memory is shared with those that have the dtype.

@@ -1,4 +1,5 @@
-"""The Variation-Impact Theorem: Jacobians and their norms, interventions, both sides token by token, statistics.
+"""The Variation-Impact Theorem: Jacobians and their norms, interventions, both sides token by token.
 
-Imports `statistics`, `models`, `scenes` and `residual_stream`.
+`theorem.statistics` says what the table of both sides means. Imports `statistics`, `models`, `scenes` and
+`residual_stream`.
 """

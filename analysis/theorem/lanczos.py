@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 
 import torch
 from jaxtyping import Int
@@ -37,7 +38,7 @@ def lanczos(linear: Linearised, tokens: Int[Tensor, " token"], tolerance: float,
         )
         for part in tokens.split(linear.batch_size)
     ]
-    return Norms(*(torch.cat([getattr(p, name) for p in parts]) for name in ("norm", "lower", "upper")))
+    return Norms(*(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(Norms)))
 
 
 def bidiagonalise(jvp: Product, vjp: Product, like: Tensor, n_out: int, tolerance: float, seed: int) -> Norms:
@@ -47,7 +48,7 @@ def bidiagonalise(jvp: Product, vjp: Product, like: Tensor, n_out: int, toleranc
     beta |p_k|: some singular value of A lies within the residual of s, and s never exceeds the largest one. The
     iteration stops when every residual is at most `tolerance` times its s, or the space is exhausted. So `lower` is
     certain. `upper` is an estimate: it is right unless an unlucky start or a loose `tolerance` ends the iteration at a
-    smaller singular value.
+    smaller singular value. `top_direction` is V q.
 
     Args:
         jvp: The operators A: a function from [batch, dim] to [batch, n_out], each row by its own operator.
@@ -64,15 +65,21 @@ def bidiagonalise(jvp: Product, vjp: Product, like: Tensor, n_out: int, toleranc
     while True:
         w = _orthogonal(vjp(u) - alpha[:, None] * v, right)
         v, beta = _unit_vectors(w)
-        values, last = _bidiagonal_svd(diagonal, above)
+        values, last, within = _bidiagonal_svd(diagonal, above)
         residual = beta.double().cpu() * last
         if (residual <= tolerance * values).all():
-            return Norms(values.clone(), values, values + residual)
+            return Norms(values.clone(), values, values + residual, _direction(right, within, values))
         if len(left) == min(n_out, like.shape[-1]):  # U spans all of A's rows: A^T U = V [B | beta e]^T is all of A
-            values, _ = _bidiagonal_svd(diagonal, [*above, beta])
-            return Norms(values.clone(), values.clone(), values)
+            values, _, within = _bidiagonal_svd(diagonal, [*above, beta])
+            return Norms(values.clone(), values.clone(), values, _direction([*right, v], within, values))
         u, alpha = _unit_vectors(_orthogonal(jvp(v) - beta[:, None] * u, left))
         left, right, diagonal, above = [*left, u], [*right, v], [*diagonal, alpha], [*above, beta]
+
+
+def _direction(basis: list[Tensor], within: Tensor, norm: Tensor) -> Tensor:
+    """The unit vectors [batch, dim] that have the coordinates `within` [batch, k] in a basis; NaN where norm is 0."""
+    vector = torch.einsum("bk,bkd->bd", within.to(basis[0]), torch.stack(basis, 1))
+    return torch.where((norm[:, None] > 0).to(vector.device), _unit_vectors(vector)[0], torch.nan)
 
 
 def _unit_vectors(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,9 +95,10 @@ def _orthogonal(x: Tensor, basis: list[Tensor]) -> Tensor:
     return x
 
 
-def _bidiagonal_svd(diagonal: list[Tensor], above: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """The largest singular value and the last entry of its left vector, for bidiagonal matrices [batch, k, k or k + 1].
+def _bidiagonal_svd(diagonal: list[Tensor], above: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest singular value of bidiagonal matrices [batch, k, k or k + 1].
 
+    Beside it come the last entry of its left vector without sign, [batch], and its right vector, [batch, k or k + 1].
     The last column is there if `above`, the entries over the diagonal, has as many entries as `diagonal`.
     """
     rows, columns = len(diagonal), len(above) + 1
@@ -99,5 +107,5 @@ def _bidiagonal_svd(diagonal: list[Tensor], above: list[Tensor]) -> tuple[Tensor
         b[:, i, i] = value
     for i, value in enumerate(above):
         b[:, i, i + 1] = value
-    u, s, _ = torch.linalg.svd(b)
-    return s[:, 0], u[:, -1, 0].abs()
+    u, s, v = torch.linalg.svd(b)
+    return s[:, 0], u[:, -1, 0].abs(), v[:, 0]

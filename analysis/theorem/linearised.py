@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -28,14 +28,23 @@ class Linearised:
         stream: The residual stream of one prompt.
         layers: Layer numbers, ascending; layer l stands for the states it writes, X^(l+1).
         batch_size: The number of products computed at once; memory grows with it.
+        read: The function from the states [batch, length, dim] that the last layer writes to y [batch, out]; None for
+            the stream's own output.
 
     Attributes:
         output: y of the unchanged prompt, [out].
     """
 
-    def __init__(self, stream: Stream, layers: Sequence[int], batch_size: int = 32) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        layers: Sequence[int],
+        batch_size: int = 32,
+        read: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         """Run forward once and keep the activations that backward passes need."""
         self.stream, self.layers, self.batch_size = stream, list(layers), batch_size
+        self._read = stream.output if read is None else read
         # One tensor for each layer: the gradient of a stacked one would be summed up from full-size pieces.
         self._zeros = tuple(torch.zeros_like(stream.states[0]) for _ in self.layers)
         with _derivatives():
@@ -48,7 +57,7 @@ class Linearised:
                 states = self.stream.step(layer, states)
             if layer in self.layers:
                 states = states + added[self.layers.index(layer)]
-        return self.stream.output(states)[0]
+        return self._read(states)[0]
 
     def vjp_all(
         self, cotangents: Float[Tensor, "n out"], tokens: Int[Tensor, " token"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,20 +18,32 @@ from analysis.theorem.linearised import Linearised
 
 @dataclass(frozen=True)
 class Norms:
-    """Spectral norms with lower and upper bounds, each a float64 tensor on the CPU, [layer, token] or [token]."""
+    """Spectral norms with lower and upper bounds, and the directions to which the output is most sensitive.
+
+    Attributes:
+        norm: The norms, float64 on the CPU, [layer, token] or [token].
+        lower: Their lower bounds, likewise.
+        upper: Their upper bounds, likewise.
+        top_direction: The top right singular vectors v, unit vectors with ||J_j v|| = norm, in the dtype and on the
+            device of the Jacobians, [layer, token, dim] or [token, dim]. NaN where J_j is zero; any vector of the top
+            singular space where the largest singular value is there several times.
+    """
 
     norm: Tensor
     lower: Tensor
     upper: Tensor
+    top_direction: Tensor
 
     @classmethod
-    def empty(cls, shape: tuple[int, ...]) -> Norms:
-        """NaN everywhere, to be written by `fill`."""
-        return cls(*torch.full((3, *shape), torch.nan, dtype=torch.float64))
+    def empty(cls, shape: tuple[int, ...], like: Tensor) -> Norms:
+        """NaN everywhere, to be written by `fill`; directions have the last axis, dtype and device of `like`."""
+        norms = torch.full((3, *shape), torch.nan, dtype=torch.float64)
+        return cls(*norms, like.new_full((*shape, like.shape[-1]), torch.nan))
 
     def fill(self, row: int, tokens: Tensor, norms: Norms) -> None:
         """Write the norms of some tokens of one layer."""
         self.norm[row, tokens], self.lower[row, tokens], self.upper[row, tokens] = norms.norm, norms.lower, norms.upper
+        self.top_direction[row, tokens.to(self.top_direction.device)] = norms.top_direction
 
     def frame_columns(self) -> dict[str, np.ndarray]:
         """The columns of a frame: operator_norm, lower, upper."""
@@ -47,22 +60,29 @@ def jacobians(linear: Linearised, tokens: Int[Tensor, " token"]) -> Float[Tensor
 def exact(jacobian: Float[Tensor, "*batch out dim"]) -> Norms:
     """The spectral norm of dense matrices: the root of the largest eigenvalue of the smaller Gram matrix.
 
-    scipy's `eigh` computes that eigenvalue alone, which for these sizes is several times faster than all singular
-    values in a batch (torch.linalg).
+    scipy's `eigh` computes that eigenvalue and its vector alone, which for these sizes is several times faster than all
+    singular values in a batch (torch.linalg).
     """
     wide = jacobian.shape[-2] <= jacobian.shape[-1]
     gram = (jacobian @ jacobian.mT if wide else jacobian.mT @ jacobian).cpu().flatten(0, -3).numpy()
-    largest = np.array([_largest_eigenvalue(g) for g in gram], dtype=np.float64)
-    norm = torch.from_numpy(np.sqrt(np.maximum(largest, 0))).reshape(jacobian.shape[:-2])
-    return Norms(norm, norm.clone(), norm.clone())
+    largest, vectors = zip(*map(_largest_eigenpair, gram), strict=True)
+    norm = torch.from_numpy(np.sqrt(np.maximum(np.array(largest, dtype=np.float64), 0))).reshape(jacobian.shape[:-2])
+    vector = torch.from_numpy(np.stack(vectors)).to(jacobian).reshape(*norm.shape, -1)
+    right = (vector[..., None, :] @ jacobian)[..., 0, :] if wide else vector  # J^T u = norm v
+    length = right.norm(dim=-1, keepdim=True)
+    right = torch.where((norm[..., None] > 0).to(length.device) & (length > 0), right / length, torch.nan)
+    return Norms(norm, norm.clone(), norm.clone(), right)
 
 
-def _largest_eigenvalue(gram: np.ndarray) -> np.floating:
+def _largest_eigenpair(gram: np.ndarray) -> tuple[np.floating, np.ndarray]:
     last = len(gram) - 1
-    try:
-        return eigh(gram, eigvals_only=True, subset_by_index=[last, last], driver="evx", check_finite=False)[0]
-    except LinAlgError:  # LAPACK's bisection fails on clustered eigenvalues, as of a Jacobian close to a projection
-        return np.linalg.eigvalsh(gram)[-1]
+    with suppress(LinAlgError):
+        values, vectors = eigh(gram, subset_by_index=[last, last], driver="evx", check_finite=False)
+        if len(values):
+            return values[0], vectors[:, 0]
+    # LAPACK's bisection fails, or finds nothing, on clustered eigenvalues, as of a Jacobian close to a projection.
+    values, vectors = np.linalg.eigh(gram)
+    return values[-1], vectors[:, -1]
 
 
 def shared_subspace(
@@ -100,10 +120,11 @@ def shared_subspace(
     q = _orthonormal(start)
     for _ in range(iterations):
         q = _orthonormal(linear.jvp_sum(linear.vjp_all(q, tokens), tokens))
-    lower = exact(linear.vjp_all(q, tokens)).norm
+    inside = exact(linear.vjp_all(q, tokens))
+    lower = inside.norm
     rest = linear.vjp_all(z - (z @ q.mT) @ q, tokens).double().square().sum((-2, -1)).cpu() / probes
     upper = (lower.square() + rest * hutchinson_inflation(probes, (1 - confidence) / rest.numel())).sqrt()
-    return Norms(lower.clone(), lower, upper)
+    return Norms(lower.clone(), lower, upper, inside.top_direction)
 
 
 def _orthonormal(rows: Float[Tensor, "k out"]) -> Float[Tensor, "rank out"]:

@@ -72,7 +72,8 @@ class Estimator:
             return exact(jacobians(linear, tokens)), names
         if self.name == "lanczos":
             everything = torch.ones(names.shape, dtype=torch.bool)
-            return self._fill_by_lanczos(Norms.empty(names.shape), linear, tokens, everything), names
+            blank = Norms.empty(names.shape, linear.stream.states[0])
+            return self._fill_by_lanczos(blank, linear, tokens, everything), names
         settings = self.subspace_rank, self.probes, self.iterations, self.confidence, self.seed
         norms = shared_subspace(linear, tokens, *settings)
         limit = torch.inf if self.max_relative_width is None else self.max_relative_width

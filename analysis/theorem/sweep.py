@@ -18,6 +18,7 @@ from torch import nn
 
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import EMBEDDED, Loaded, load
+from analysis.scenes.ground_truth import token_labels
 from analysis.scenes.questions import sample
 from analysis.statistics.frames import checked
 from analysis.statistics.token_tables import checked_table
@@ -26,14 +27,23 @@ from analysis.work_folders import check_writable, read_tables, record_tables
 from v2drop.arguments import whole_number
 
 QUESTION_SEED, TAYLOR_TOKENS = 0, 12
+OUTPUTS = "hidden, logits, answer"  # what impacts are measured on; tables with fewer columns are not mixed in
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "variation_impact"
 
 
 def one_question(loaded: Loaded, number: int, n: int, layers: list[int] | None = None) -> pd.DataFrame:
-    """The table of question `number` of n held-out ones; its column sample is that number, kind the question's kind."""
+    """The table of question `number` of n held-out ones.
+
+    Its column sample is that number, kind the question's kind, label "object" or "background".
+    """
     scene, question = sample(n, split="test", seed=QUESTION_SEED)[number]
     inputs = loaded.inputs([scene.image], [question.text])
-    table = variation_impact(loaded.model, inputs, layers, taylor_tokens=TAYLOR_TOKENS, seed=number)
+    shown = token_labels([(scene, question)], loaded.token_grids(scene.image)).label
+    known = {
+        "answers": [loaded.answer_ids(question.text, question.answer)],
+        "labels": [["background" if label == "background" else "object" for label in shown]],
+    }
+    table = variation_impact(loaded.model, inputs, layers, **known, taylor_tokens=TAYLOR_TOKENS, seed=number)
     return table.assign(sample=number, kind=question.kind)
 
 
@@ -49,6 +59,7 @@ def run_sweep(loaded: Loaded, folder: Path, n: int) -> None:
         "weights": weights_digest(loaded.model),
         "question_seed": QUESTION_SEED,
         "taylor_tokens": TAYLOR_TOKENS,
+        "outputs": OUTPUTS,
     }
     record_tables(folder, "sweep", settings, n, lambda number: one_question(loaded, number, n))
 
@@ -63,7 +74,7 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def load_recorded(folder: str | Path = RECORDED) -> pd.DataFrame:
-    """All tables of a sweep in one frame: the columns of `variation_impact`, and kind.
+    """All tables of a sweep in one frame: the columns of `variation_impact`, label among them, and kind.
 
     Args:
         folder: The folder that `python -m analysis.theorem.sweep` wrote to.

@@ -49,11 +49,11 @@ def test_rankings_of_one_token_have_no_correlation():
 
 def test_samples_of_one_token_are_left_out_of_the_mean_and_of_the_count():
     many, one = synthetic(samples=3), synthetic(samples=1, tokens=1).assign(sample=9)
-    keys = ["layer", "statistic", "criterion", "target", "versus"]
+    keys = ["layer", "statistic", "criterion", "target", "tokens", "versus"]
     alone, both = (analysis.summarise_impact(t).set_index(keys) for t in (many, pd.concat([many, one])))
-    row = ("all", "spearman", "variation_l1", "drop_impact", "")
+    row = ("all", "spearman", "variation_l1", "drop_impact", "all", "")
     assert both.loc[row].equals(alone.loc[row]) and both.loc[row].samples == 3
-    assert both.loc[("all", "bound_holds", "", "revert_impact", "")].samples == 4
+    assert both.loc[("all", "bound_holds", "", "revert_impact", "all", "")].samples == 4
 
 
 def test_a_mean_over_nothing_is_said():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.theorem.summary import PREDICTORS
+from analysis.theorem.statistics.impact_table import PREDICTORS
 from tests.analysis.test_damaged_frames import plain
 from tests.support.frame_cases import CASES, KEPT
 from tests.support.impact_tables import synthetic

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 import analysis
-from tests.support.impact_tables import synthetic
+from tests.support.impact_tables import synthetic, with_labels
 
 CRITERIA = ["a", "b", "c"]
 METHODS = ["random", "v2drop", "downsample", "nothing dropped"]
@@ -71,7 +71,8 @@ LOCATED = analysis.localisation(table(), labels(), CRITERIA)
 AGREED = analysis.agreement(table(), CRITERIA)
 SUMMARY = analysis.summarise_layers(AGREED, ["statistic", "first", "second"])
 PAIRS = analysis.pairwise_differences(answers())
-IMPACT = synthetic(samples=3, layers=2, tokens=12)
+IMPACT = with_labels(synthetic(samples=3, layers=2, tokens=12))
+SINK = IMPACT.assign(attention_last=np.where(IMPACT.token == 3, 0.5, IMPACT.attention_last))
 IMPACTS = ("first_order_impact", "revert_impact", "predicted_impact", "operator_norm", "token_norm")
 REPLIES = pd.DataFrame({"kind": ["how-many", "what"] * 3, "reply": list("457321"), "answer": list("444321")})
 VALUES = ["contrast", "statistic", "criterion"]
@@ -183,6 +184,13 @@ CASES = {
     ),
     "summarise_impact": Case(
         lambda f: analysis.summarise_impact(f, permutations=1), IMPACT, ("drop_impact", "random"), ("sample",), KEYS
+    ),
+    "proportionality": Case(
+        lambda f: analysis.proportionality(f, 50), IMPACT, ("revert_impact", "drop_impact"), ("sample",), KEYS
+    ),
+    "sink_tokens": Case(analysis.sink_tokens, SINK, ("token_norm",), ("sample",), KEYS),
+    "with_and_without_sinks": Case(
+        lambda f: analysis.with_and_without_sinks(f, analysis.sink_tokens), SINK, ("token_norm",), ("sample",), KEYS
     ),
     "theorem_by_group": Case(analysis.theorem_by_group, IMPACT, IMPACTS, ("sample",), KEYS),
 }

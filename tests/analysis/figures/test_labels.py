@@ -92,7 +92,7 @@ def test_what_is_not_listed_keeps_its_name_and_its_look():
         lambda ax: lines(rows(), "layer", NAMES, ax),
         lambda ax: over_positions(rows(at="bin"), NAMES, 0.3, ax),
         lambda ax: by_layer(
-            rows().assign(statistic="s", target="drop_impact", versus=""), "s", "drop_impact", NAMES, ax
+            rows().assign(statistic="s", target="drop_impact", tokens="all", versus=""), "s", "drop_impact", NAMES, ax
         ),
     ],
     ids=["lines", "over_positions", "by_layer"],
@@ -120,13 +120,13 @@ def test_curves_have_the_looks_of_their_methods(ax):
 
 
 def test_factors_and_targets_have_the_looks_of_the_table(ax):
-    factors = ["variation_l2", "operator_norm", "alignment", "beyond_first_order"]
-    frame = rows(names=factors).assign(statistic="variance_share", target="drop_impact", versus="")
+    factors = ["variation_l2", "operator_norm", "gain_ratio", "beyond_first_order"]
+    frame = rows(names=factors).assign(statistic="lmg_share", target="drop_impact", tokens="all", versus="")
     variance_shares(frame, "drop_impact", ax)
     assert expected(factors).items() <= looks(ax.lines).items() and ax.get_title() == "drop impact"
     pooled = pd.concat(frame.assign(layer="all", target=target).drop_duplicates("criterion") for target in QUANTITIES)
     other = plt.subplots()[1]
-    criterion_bars(pooled, "variance_share", ["revert_impact", "drop_impact"], other)
+    criterion_bars(pooled, "lmg_share", ["revert_impact", "drop_impact"], other)
     assert looks(other.containers) == expected(["revert_impact", "drop_impact"])
 
 

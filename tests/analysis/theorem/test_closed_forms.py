@@ -49,7 +49,7 @@ def test_a_linear_decoder_has_the_alignment_that_its_matrices_say():
         np.testing.assert_allclose(rows.revert_impact, moved, rtol=1e-10)
         np.testing.assert_allclose(rows.first_order_impact, moved, rtol=1e-10)
         np.testing.assert_allclose(rows.predicted_impact, bound, rtol=1e-10)
-        np.testing.assert_allclose(rows.alignment, moved / bound, rtol=1e-10)
+        np.testing.assert_allclose(rows.gain_ratio, moved / bound, rtol=1e-10)
 
 
 def test_a_linear_decoder_leaves_nothing_to_fit_a_slope_to():
@@ -88,7 +88,7 @@ def test_the_null_of_alignment_is_that_of_a_random_direction():
     model = decoder("linear", layers=2, dim=24)
     jacobian = closed_form(model, 0)[list(TOKENS)]
     expected = jacobian.square().sum((1, 2)) / 24 / torch.linalg.svdvals(jacobian)[:, 0].square()
-    draws = [impact(model, [0], taylor_tokens=0, seed=seed).alignment_random.to_numpy() for seed in range(60)]
+    draws = [impact(model, [0], taylor_tokens=0, seed=seed).gain_ratio_random.to_numpy() for seed in range(60)]
     spread = np.std(np.square(draws), axis=0) / 60**0.5
     assert (np.abs(np.mean(np.square(draws), axis=0) - expected.numpy()) < 4 * spread).all()
     assert np.max(draws) <= 1

@@ -88,3 +88,25 @@ def test_lanczos_treats_operators_of_a_batch_apart():
     torch.testing.assert_close(found.norm, largest(jacobians), rtol=1e-6, atol=1e-12)
     zero = list(SPECTRA).index("zero")
     assert found.norm[zero] == found.upper[zero] == 0
+
+
+@EVERY_SPECTRUM
+@EVERY_SHAPE
+def test_the_top_direction_is_a_unit_vector_that_the_matrix_stretches_by_its_norm(spectrum, shape):
+    jacobians = matrices(spectrum, shape, 3)
+    for found in (exact(jacobians), counted(jacobians, 1e-9)[0]):
+        stretched = (jacobians @ found.top_direction[..., None])[..., 0].norm(dim=-1)
+        if spectrum == "zero":
+            assert found.top_direction.isnan().all() or (found.norm < 1e-12).all()
+            continue
+        torch.testing.assert_close(found.top_direction.norm(dim=-1), torch.ones(len(jacobians)).double())
+        torch.testing.assert_close(stretched, largest(jacobians), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 12, 12), (3, 5, 12), (3, 12, 5)], ids=str)
+def test_the_top_direction_is_that_of_the_dense_singular_value_decomposition(shape):
+    jacobians = matrices("decaying", shape, 4)
+    expected = torch.linalg.svd(jacobians)[2][:, 0]
+    for found in (exact(jacobians), counted(jacobians, 1e-9)[0]):
+        cosine = (found.top_direction * expected).sum(-1).abs()
+        torch.testing.assert_close(cosine, torch.ones(3).double(), rtol=0, atol=1e-9)

@@ -10,14 +10,19 @@ import pytest
 
 from analysis.criteria.scores import scored
 from analysis.models.loading import EMBEDDED
+from analysis.scenes.ground_truth import token_labels
 from analysis.scenes.questions import sample
 from analysis.theorem import sweep
-from analysis.theorem.assumptions import theorem_by_group
+from analysis.theorem.statistics.assumptions import theorem_by_group
+from analysis.theorem.statistics.summary import summarise_impact
 from analysis.theorem.sweep import RECORDED, add_recorded_impact, load_recorded, one_question, run_sweep
 from analysis.training.evaluate import checksum
 from tests.support.impact_tables import synthetic
 
 N = 60
+# The tables are recorded anew with the next embedded model; strict, so that this line goes when they are.
+ROUNDED = {"_kl": 1e-10, "wer": 5e-7}  # what float32 leaves of divergences and of answers' changes, nats
+TO_BE_RECORDED = pytest.mark.xfail(reason="recorded before the answer's columns and labels", strict=True)
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +30,7 @@ def tables():
     return load_recorded()
 
 
+@TO_BE_RECORDED
 def test_a_slice_of_the_recorded_tables_is_made_again(tables, embedded):
     """A question and layers whose slopes do not hang on how a processor rounds.
 
@@ -38,7 +44,8 @@ def test_a_slice_of_the_recorded_tables_is_made_again(tables, embedded):
     assert list(stored.columns) == list(again.columns)
     for name in again.columns.drop("taylor_slope"):
         if again[name].dtype == float:
-            np.testing.assert_allclose(stored[name], again[name], rtol=1e-3, atol=1e-9, err_msg=name)
+            near = {"rtol": 0.1, "atol": ROUNDED[name[-3:]]} if name[-3:] in ROUNDED else {"rtol": 1e-3, "atol": 1e-9}
+            np.testing.assert_allclose(stored[name], again[name], err_msg=name, **near)
         else:
             assert stored[name].tolist() == again[name].tolist()
     for slopes in (stored.taylor_slope, again.taylor_slope):
@@ -57,6 +64,18 @@ def test_the_recorded_tables_obey_the_algebra(tables):
     assert (tables.loc[tables.layer == 11, ["operator_norm", "revert_impact", "drop_impact"]] == 0).all(axis=None)
     product = tables.operator_norm * tables.variation_l2
     np.testing.assert_allclose(tables.predicted_impact, product, rtol=2e-5)
+
+
+def test_a_question_is_recorded_with_its_answer_and_what_its_tokens_show(embedded):
+    table = one_question(embedded, 1, N, [5])
+    scene, question = sample(N, split="test", seed=sweep.QUESTION_SEED)[1]
+    shown = token_labels([(scene, question)], embedded.token_grids(scene.image)).label
+    assert (table.label == "object").tolist() == (shown != "background").tolist()
+    assert set(table.label) == {"object", "background"}
+    answered = ["revert_answer", "drop_answer", "first_order_answer", "predicted_answer", "revert_kl", "drop_logits"]
+    assert table[[*answered, "gain_ratio_same_label", "top_cosine_same_label"]].notna().all(axis=None)
+    summary = summarise_impact(table, permutations=1)
+    assert {"all", "object", "background", "between labels"} == set(summary.tokens)
 
 
 def test_a_sweep_goes_on_where_it_was(embedded, tmp_path, monkeypatch):
@@ -96,12 +115,14 @@ def test_a_sweep_of_another_model_is_refused(embedded, tmp_path, monkeypatch):
     assert len(load_recorded(tmp_path)) == 2
 
 
+@TO_BE_RECORDED
 def test_the_recorded_sweep_says_what_it_was_made_with(embedded):
     settings = json.loads((RECORDED / "sweep.settings.json").read_text())
     assert settings == {
         "weights": sweep.weights_digest(embedded.model),
         "question_seed": sweep.QUESTION_SEED,
         "taylor_tokens": sweep.TAYLOR_TOKENS,
+        "outputs": sweep.OUTPUTS,
     }
 
 
@@ -126,6 +147,7 @@ def test_groups_hold_the_tokens_they_are_named_for():
     table = synthetic(samples=4, layers=3, tokens=50)
     table["operator_norm"] = table.token + 1.0
     table["token_norm"] = np.where(table.token == 3, 100.0, 1.0)
+    table["attention_last"] = np.where(table.token == 4, 0.5, 0.0)
     table["linear"] = np.where(table.token >= 45, 2.0, 1.1)
     table["revert_impact"] = table.first_order_impact * table.linear
     groups = theorem_by_group(table).set_index(["group", "statistic"])["mean"]
@@ -134,7 +156,7 @@ def test_groups_hold_the_tokens_they_are_named_for():
         "all tokens": 150,
         "smallest Jacobian (tenth)": 15,
         "largest Jacobian (tenth)": 15,
-        "massive activation": 3,
+        "sinks": 6,
         "first layer": 50,
         "last layer that matters": 50,
     }
@@ -144,7 +166,7 @@ def test_groups_hold_the_tokens_they_are_named_for():
 
 def test_a_group_without_tokens_says_so_and_nothing_else():
     groups = theorem_by_group(synthetic(samples=3, layers=2).assign(token_norm=1.0))
-    none = groups[groups.group == "massive activation"]
+    none = groups[groups.group == "sinks"]
     assert none.statistic.tolist() == ["tokens"] and none["mean"].tolist() == [0.0]
 
 

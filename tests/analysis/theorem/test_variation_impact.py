@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analysis.residual_stream.measured_tokens import check_layers
-from analysis.theorem.summary import summarise_impact
+from analysis.theorem.statistics.summary import summarise_impact
 from analysis.theorem.variation_impact import variation_impact
 from tests.support.toys import FAMILIES, batch, toy
 from v2drop import Method, Schedule
@@ -24,6 +24,10 @@ def prompt(family, rows=("ttitt",), side="left"):
 def impact(family, *args, rows=("ttitt",), side="left", model=None, **options):
     data, tokens = prompt(family, rows, side)
     return variation_impact(model or toy(family), data.inputs, *args, tokens=tokens, **options)
+
+
+def drawn_columns(table):
+    return [name for name in table if name.endswith(("random", "_permuted", "_same_label"))]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +62,7 @@ def test_the_first_order_never_exceeds_the_bound_whatever_the_estimator(family, 
     options = {"subspace_rank": 1, "probes": 1} if estimator == "shared" else {}
     table = impact(family, [0, 2, 4], estimator=estimator, taylor_tokens=0, **options)
     assert (table.first_order_impact <= table.predicted_impact).all()
-    assert table.alignment.dropna().between(0, 1).all()
+    assert table.gain_ratio.dropna().between(0, 1).all()
     assert (table.operator_norm_lower <= table.operator_norm).all()
     assert (table.operator_norm <= table.operator_norm_upper).all()
 
@@ -74,7 +78,7 @@ def test_the_bound_holds_for_a_small_share_of_the_update_and_the_slope_is_two(ta
 def test_behind_the_last_layer_a_token_changes_nothing(tables, family):
     last = tables[family][tables[family].layer == 4]
     measured = ["operator_norm", "predicted_impact", "first_order_impact", "revert_impact", "drop_impact"]
-    assert (last[measured] == 0).all(axis=None) and last.alignment.isna().all()
+    assert (last[measured] == 0).all(axis=None) and last.gain_ratio.isna().all()
     assert (last.drop_kl < 1e-15).all()
     assert (last.variation_l2 > 0).all()
 
@@ -121,7 +125,8 @@ def test_a_row_of_a_padded_batch_is_the_row_by_itself(family, side):
         inputs |= {name: x[row : row + 1] for name, x in data.inputs.items() if x.ndim == 4}
         alone = variation_impact(toy(family), inputs, tokens=data.vision[row : row + 1, present], dtype=torch.float64)
         part = both[both["sample"] == row].reset_index(drop=True)
-        for name in alone.columns[3:-3].drop(["taylor_slope", "random", "alignment_random"]):
+        drawn = ["taylor_slope", *drawn_columns(alone)]
+        for name in alone.columns[3:-3].drop(drawn):
             np.testing.assert_allclose(part[name], alone[name], rtol=1e-4, atol=1e-7, err_msg=name)
 
 
@@ -137,7 +142,7 @@ def test_impacts_on_logits_scale_with_the_head():
             model.lm_head.weight.div_(factor)
     for name in ("operator_norm", "predicted_impact", "first_order_impact", "revert_impact", "drop_impact"):
         np.testing.assert_allclose(scaled[name], factor * table[name], rtol=1e-4, err_msg=name)
-    np.testing.assert_allclose(scaled.alignment, table.alignment, rtol=1e-4)
+    np.testing.assert_allclose(scaled.gain_ratio, table.gain_ratio, rtol=1e-4)
 
 
 def test_slopes_are_for_as_many_tokens_as_asked():
@@ -149,7 +154,8 @@ def test_slopes_are_for_as_many_tokens_as_asked():
 def test_a_seed_gives_the_same_table_and_another_seed_another_baseline():
     first, again, other = (impact("llama", [1], taylor_tokens=0, seed=seed) for seed in (0, 0, 1))
     assert first.equals(again) and not first.random.equals(other.random)
-    assert first.drop(columns=["random", "alignment_random"]).equals(other.drop(columns=["random", "alignment_random"]))
+    drawn = drawn_columns(first)
+    assert first.drop(columns=drawn).equals(other.drop(columns=drawn))
 
 
 def test_tokens_may_be_named_in_every_form():

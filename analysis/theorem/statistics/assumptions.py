@@ -8,20 +8,19 @@ import pandas as pd
 
 from analysis.statistics.intervals import mean_interval
 from analysis.statistics.token_tables import checked_table
+from analysis.theorem.statistics.sinks import is_sink, norm_ratio
 
 TENTH = 0.1
-MASSIVE = 5.0  # a massive activation has this multiple of the median norm of its sample and layer
 NUMBERS = ("first_order_impact", "revert_impact", "predicted_impact", "operator_norm", "token_norm")
-MEASURED_SOMETIMES = ("alignment", "taylor_slope")
-GROUP_STATISTICS = ["tokens", "bound_holds", "linear_error", "alignment", "taylor_slope"]
+MEASURED_SOMETIMES = ("gain_ratio", "top_cosine", "taylor_slope", "attention_last")
+GROUP_STATISTICS = ["tokens", "bound_holds", "linear_error", "gain_ratio", "top_cosine", "taylor_slope"]
 
 
 def theorem_by_group(table: pd.DataFrame) -> pd.DataFrame:
     """How well the theorem holds in groups of tokens that strain its assumptions; groups may overlap.
 
     The groups: all tokens; the tenths with the smallest and with the largest Jacobians of their sample and layer;
-    massive activations (norm above 5 times the median of their sample and layer); the first layer; the last layer in
-    which a token has an impact. Later layers are left out.
+    sinks (`sink_tokens`); the first layer; the last layer in which a token has an impact. Later layers are left out.
 
     Args:
         table: The frame of `variation_impact` for several samples.
@@ -30,12 +29,13 @@ def theorem_by_group(table: pd.DataFrame) -> pd.DataFrame:
         One row per group and statistic: group, statistic, mean over samples, low and high (95 % bootstrap interval),
         samples (how many have such tokens). The statistics, each over the tokens of a sample: tokens (how many),
         bound_holds (share with revert_impact <= predicted_impact), linear_error (median of |revert_impact /
-        first_order_impact - 1|), alignment (median), taylor_slope (median of the measured slopes).
+        first_order_impact - 1|), gain_ratio and top_cosine (medians), taylor_slope (median of the measured slopes).
 
     Raises:
         ValueError: The table is not that frame, or no token in it has an impact.
     """
     table = checked_table(table, dict.fromkeys(NUMBERS, "number") | dict.fromkeys(MEASURED_SOMETIMES, "number or NaN"))
+    table = table.assign(norm_ratio=norm_ratio(table))
     table = table[table.first_order_impact > 0]
     if table.empty:
         raise ValueError("the table must hold tokens with an impact; behind its layers no token has any.")
@@ -53,7 +53,7 @@ def _groups(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
     yield "all tokens", pd.Series(True, table.index)
     yield "smallest Jacobian (tenth)", rank <= TENTH
     yield "largest Jacobian (tenth)", rank > 1 - TENTH
-    yield "massive activation", table.token_norm > MASSIVE * within.token_norm.transform("median")
+    yield "sinks", is_sink(table)
     yield "first layer", table.layer == table.layer.min()
     yield "last layer that matters", table.layer == table.layer.max()
 

@@ -4,13 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.theorem import summary as module
-from analysis.theorem.summary import FACTORS, PREDICTORS, per_sample, summarise_impact
-from tests.support.impact_tables import synthetic
+from analysis.theorem.statistics import summary as module
+from analysis.theorem.statistics.impact_table import PREDICTORS
+from analysis.theorem.statistics.summary import per_sample, summarise_impact
+from tests.support.impact_tables import synthetic, with_labels
 
 
-def look_up(summary, statistic, criterion="", target="revert_impact", versus="", layer="all"):
+def look_up(summary, statistic, criterion="", target="revert_impact", versus="", layer="all", tokens="all"):
     wanted = {"statistic": statistic, "criterion": criterion, "target": target, "versus": versus, "layer": layer}
+    wanted["tokens"] = tokens
     found = summary.loc[(summary[list(wanted)] == pd.Series(wanted)).all(axis=1)]
     assert len(found) == 1, wanted
     return found.iloc[0]
@@ -64,12 +66,16 @@ def test_overlap_is_that_of_the_highest(means_only):
 
 
 def test_shares_of_the_variance_add_up_and_are_the_planted_ones(summary, means_only):
-    shares = [look_up(summary, "variance_share", factor)["mean"] for factor in FACTORS]
+    factors = ("variation_l2", "operator_norm", "gain_ratio", "beyond_first_order")
+    shares = [look_up(summary, "lmg_share", factor)["mean"] for factor in factors]
     assert sum(shares) == pytest.approx(1)
     assert shares[-1] == pytest.approx(0, abs=1e-9)
     assert shares[0] == pytest.approx(1 / (2 + 0.55), abs=0.08)  # two of variance 1, log uniform(0.05, 1) of about 0.55
+    answers = ("variation_l2", "answer_gradient", "answer_cosine", "beyond_first_order")
+    target = "revert_answer unsigned"
+    assert sum(look_up(summary, "lmg_share", each, target)["mean"] for each in answers) == pytest.approx(1)
     only = summarise_impact(synthetic(samples=3, power=(0, 1, 0)), permutations=1)
-    assert look_up(only, "variance_share", "operator_norm")["mean"] == pytest.approx(1)
+    assert look_up(only, "lmg_share", "operator_norm")["mean"] > 0.6  # what lies beyond first order undoes the others
 
 
 def test_the_share_below_the_bound_counts_tokens(means_only):
@@ -82,11 +88,13 @@ def test_the_share_below_the_bound_counts_tokens(means_only):
 
 def test_alignment_and_linear_error_are_quantiles_over_tokens(means_only):
     table = synthetic(samples=3, layers=1, tokens=11)
-    table["alignment"] = np.tile(np.arange(11) / 10, 3)
+    table["gain_ratio"] = np.tile(np.arange(11) / 10, 3)
+    table["top_cosine"] = table.gain_ratio / 2
     table["first_order_impact"] = table.revert_impact / 1.25
     summary = summarise_impact(table)
     for q in (10, 50, 90):
-        assert look_up(summary, f"alignment_{q}", target="")["mean"] == pytest.approx(q / 100)
+        assert look_up(summary, f"gain_ratio_{q}", target="")["mean"] == pytest.approx(q / 100)
+        assert look_up(summary, f"top_cosine_{q}", target="")["mean"] == pytest.approx(q / 200)
     assert look_up(summary, "linear_error")["mean"] == pytest.approx(0.25)
 
 
@@ -120,10 +128,70 @@ def test_what_cannot_be_summarised_is_refused(means_only):
             summarise_impact(table, **wrong)
 
 
-def test_the_gain_in_alignment_is_the_median_difference_to_a_random_direction(means_only):
-    table = synthetic(samples=3)
-    gain = look_up(summarise_impact(table.assign(alignment_random=table.alignment - 0.25)), "alignment_gain", target="")
-    assert gain["mean"] == pytest.approx(0.25)
+@pytest.mark.parametrize("name", ["gain_ratio", "top_cosine"])
+@pytest.mark.parametrize("null", ["random", "permuted", "same_label"])
+def test_alignment_is_compared_with_each_null_token_by_token_and_within_labels(means_only, name, null):
+    table = with_labels(synthetic(samples=3))
+    less = np.where(table.label == "object", 0.25, 0.125)
+    summary = summarise_impact(table.assign(**{f"{name}_{null}": table[name] - less}))
+    for label, expected in (("object", 0.25), ("background", 0.125)):
+        found = look_up(summary, f"{name}_minus", null, "", tokens=label)
+        assert found["mean"] == pytest.approx(expected)
+
+
+def test_what_was_not_measured_has_no_rows(means_only):
+    bare = ["revert_answer", "drop_answer", "predicted_answer", "first_order_answer", "answer_gradient"]
+    table = synthetic(samples=2).assign(**dict.fromkeys(bare, np.nan), gain_ratio_same_label=np.nan)
+    summary = summarise_impact(table, permutations=1)
+    assert not summary.target.str.contains("answer").any() and not summary.criterion.str.contains("answer").any()
+    assert np.isnan(look_up(summary, "gain_ratio_minus", "same_label", "")["mean"])
+
+
+def test_signed_and_unsigned_answers_are_told_apart(means_only):
+    """The first order knows the sign; the bound, which has none, ranks sizes alone."""
+    summary = summarise_impact(synthetic(samples=6, layers=1))
+    signed, size = (look_up(summary, "spearman", "first_order_answer", f"revert_answer{x}") for x in ("", " unsigned"))
+    assert signed["mean"] == pytest.approx(1) and abs(size["mean"]) < 0.15
+    signed, size = (look_up(summary, "spearman", "predicted_answer", f"revert_answer{x}") for x in ("", " unsigned"))
+    assert abs(signed["mean"]) < 0.15 and size["mean"] > 0.5
+    assert look_up(summary, "helpful", "", "drop_answer")["mean"] == pytest.approx(0.5)
+    assert look_up(summary, "same_sign", "first_order_answer", "revert_answer")["mean"] == 1
+
+
+def test_quantiles_stand_where_a_maximum_would(means_only):
+    table = synthetic(samples=2, layers=1, tokens=101).assign(drop_kl=lambda frame: frame.token / 100)
+    summary = summarise_impact(table, permutations=1)
+    for percent in (50, 90, 99):
+        assert look_up(summary, f"quantile_{percent}", "", "drop_kl")["mean"] == pytest.approx(percent / 100)
+
+
+def test_a_criterion_that_only_tells_labels_apart_ranks_nothing_within_them(means_only):
+    """Simpson: objects have the larger impacts, within objects and background they are random."""
+    table = with_labels(synthetic(samples=8, layers=1, tokens=90))
+    rng, above = np.random.default_rng(0), np.where(table.label == "object", 1.0, 0.0)
+    table = table.assign(token_norm=above + rng.random(len(table)), revert_impact=above + rng.random(len(table)))
+    summary = summarise_impact(table, permutations=1)
+    pooled = look_up(summary, "spearman", "token_norm")["mean"]
+    assert pooled > 0.5
+    for label in ("object", "background"):
+        for statistic in ("spearman", "kendall"):
+            assert abs(look_up(summary, statistic, "token_norm", tokens=label)["mean"]) < 0.12
+    assert look_up(summary, "spearman", "token_norm", tokens="between labels")["mean"] == pytest.approx(pooled, abs=0.1)
+
+
+def test_within_a_label_the_statistics_are_those_of_its_tokens_alone(means_only):
+    table = with_labels(synthetic(samples=3, noise=1.0))
+    summary, own = (summarise_impact(t, permutations=1) for t in (table, table[table.label == "object"]))
+    for statistic in ("spearman", "kendall", "bound_holds", "looseness", "linear_error"):
+        criterion = "attention_last" if statistic in ("spearman", "kendall") else ""
+        within, alone = (look_up(each, statistic, criterion, tokens="object") for each in (summary, own))
+        assert within["mean"] == pytest.approx(alone["mean"])
+        assert alone["mean"] == pytest.approx(look_up(own, statistic, criterion)["mean"])
+
+
+def test_labels_that_name_sets_of_tokens_are_refused():
+    with pytest.raises(ValueError, match="label of the table must not hold all"):
+        per_sample(synthetic(samples=1).assign(label="all"))
 
 
 def test_a_single_sample_has_no_interval():
