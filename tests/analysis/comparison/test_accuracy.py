@@ -13,7 +13,7 @@ from analysis.figures import accuracy_curve, overlay
 from analysis.models.loading import EMBEDDED
 from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import sample
-from analysis.statistics.intervals import bootstrap_interval
+from analysis.statistics.studentised import bootstrap_interval
 from v2drop import Random, Schedule, V2Drop
 
 
