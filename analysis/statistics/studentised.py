@@ -1,7 +1,8 @@
 """The mean of independent numbers: its interval and its test, by Student's t and the studentised bootstrap.
 
 Percentile and BCa intervals cover the mean of skewed numbers too seldom (lognormal, 12 units: 81 % and 86 %), and so
-does Student's t alone (85 %). `tests/analysis/statistics/test_coverage.py` has the coverage of what is used.
+does Student's t alone (85 %). What is used covers it in 91 and 93 % at 12 and 24 units, in 93 to 95 % from 40 on; twelve
+numbers of which only one in seven makes the mean do not show it (81 %). `tests/analysis/statistics/test_coverage.py`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def mean_test(values: Values, seed: int = 0) -> float:
     """
     numbers = row_of_numbers(values)
     if not varies(numbers):
-        return min(1.0, 2 * 0.5 ** np.count_nonzero(numbers))
+        return min(1.0, 2 * 0.5 ** int(np.count_nonzero(numbers)))
     observed = numbers.mean() / standard_error(numbers)
     drawn = _studentised_means(numbers, seed_number(seed))
     as_far = np.count_nonzero(drawn >= observed if observed > 0 else drawn <= observed)
