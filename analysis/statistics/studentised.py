@@ -1,7 +1,7 @@
 """The mean of independent numbers: its interval and its test, by Student's t and the studentised bootstrap.
 
 Percentile and BCa intervals cover the mean of skewed numbers too seldom (lognormal, 12 units: 81 % and 86 %), and so
-does Student's t alone (85 %). What is used covers it in 91 and 93 % at 12 and 24 units, in 93 to 95 % from 40 on; twelve
+does Student's t alone (85 %). What is used covers it in 91 % at 12 units, 93 % at 24, and 93 to 95 % from 40 on; twelve
 numbers of which only one in seven makes the mean do not show it (81 %). `tests/analysis/statistics/test_coverage.py`.
 """
 

@@ -34,13 +34,13 @@ def test_the_interval_is_narrower_than_that_of_95_percent_about_the_same_mean():
 
 
 def test_methods_a_margin_apart_are_called_equivalent_in_5_percent():
-    """1000 times: the true difference is the margin (binomial, 4 sd)."""
+    """300 times: the true difference is the margin (binomial, 4 sd)."""
     rng, wrong = np.random.default_rng(0), 0
-    for _ in range(1000):
+    for _ in range(300):
         better, worse, _ = rng.multinomial(200, [0.1, 0.05, 0.85])
         found = equivalence(frame(better, worse, 200), "base", [], 0.05)
         wrong += int(found.equivalent.item())
-    assert wrong / 1000 <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 1000)
+    assert wrong / 300 <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 300)
 
 
 def test_numbers_that_all_differ_by_the_same_say_nothing():

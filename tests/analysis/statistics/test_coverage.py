@@ -1,6 +1,6 @@
 """How often the intervals that the package uses hold the truth: 93 % or more for every kind of data, at sizes in use.
 
-Less only for the mean of a dozen very skewed numbers (lognormal: 91.5 %; log probabilities of which few are large: 81 %),
+Less only for the mean of a dozen very skewed numbers (lognormal: 91.5 %; log probabilities, few of them large: 81 %),
 which no method of these mends: the large values that make the mean are not among them.
 
 Proportions and paired truths are counted out over all outcomes. The others are simulated: a share of trials may lie
