@@ -8,8 +8,11 @@ position, comparison, efficiency, figures, report. A room imports only rooms bef
 from importlib import import_module
 
 _NAMES = {  # module -> its public names
+    "confirmation": "confirmatory_seed",
     "statistics.grids": "TokenGrid grid_side",
-    "statistics.intervals": "bootstrap_interval mean_by_group summarise_layers criterion_minus_baseline",
+    "statistics.studentised": "bootstrap_interval",
+    "statistics.proportions": "proportion_interval",
+    "statistics.intervals": "mean_by_group summarise_layers criterion_minus_baseline",
     "models.loading": "EMBEDDED Loaded load",
     "scenes.mosaic": "PICTURE_SIDES Digit Scene",
     "scenes.questions": "QUESTION_KINDS Question Questions questions_each sample",
@@ -35,7 +38,7 @@ _NAMES = {  # module -> its public names
     "criteria.dropping_by_table": "ScoresFromTable method_from_column",
     "criteria.jacobian_scores": "scored_with_jacobians",
     "position.retention": "end_to_start_ratio kept_tokens_by retention score_position with_grid_place",
-    "position.uniformity": "distance_from_uniform",
+    "position.uniformity": "distance_difference distance_from_uniform",
     "position.content_or_position": "content_position_shares content_position_table rankings_under_shifts",
     "position.detection": "detection_power planted_kept",
     "position.bias_cost": "bias_accuracy_correlation with_planted_bias",
@@ -44,7 +47,9 @@ _NAMES = {  # module -> its public names
     "repacking",
     "comparison.budgets": "reachable_budgets",
     "comparison.layer_choices": "accuracy_over_layers best_and_worst drop_layer_choices",
-    "comparison.pairs": "paired_difference pairwise_differences significant_pairs win_counts",
+    "comparison.pairs": "paired_difference pairwise_differences",
+    "comparison.wins": "significant_pairs win_counts",
+    "comparison.equivalence": "equivalence",
     "comparison.kept_tokens": "kept_at_end kept_at_layer kept_on_objects kept_overlap",
     "efficiency.footprint": "footprint qwen_72b",
     "efficiency.latency": "relative_time",

@@ -31,6 +31,7 @@ ROOMS = {
     "analysis": [
         "progress",
         "work_folders",
+        "confirmation",
         "statistics",
         "models",
         "scenes",

@@ -19,9 +19,9 @@ from analysis.scenes.answers import is_right
 from analysis.scenes.asked import asked
 from analysis.scenes.question_seeds import with_question_seeds
 from analysis.scenes.questions import Questions
-from analysis.statistics.draws import pooled_draws
+from analysis.statistics.draws import OF_DRAWS, checked_answers, pooled_draws, standard_deviations
 from analysis.statistics.intervals import MEANS, mean_by_group
-from analysis.statistics.lists import names, numbers
+from analysis.statistics.lists import name, names, numbers
 from v2drop import Method, Schedule, V2Drop
 from v2drop.arguments import whole_number
 from v2drop.methods.seeded import Seeded
@@ -126,25 +126,26 @@ def accuracy_over_budgets(
 
 
 def summarise_accuracy(answers: pd.DataFrame, by: Sequence[str] = ("method",), value: str = "right") -> pd.DataFrame:
-    """Mean over questions in each group, with a 95 % bootstrap interval; a question's draws are averaged before.
+    """Mean over questions in each group, with its interval (`mean_by_group`); a question's draws are averaged before.
 
     Args:
         answers: The frame of `accuracy`, with one row per question and draw in each group.
         by: The columns that tell groups apart.
-        value: The column that is averaged: "right", "log_probability", or another (too_many of `analysis.miscount`).
+        value: The column that is averaged, True and False (right) or numbers (log_probability).
 
     Returns:
-        One row per group: `by`, mean, low, high (NaN for a single question), n (questions), draws (the largest number
-        behind a question).
+        One row per group: `by`, mean, low, high (NaN for a single question, and for numbers that are all equal), n
+        (questions), and sd_questions, sd_draws, draws of `analysis.statistics.draws.standard_deviations`.
 
     Raises:
-        ValueError: The frame is empty or lacks a column, a number is missing, or a group has a question (or a draw of
-            it) twice, as where two methods or two sets of questions are not told apart by `by`.
+        ValueError: The frame is empty or lacks a column, a number is missing, or a group has a draw of a question
+            twice, as where two methods or two sets of questions are not told apart by `by`.
     """
-    by = names("by", by, besides=["question", "draws", value, *MEANS])
+    by = names("by", by, besides=["question", value, *OF_DRAWS, *MEANS])
+    answers = checked_answers(answers, by, {name("value", value): "truth or number"})
     pooled = pooled_draws(answers, by, value)
-    means = mean_by_group(pooled, by, value, unit=["question"])
-    return means.assign(draws=pooled.groupby(list(by), sort=False).draws.max().to_numpy())
+    means = mean_by_group(pooled, by, value, ["question"], shares=answers[value].dtype == bool)
+    return means.join(standard_deviations(pooled, by, value))
 
 
 def _for_batch(

@@ -77,8 +77,8 @@ def kept_overlap(frame: pd.DataFrame, n_tokens: int) -> pd.DataFrame:
 
     Returns:
         One row per pair of methods, in both orders and each with itself: first, second, mean over questions, low, high
-        (95 % bootstrap interval; NaN for a single question), n (questions). Questions in which a set holds no token or
-        all are left out; without any other, mean, low and high are NaN.
+        (95 %; NaN for a single question, and where all are equal), n (questions). Questions in which a set holds no
+        token or all are left out; without any other, mean, low and high are NaN.
 
     Raises:
         ValueError: A token is not one of the picture's, or is there twice for a method and question; a column is

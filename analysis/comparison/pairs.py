@@ -2,124 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import combinations
 
-import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from analysis.statistics.draws import checked_answers, pooled_draws
-from analysis.statistics.frames import checked
-from analysis.statistics.intervals import MEANS, mean_by_group
+from analysis.statistics.draws import OF_DRAWS, checked_answers, pooled_draws
+from analysis.statistics.intervals import MEANS
 from analysis.statistics.lists import among, different, name, names
-from v2drop.arguments import seed_number, share
+from analysis.statistics.paired import Kind, PairedComparison, compare_paired
+from v2drop.arguments import seed_number
 
-RESAMPLES = 4000
+DISCORDANT = ["better", "worse"]  # columns: on how many questions only the one, only the other has more
+TESTED = [*DISCORDANT, "p", "q"]
 
 
 def pairwise_differences(frame: pd.DataFrame, value: str = "right", seed: int = 0) -> pd.DataFrame:
-    """Differences of every two methods at every budget, by a paired bootstrap over questions.
-
-    All pairs of a budget share their resamples. p is twice the smaller of two shares of resampled differences: those
-    <= 0, and those >= 0 (one more is counted in each, so p is never 0). q is p corrected for all rows by Benjamini and
-    Hochberg.
+    """Differences of every two methods at every budget, with intervals and tests for their kind (`paired_difference`).
 
     Args:
         frame: The frame of `analysis.accuracy_at_averages`: method, budget, question, draw and the value; a question's
             draws are averaged before anything is compared.
         value: The column that is compared, "right" or "log_probability".
-        seed: The seed of the resamples.
+        seed: The seed of the resamples, for numbers.
 
     Returns:
         One row per budget and pair, methods in the order in which the frame has them: budget, first, second, difference
-        (first minus second), low, high (95 %), p, q, draws (behind each of a question's answers, of the method that has
-        more).
+        (first minus second), low, high (95 %; NaN for numbers that all differ by the same), p, q (p corrected for all
+        rows, Benjamini and Hochberg), better, worse (questions on which the first, the second has more), draws (behind
+        each of a question's answers, of the method that has more).
 
     Raises:
         ValueError: There are fewer than two methods or questions, the methods of a budget have different questions, a
             method has a question twice, a column is missing or holds something else, or `seed` is none.
     """
-    seed, frame = seed_number(seed), checked_answers(frame, ["budget", "method"], {name("value", value): "number"})
+    seed, kinds = seed_number(seed), {name("value", value): "truth or number"}
+    frame = checked_answers(frame, ["budget", "method"], kinds)
     rows = []
     for budget, group in frame.groupby("budget", sort=False):
-        pooled = pooled_draws(group, ["method"], value)
-        wide, n_draws = (pooled.pivot(index="question", columns="method", values=name) for name in (value, "draws"))
+        wide, n_draws = _by_method(group, value, [])
         wide = wide.reindex(columns=group.method.unique())  # [...] would take names that are bools for a mask
         if len(wide) < 2 or wide.isna().any(axis=None):
             raise ValueError(f"all methods must answer the same questions, two at least; not so at budget {budget}.")
-        rows += [(budget, *row, n_draws.reindex(columns=row[:2]).max(axis=None)) for row in _compare(wide, seed)]
+        values = wide.to_numpy()
+        for a, b in combinations(range(values.shape[1]), 2):
+            pair = wide.columns[[a, b]]
+            draws = int(n_draws.reindex(columns=pair).max(axis=None))
+            found = compare_paired(values[:, a] - values[:, b], _kind(frame, value, draws), seed=seed)
+            rows.append((budget, *pair, *found[:3], found.p, found.better, found.worse, draws))
     if not rows:
         raise ValueError(f"there must be two methods at a budget; got {different(frame.method)}.")
-    differences = pd.DataFrame(rows, columns=[*"budget first second difference low high p draws".split()])
+    columns = [*"budget first second difference low high p".split(), *DISCORDANT, "draws"]
+    differences = pd.DataFrame(rows, columns=columns)
     differences.insert(7, "q", false_discovery_control(differences.p))
     return differences
 
 
-def win_counts(differences: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
-    """The number of other methods that each method beats and is beaten by, at every budget.
-
-    Args:
-        differences: The frame of `pairwise_differences`.
-        level: The value of q below which a difference counts.
-
-    Returns:
-        One row per budget and method: budget, method, beats, beaten, net (beats - beaten); the largest budget first,
-        in it the largest net.
-
-    Raises:
-        ValueError: The frame is empty, lacks a column or has a pair twice, or `level` is not in [0, 1].
-    """
-    level, differences = share("level", level), _checked_differences(differences, ["budget"])
-    both = pd.concat(
-        [
-            differences.rename(columns={"first": "method"}),
-            differences.assign(difference=-differences.difference).rename(columns={"second": "method"}),
-        ]
-    )
-    sure = both.q < level
-    both = both.assign(beats=sure & (both.difference > 0), beaten=sure & (both.difference < 0))
-    table = both.groupby(["budget", "method"], sort=False)[["beats", "beaten"]].sum().reset_index()
-    table = table.assign(net=table.beats - table.beaten)
-    return table.sort_values(["budget", "net"], ascending=False, kind="stable").reset_index(drop=True)
-
-
-def _compare(wide: pd.DataFrame, seed: int) -> list[tuple]:
-    values, n = wide.to_numpy(), len(wide)
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    means, observed = counts @ values / n, values.mean(0)
-    rows = []
-    for a, b in combinations(range(values.shape[1]), 2):
-        drawn = means[:, a] - means[:, b]
-        low, high = np.percentile(drawn, [2.5, 97.5])
-        tails = [(np.count_nonzero(side) + 1) / (RESAMPLES + 1) for side in (drawn <= 0, drawn >= 0)]
-        rows.append((wide.columns[a], wide.columns[b], observed[a] - observed[b], low, high, min(1.0, 2 * min(tails))))
-    return rows
-
-
-def significant_pairs(differences: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
-    """Pairs in both orders, as a matrix needs them, with NaN for differences that are not significant.
-
-    Args:
-        differences: The frame of `pairwise_differences` for one budget.
-        level: The value of q below which a difference is significant.
-
-    Returns:
-        The same columns, with every pair also as second against first.
-
-    Raises:
-        ValueError: The frame is empty, lacks a column or has a pair twice, as at two budgets, or `level` is not in
-            [0, 1].
-    """
-    level, differences = share("level", level), _checked_differences(differences, [])
-    turned = differences.rename(columns={"first": "second", "second": "first"})
-    turned = turned.assign(difference=-differences.difference)
-    both = pd.concat([differences, turned], ignore_index=True)
-    return both.assign(difference=both.difference.where(both.q < level))
-
-
 def paired_difference(frame: pd.DataFrame, baseline: Hashable, by: Sequence[str], value: str = "right") -> pd.DataFrame:
-    """Every method's value minus that of a baseline on the same questions, with paired bootstrap intervals.
+    """Every method's value minus that of a baseline on the same questions, with paired intervals and tests.
+
+    Right answers of a single draw have McNemar's exact test and the interval of Bonett and Price; shares of right draws
+    the same interval and its test; numbers a studentised bootstrap and its test (`compare_paired` in
+    `analysis.statistics.paired`).
 
     Args:
         frame: The frame of `analysis.accuracy`, with any further columns named in `by`.
@@ -129,27 +74,63 @@ def paired_difference(frame: pd.DataFrame, baseline: Hashable, by: Sequence[str]
 
     Returns:
         One row per method and comparison: method, `by`, mean (of the differences), low, high (95 %; NaN for a single
-        question), n (questions; those that only one of the two answered are left out), draws (behind each of a
-        question's answers, of the method or the baseline, whichever has more).
+        question, and for numbers that all differ by the same), n (questions; those that only one of the two answered
+        are left out), better, worse (questions on which the method, the baseline has more), p, q (p corrected for all
+        rows, Benjamini and Hochberg), draws (behind each of a question's answers, of the method or the baseline,
+        whichever has more).
 
     Raises:
         ValueError: `baseline` is not a method of the frame, or the only one on any question of a comparison; a question
             is there twice for a method and comparison; a column is missing or holds something else.
     """
-    by = names("by", by, least=0, besides=["method", "question", "difference", "draws", value, *MEANS])
-    frame = checked_answers(frame, ["method", *by], {name("value", value): "number"})
+    by = names("by", by, least=0, besides=["method", "question", value, *OF_DRAWS, *MEANS, *TESTED])
+    rows = [
+        (*key, *found[:3], found.n, found.better, found.worse, found.p, draws)
+        for key, found, draws in comparisons_with(frame, baseline, by, value)
+    ]
+    found = pd.DataFrame(rows, columns=["method", *by, *MEANS, *DISCORDANT, "p", "draws"])
+    found.insert(len(found.columns) - 1, "q", false_discovery_control(found.p))
+    return found
+
+
+def comparisons_with(
+    frame: pd.DataFrame, baseline: Hashable, by: Sequence[str], value: str, level: float = 0.95
+) -> Iterator[tuple[tuple, PairedComparison, int]]:
+    """Every method compared with a baseline on the questions that both answered.
+
+    Args:
+        frame: The frame as for `paired_difference`.
+        baseline: The method that is subtracted.
+        by: The columns that tell comparisons apart.
+        value: The column that is compared.
+        level: The confidence level of the intervals.
+
+    Yields:
+        Three values: the method with the values of `by`, the comparison, and the larger number of draws.
+
+    Raises:
+        ValueError: As for `paired_difference`.
+    """
+    frame = checked_answers(frame, ["method", *by], {name("value", value): "truth or number"})
     baseline = among("baseline", baseline, frame.method)
-    keys, pooled = [*by, "question"], pooled_draws(frame, ["method", *by], value)
-    wide, n_draws = (pooled.pivot(index=keys, columns="method", values=name) for name in (value, "draws"))
+    wide, n_draws = _by_method(frame, value, by)
     gain = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
-    long = gain.reset_index().melt(id_vars=keys, var_name="method", value_name="difference").dropna()
+    long = gain.reset_index().melt(id_vars=[*by, "question"], var_name="method", value_name="difference").dropna()
     if long.empty:
         raise ValueError(f"another method must answer the same questions as {baseline!r}; got none.")
-    found = mean_by_group(long, ["method", *by], "difference")
-    return found.assign(draws=[int(n_draws.reindex(columns=[each, baseline]).max(axis=None)) for each in found.method])
+    for key, group in long.groupby(["method", *by], sort=False):
+        draws = int(n_draws.reindex(columns=[key[0], baseline]).max(axis=None))
+        yield key, compare_paired(group.difference, _kind(frame, value, draws), level), draws
 
 
-def _checked_differences(differences: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    keys = [*by, "first", "second"]
-    numbers = dict.fromkeys(["difference", "q"], "number")
-    return checked(differences, "differences", dict.fromkeys(keys, "label") | numbers, keys)
+def _by_method(frame: pd.DataFrame, value: str, by: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Values and numbers of draws, a row a question and a column a method."""
+    pooled = pooled_draws(frame, ["method", *by], value)
+    return tuple(pooled.pivot(index=[*by, "question"], columns="method", values=each) for each in (value, "draws"))
+
+
+def _kind(frame: pd.DataFrame, value: str, draws: int) -> Kind:
+    """What a checked frame's values are: the column's type decides, and whether they were averaged over draws."""
+    if frame[value].dtype != bool:
+        return "number"
+    return "truth" if draws == 1 else "share"

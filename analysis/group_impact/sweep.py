@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.group_impact.effects import DEPTHS, inclusion_impact, layers_at, shapley_impact
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
-from analysis.scenes.mosaic import sample
+from analysis.scenes.questions import sample
 from analysis.theorem.sweep import QUESTION_SEED, command, weights_digest
 from analysis.work_folders import TABLES, check_writable, read_tables, record_tables, written_whole
 

@@ -48,52 +48,57 @@ def with_planted_bias(table: pd.DataFrame, criterion: str, strengths: Sequence[f
 
 
 def bias_accuracy_correlation(
-    bias: pd.Series, answers: pd.DataFrame, value: str = "right", resamples: int = 2000, seed: int = 0
+    bias: pd.Series,
+    answers: pd.DataFrame,
+    groups: pd.Series,
+    value: str = "right",
+    permutations: int = 9999,
+    seed: int = 0,
 ) -> pd.Series:
-    """The rank correlation, over criteria, of a criterion's bias and the model's accuracy when dropping by it.
+    """The rank correlation, over groups of criteria, of a group's bias and the model's accuracy when dropping by it.
+
+    Criteria that rank nearly alike keep nearly the same tokens and are no independent cases, so a group of them is one:
+    its bias and its accuracy are the means over its criteria. p is that of a permutation test which exchanges groups
+    (all orders where there are no more than `permutations`). Other questions would not make other criteria, so there is
+    no interval. Call it without a criterion (`bias.drop("random")`) to see whether the result hangs on it.
 
     Args:
         bias: The bias of each criterion, indexed by its name, at least three; higher is more biased.
         answers: The frame of `analysis.accuracy`, with a method for each criterion, under its name.
+        groups: The group of each criterion, indexed by its name, as `analysis.criterion_groups` gives them; others may
+            be in it.
         value: The measure of accuracy, "right" or "log_probability".
-        resamples: The number of bootstrap resamples of the questions, and of permutations of the criteria. The bias is
-            not resampled.
-        seed: The seed of both.
+        permutations: The largest number of permutations of the groups.
+        seed: The seed of the permutations.
 
     Returns:
-        spearman, low, high (95 % percentile interval; NaN for a single question), p (two-sided, from the permutations),
-        criteria (their number). All but the last are NaN where all criteria have the same bias or the same accuracy.
+        spearman, p (two-sided; at least 1/3 for three groups, 1/12 for four, 1/60 for five), groups (their number),
+        criteria (their number). The first two are NaN where there are fewer than three groups, or all have the same
+        bias or the same accuracy.
 
     Raises:
-        ValueError: There are fewer than three criteria, one has no answer to a question or two, a number is NaN or
-            infinite, or an argument is out of range.
+        ValueError: There are fewer than three criteria, one has no answer to a question or two or is in no group, a
+            number is NaN or infinite, or an argument is out of range.
     """
-    resamples, seed = whole_number("resamples", resamples, 1), seed_number(seed)
+    permutations, seed = whole_number("permutations", permutations, 1), seed_number(seed)
     bias = _checked_bias(bias)
-    wide = pooled_draws(answers, ["method"], value).pivot(index="question", columns="method", values=value)
-    missing = sorted(set(bias.index) - set(wide.columns))
-    answered = wide.reindex(columns=bias.index)
-    if len(bias) < 3 or missing:
-        raise ValueError(
-            f"bias must hold three criteria or more, all of them answered; got {len(bias)}, without {missing}."
+    groups = _checked_groups(groups, bias)
+    answered = _answered(answers, bias, value)
+    cases = pd.DataFrame({"bias": bias, "accuracy": answered.mean()}).groupby(groups).mean().apply(rankdata)
+    spearman, p = np.nan, np.nan
+    if len(cases) >= 3 and np.ptp(cases.bias) > 0 and np.ptp(cases.accuracy) > 0:
+        centred = cases - cases.mean()
+        scale = np.sqrt(np.square(centred).sum().prod())
+        null = permutation_test(
+            (centred.accuracy.to_numpy(),),
+            lambda x, axis: (x * centred.bias.to_numpy()).sum(axis) / scale,
+            vectorized=True,
+            permutation_type="pairings",
+            n_resamples=permutations,
+            rng=seed,
         )
-    if answered.isna().any(axis=None):
-        short = answered.isna().sum()
-        raise ValueError(
-            f"every question must be answered under each criterion; got {short.max()} without {short.idxmax()!r}."
-        )
-    values, rng = answered.to_numpy(), np.random.default_rng(seed)
-    drawn = values[rng.integers(len(values), size=(resamples, len(values)))].mean(1)
-    ranks = rankdata(bias)
-    observed = _spearman(ranks, values.mean(0))
-    if np.ptp(ranks) == 0 or np.ptp(rankdata(values.mean(0))) == 0:
-        return pd.Series(dict.fromkeys(["spearman", "low", "high", "p"], np.nan) | {"criteria": len(bias)})
-    null = permutation_test(
-        (values.mean(0),), lambda x: _spearman(ranks, x), permutation_type="pairings", n_resamples=resamples, rng=rng
-    )
-    low, high = np.quantile([_spearman(ranks, row) for row in drawn], [0.025, 0.975])
-    low, high = (low, high) if len(values) > 1 else (np.nan, np.nan)
-    return pd.Series({"spearman": observed, "low": low, "high": high, "p": null.pvalue, "criteria": len(bias)})
+        spearman, p = null.statistic, null.pvalue
+    return pd.Series({"spearman": spearman, "p": p, "groups": len(cases), "criteria": len(bias)})
 
 
 def _checked_bias(bias: pd.Series) -> pd.Series:
@@ -104,7 +109,30 @@ def _checked_bias(bias: pd.Series) -> pd.Series:
     return finite_numbers(bias, "bias")
 
 
-def _spearman(ranks: np.ndarray, values: np.ndarray) -> float:
-    """Spearman's correlation; 0 where a resample gives all criteria the same accuracy."""
-    other = rankdata(values)
-    return float(np.corrcoef(ranks, other)[0, 1]) if np.ptp(other) and np.ptp(ranks) else 0.0
+def _checked_groups(groups: pd.Series, bias: pd.Series) -> pd.Series:
+    if not isinstance(groups, pd.Series) or not groups.index.is_unique:
+        raise ValueError(
+            "groups must be a Series of one group for each criterion, by its name, as criterion_groups gives it; got "
+            f"{type(groups).__name__}."
+        )
+    of_each = groups.reindex(bias.index)
+    if of_each.isna().any():
+        raise ValueError(f"every criterion must be in a group; got {list(of_each.index[of_each.isna()])} in none.")
+    return of_each
+
+
+def _answered(answers: pd.DataFrame, bias: pd.Series, value: str) -> pd.DataFrame:
+    """The value of every question (a row) under every criterion (a column)."""
+    wide = pooled_draws(answers, ["method"], value).pivot(index="question", columns="method", values=value)
+    missing = sorted(set(bias.index) - set(wide.columns))
+    if len(bias) < 3 or missing:
+        raise ValueError(
+            f"bias must hold three criteria or more, all of them answered; got {len(bias)}, without {missing}."
+        )
+    answered = wide.reindex(columns=bias.index)
+    if answered.isna().any(axis=None):
+        short = answered.isna().sum()
+        raise ValueError(
+            f"every question must be answered under each criterion; got {short.max()} without {short.idxmax()!r}."
+        )
+    return answered

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from analysis.position.binning import BINS, bin_index
 from analysis.position.retention import score_position
-from analysis.position.uniformity import BINS, bin_index, distance_from_uniform
+from analysis.position.uniformity import distance_from_uniform
 from v2drop.arguments import number, seed_number, whole_number
 from v2drop.arguments import share as share_number
 

@@ -9,14 +9,15 @@ import pandas as pd
 from scipy.stats import false_discovery_control, rankdata, wilcoxon
 
 from analysis.criteria.scores import CRITERIA
-from analysis.position.uniformity import BINS, bin_index, checked_kept
+from analysis.position.binning import BINS, bin_index, checked_kept
 from analysis.statistics.frames import checked, in_order
 from analysis.statistics.grids import grid_side
 from analysis.statistics.intervals import MEANS, mean_by_group
 from analysis.statistics.lists import names
+from analysis.statistics.proportions import ratio_interval
 from analysis.statistics.rankings import n_kept, ranks
 from analysis.statistics.token_tables import checked_table, score_matrices, tokens_per_sample
-from v2drop.arguments import number, one_of, seed_number, whole_number
+from v2drop.arguments import number, one_of, whole_number
 
 AXES = ("position", "row", "column", "frame", "token")
 ENDS = ["start", "end", "ratio", "low", "high", "n"]
@@ -97,8 +98,8 @@ def retention(
         bins: The number of parts of the sequence.
 
     Returns:
-        One row per curve and bin: `by`, bin (from 0), mean, low, high (95 % bootstrap interval over samples; NaN for a
-        single sample), n.
+        One row per curve and bin: `by`, bin (from 0), mean, low, high (95 %, `analysis.proportion_interval` over
+        samples; NaN for a single sample), n.
 
     Raises:
         ValueError: The axis is unknown or not in the frame, there are more bins than tokens, tokens are missing or
@@ -108,12 +109,11 @@ def retention(
     kept = checked_kept(kept, by)
     binned = kept.assign(bin=_bins(kept, by, axis, bins), kept=kept.kept.astype(float))
     share = binned.groupby([*by, "bin", "sample"], sort=False).kept.mean().reset_index()
-    return mean_by_group(share.sort_values([*by, "bin"], kind="stable"), [*by, "bin"], "kept", unit=["sample"])
+    share = share.sort_values([*by, "bin"], kind="stable")
+    return mean_by_group(share, [*by, "bin"], "kept", unit=["sample"], shares=True)
 
 
-def end_to_start_ratio(
-    kept: pd.DataFrame, by: Sequence[str] = ("criterion",), bins: int = BINS, resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
+def end_to_start_ratio(kept: pd.DataFrame, by: Sequence[str] = ("criterion",), bins: int = BINS) -> pd.DataFrame:
     """The retention in the last bin / the retention in the first bin, both means over samples.
 
     The ratio is infinite where no token of the first bin is kept, and 1 if none of the last bin is kept either. The
@@ -123,30 +123,25 @@ def end_to_start_ratio(
         kept: The frame of `kept_tokens_by` or `analysis.kept_at_layer`.
         by: The columns that tell curves apart.
         bins: The number of parts of the sequence.
-        resamples: The number of resamples of the bootstrap over samples.
-        seed: The seed of the resamples, which are drawn curve after curve in the frame's order.
 
     Returns:
-        One row per curve: `by`, start, end (shares kept), ratio, low, high (95 % percentile interval), n (samples).
+        One row per curve: `by`, start, end (shares kept), ratio, low, high (95 %, `ratio_interval` of
+        `analysis.statistics.proportions`: high is infinite where the start may keep nothing), n (samples).
 
     Raises:
         ValueError: There are more bins than tokens, tokens of a sample are missing or twice, the column kept does not
             hold True and False, or an argument is out of range.
     """
     by = names("by", by, besides=["sample", "kept", "bin", *ENDS])
-    resamples = whole_number("resamples", resamples, 1)
     kept = checked_kept(kept, by)
     binned = kept.assign(bin=_bins(kept, by, "position", bins), kept=kept.kept.astype(float))
     ends = binned[binned.bin.isin([0, bins - 1])]
     share = ends.pivot_table(index=[*by, "sample"], columns="bin", values="kept", sort=False)
-    rows, rng = [], np.random.default_rng(seed_number(seed))
+    rows = []
     for key, group in share.groupby(list(by), sort=False):
         values = in_order(group, ["sample"])[[0, bins - 1]].to_numpy()
-        drawn = values[rng.integers(len(values), size=(resamples, len(values)))].mean(1)
-        (start, end), ratios = values.mean(0), _ratio(drawn[:, 1], drawn[:, 0])
-        low, high = np.quantile(ratios, [0.025, 0.975], method="inverted_cdf")  # no mean of a number and infinity
-        low, high = (low, high) if len(values) > 1 else (np.nan, np.nan)
-        rows.append((*key, start, end, float(_ratio(end, start)), low, high, len(values)))
+        start, end = values.mean(0)
+        rows.append((*key, start, end, _ratio(end, start), *ratio_interval(values[:, 1], values[:, 0]), len(values)))
     return pd.DataFrame(rows, columns=[*by, *ENDS])
 
 
@@ -158,9 +153,10 @@ def score_position(table: pd.DataFrame, criteria: Sequence[str] = CRITERIA) -> p
         criteria: The columns that hold scores.
 
     Returns:
-        One row per (layer, criterion): these, mean, low, high (95 % bootstrap interval over samples; NaN for a single
-        sample), n, p (Wilcoxon's signed-rank test over samples, which are independent, unlike tokens of one picture),
-        and q (p corrected for all rows, Benjamini and Hochberg). A correlation is 0 where all tokens score alike.
+        One row per (layer, criterion): these, mean, low, high (95 %, `analysis.bootstrap_interval` over samples; NaN
+        for a single sample, and where all have the same correlation), n, p (Wilcoxon's signed-rank test over samples,
+        which are independent, unlike tokens of one picture), and q (p corrected for all rows, Benjamini and Hochberg).
+        A correlation is 0 where all tokens score alike.
 
     Raises:
         ValueError: A column is missing or partly NaN, or a sample has a single token.
@@ -193,6 +189,7 @@ def _bins(kept: pd.DataFrame, by: Sequence[str], axis: str, bins: int) -> pd.Ser
     return checked(kept, "kept tokens", {axis: "counted"})[axis]
 
 
-def _ratio(above: np.ndarray | np.floating, below: np.ndarray | np.floating) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where((above == 0) & (below == 0), 1.0, np.divide(above, below))
+def _ratio(above: float, below: float) -> float:
+    if below == 0:
+        return 1.0 if above == 0 else np.inf
+    return float(above / below)

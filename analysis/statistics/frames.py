@@ -130,6 +130,12 @@ def _truths(series: pd.Series, what: str) -> pd.Series:
     return values.astype(bool)
 
 
+def _truths_or_numbers(series: pd.Series, what: str) -> pd.Series:
+    """Truth values as bools if all are, else numbers as floats: the type says which of both a column holds."""
+    all_truths = all(isinstance(v, (bool, np.bool_)) for v in series.astype(object))
+    return _truths(series, what) if all_truths else finite_numbers(series, what)
+
+
 def _labels(series: pd.Series, what: str) -> pd.Series:
     _refuse(series, _missing(series), what, "a value in every row")
     is_plain = isinstance(series.dtype, np.dtype) or isinstance(series.dtype, pd.StringDtype)
@@ -163,6 +169,7 @@ KINDS: dict[str, Callable[[pd.Series, str], pd.Series]] = {
     "number": finite_numbers,
     "number or NaN": _numbers_or_nan,
     "truth": _truths,
+    "truth or number": _truths_or_numbers,
     "text": _texts,
     "as it is": lambda series, what: series,
 }

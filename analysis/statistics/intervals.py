@@ -1,4 +1,4 @@
-"""Means over independent units with their bootstrap intervals."""
+"""Frames of means over independent units with their intervals: of proportions, or of any numbers."""
 
 from __future__ import annotations
 
@@ -6,93 +6,75 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
-from analysis.statistics.frames import checked, finite_numbers, in_order
+from analysis.statistics.frames import checked, in_order
 from analysis.statistics.lists import among, name, names
-from v2drop.arguments import seed_number, share
+from analysis.statistics.proportions import proportion_interval
+from analysis.statistics.studentised import bootstrap_interval
+from v2drop.arguments import flag
 
 MEANS = ["mean", "low", "high", "n"]  # columns of every frame of means
 
 
-def bootstrap_interval(
-    values: Sequence[float] | np.ndarray | pd.Series, seed: int = 0, level: float = 0.95
-) -> tuple[float, float]:
-    """Bootstrap interval of the mean (percentile, 2000 resamples); a single point where all values are equal.
+def mean_interval(values: np.ndarray, shares: bool = False) -> tuple[float, float, float, int]:
+    """Mean over the units for which a value exists, ends of its 95 % interval, their number.
 
-    For few values it is somewhat short: for ten normal ones it covers the mean in 89 % of cases rather than 95 %.
-
-    Args:
-        values: Numbers from independent units.
-        seed: The seed of the resamples.
-        level: The confidence level.
-
-    Returns:
-        The lower and the upper end; NaN for a single value, which says nothing of others.
-
-    Raises:
-        ValueError: There is no value, one is NaN or infinite, or an argument is out of range.
-    """
-    seed, level = seed_number(seed), share("level", level)
-    if np.ndim(values) != 1 or len(values) == 0:
-        raise ValueError(f"values must be numbers, at least one, in a row; got the shape {np.shape(values)}.")
-    numbers = finite_numbers(pd.Series(values), "values").to_numpy()
-    if len(numbers) == 1:
-        return np.nan, np.nan
-    if (numbers == numbers[0]).all():
-        return float(numbers[0]), float(numbers[0])
-    ends = bootstrap(
-        (numbers,), np.mean, n_resamples=2000, method="percentile", confidence_level=level, rng=seed
-    ).confidence_interval
-    return float(ends.low), float(ends.high)
-
-
-def mean_interval(values: np.ndarray) -> tuple[float, float, float, int]:
-    """Mean over the units for which a value exists, ends of its 95 % interval (`bootstrap_interval`), their number.
+    The interval is that of `proportion_interval` for shares, and of `bootstrap_interval` for numbers: none (NaN) where
+    all are equal.
 
     Args:
         values: Numbers from independent units, NaN where the statistic does not exist. Without any other, mean and
             interval are NaN and the number is 0.
+        shares: Whether they are shares in [0, 1].
     """
     values = values[~np.isnan(values)]
     if not len(values):
         return np.nan, np.nan, np.nan, 0
-    return float(np.mean(values)), *bootstrap_interval(values), len(values)
+    ends = proportion_interval(values) if shares else bootstrap_interval(values)
+    return float(np.mean(values)), *ends, len(values)
 
 
-def mean_by_group(frame: pd.DataFrame, by: Sequence[str], value: str, unit: Sequence[str] = ()) -> pd.DataFrame:
+def mean_by_group(
+    frame: pd.DataFrame, by: Sequence[str], value: str, unit: Sequence[str] = (), shares: bool = False
+) -> pd.DataFrame:
     """Mean of a column in each group, with its interval over the rows of the group (`mean_interval`).
 
     Args:
         frame: A frame with one row per independent unit.
         by: The columns that tell groups apart.
-        value: The column that is averaged.
+        value: The column that is averaged. A column of True and False holds proportions, whatever their values; one of
+            numbers, 0 and 1 among them, does not.
         unit: The columns that tell units of one group apart; none if every row is one. With them the interval does not
             depend on the order of rows, which otherwise decides what is drawn together.
+        shares: Whether numbers are shares in [0, 1], such as of a unit's draws or tokens.
 
     Returns:
-        One row per group: `by`, mean, low, high (95 %; NaN for a single row), n (rows).
+        One row per group: `by`, mean, low, high (95 %; NaN for a single row, and for numbers that are all equal), n
+        (rows).
 
     Raises:
-        ValueError: The frame is empty or lacks a column, a number is missing, or a unit is in a group twice.
+        ValueError: The frame is empty or lacks a column, a number is missing, a share is not in [0, 1], or a unit is in
+            a group twice.
     """
     by, unit, value = names("by", by, besides=[*MEANS, value]), names("unit", unit, least=0), name("value", value)
-    columns = {**dict.fromkeys([*by, *unit], "label"), value: "number"}
+    columns = {**dict.fromkeys([*by, *unit], "label"), value: "truth or number"}
     frame = checked(frame, "frame", columns, [*by, *unit] if unit else [])
+    shares = flag("shares", shares) or frame[value].dtype == bool
     groups = frame.groupby(list(by), sort=False)
-    rows = [(*key, *mean_interval(in_order(group, unit)[value].to_numpy(dtype=float))) for key, group in groups]
+    rows = [(*key, *mean_interval(in_order(group, unit)[value].to_numpy(dtype=float), shares)) for key, group in groups]
     return pd.DataFrame(rows, columns=[*by, *MEANS])
 
 
 def summarise_layers(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Means over samples with 95 % bootstrap intervals, for each layer and for the mean over a sample's layers ("all").
+    """Means over samples with 95 % intervals, for each layer and for the mean over a sample's layers ("all").
 
     Args:
         values: A frame with the columns sample, layer, value, chance and the keys.
         keys: The columns that tell rows of one sample and layer apart.
 
     Returns:
-        One row per layer and keys: layer, the keys, mean, low, high (NaN for a single sample), n (samples), chance.
+        One row per layer and keys: layer, the keys, mean, low, high (NaN for a single sample, and where all samples
+        have the same value), n (samples), chance.
 
     Raises:
         ValueError: The frame is empty or lacks a column, a number is missing, or a row of one sample, layer and keys is

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("without_type_checker")
 
 ONE_SAMPLE = {
     "bootstrap_interval": lambda: pd.Series(analysis.bootstrap_interval([0.5]), ["low", "high"]),
+    "proportion_interval": lambda: pd.Series(analysis.proportion_interval([True]), ["low", "high"]),
     "summarise_layers": lambda: analysis.summarise_layers(
         analysis.agreement(table(samples=1), CRITERIA), ["statistic", "first", "second"]
     ),
@@ -24,11 +25,13 @@ ONE_SAMPLE = {
     "end_to_start_ratio": lambda: analysis.end_to_start_ratio(KEPT[KEPT["sample"] == 0], ["layer", "criterion"], 3),
     "summarise_accuracy": lambda: analysis.summarise_accuracy(answers().query("question == 0"), ["method", "budget"]),
     "paired_difference": lambda: analysis.paired_difference(answers().query("question == 0"), "random", ["budget"]),
-    "bias_accuracy_correlation": lambda: analysis.bias_accuracy_correlation(
-        pd.Series({"random": 1.0, "v2drop": 2.0, "downsample": 0.0}),
-        answers().query("question == 0 and budget == 36"),
-        "log_probability",
+    "equivalence": lambda: analysis.equivalence(
+        answers().query("question == 0"), "random", ["budget"], 0.1, "log_probability"
+    ).rename(columns={"low_90": "low", "high_90": "high"}),
+    "distance_from_uniform": lambda: analysis.distance_from_uniform(
+        KEPT[KEPT["sample"] == 0], ["layer", "criterion"], 3, 9
     ),
+    "distance_difference": lambda: analysis.distance_difference(KEPT[KEPT["sample"] == 0], "c", bins=3),
     "summarise_impact": lambda: analysis.summarise_impact(synthetic(samples=1)),
     "theorem_by_group": lambda: analysis.theorem_by_group(synthetic(samples=1)).query("samples == 1"),
     "kept_overlap": lambda: analysis.kept_overlap(CASES["kept_overlap"].frame.query("question == 0"), 9),
@@ -86,7 +89,6 @@ ARGUMENTS = {
     "n_tokens": lambda _, v: analysis.token_labels(analysis.sample(1), v),
     "n_tokens of kept_overlap": lambda _, v: analysis.kept_overlap(CASES["kept_overlap"].frame, v),
     "seed": lambda _, v: analysis.pairwise_differences(answers(), seed=v if v else 0.5),
-    "resamples": lambda _, v: analysis.end_to_start_ratio(KEPT, ["layer", "criterion"], 3, v),
     "draws": lambda _, v: analysis.distance_from_uniform(KEPT, ["layer", "criterion"], 3, v),
     "permutations": lambda _, v: analysis.per_sample(synthetic(samples=1), permutations=v),
     "frames": lambda _, v: analysis.with_grid_place(KEPT, v),

@@ -119,17 +119,20 @@ CASES = {
     "kept_tokens_by": Case(lambda f: analysis.kept_tokens_by(f, 0.4, "a"), table(), ("a",), **PREFIX),
     "with_grid_place": Case(analysis.with_grid_place, KEPT, (), ("sample",), ("vision_index",), once=False),
     "retention": Case(lambda f: analysis.retention(f, ["layer", "criterion"], bins=3), KEPT, **CURVES),
-    "end_to_start_ratio": Case(lambda f: analysis.end_to_start_ratio(f, ["layer", "criterion"], 3, 50), KEPT, **CURVES),
+    "end_to_start_ratio": Case(lambda f: analysis.end_to_start_ratio(f, ["layer", "criterion"], 3), KEPT, **CURVES),
     "distance_from_uniform": Case(
         lambda f: analysis.distance_from_uniform(f, ["layer", "criterion"], 3, 9), KEPT, **CURVES
     ),
+    "distance_difference": Case(lambda f: analysis.distance_difference(f, "c", ["layer"], 3), KEPT, **CURVES),
     "score_position": Case(lambda f: analysis.score_position(f, ["a", "b"]), table(), ("a", "b"), ("sample",), KEYS),
     "content_position_shares": Case(
         lambda f: analysis.content_position_shares(f, "score"), shifts(), ("score",), (), ("content", "position")
     ),
     "with_planted_bias": Case(lambda f: analysis.with_planted_bias(f, "a", 0.5), table(), ("a",), **PREFIX),
     "bias_accuracy_correlation": Case(
-        lambda f: analysis.bias_accuracy_correlation(pd.Series([3.0, 1.0, 2.0, 0.0], METHODS), f, resamples=20),
+        lambda f: analysis.bias_accuracy_correlation(
+            pd.Series([3.0, 1.0, 2.0, 0.0], METHODS), f, pd.Series(range(4), METHODS)
+        ),
         answers().query("budget == 36"),
         ("right",),
         ANSWER_KEYS,
@@ -139,6 +142,9 @@ CASES = {
     ),
     "paired_difference": Case(
         lambda f: analysis.paired_difference(f, "random", ["budget"]), answers(), ("right",), BUDGET_KEYS
+    ),
+    "equivalence": Case(
+        lambda f: analysis.equivalence(f, "random", ["budget"], 0.1), answers(), ("right",), BUDGET_KEYS
     ),
     "pairwise_differences": Case(
         lambda f: analysis.pairwise_differences(f, "log_probability"), answers(), ("log_probability",), BUDGET_KEYS

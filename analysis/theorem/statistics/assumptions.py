@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from analysis.statistics.intervals import mean_interval
@@ -26,7 +27,7 @@ def theorem_by_group(table: pd.DataFrame) -> pd.DataFrame:
         table: The frame of `variation_impact` for several samples.
 
     Returns:
-        One row per group and statistic: group, statistic, mean over samples, low and high (95 % bootstrap interval),
+        One row per group and statistic: group, statistic, mean over samples, low and high (95 %; NaN where all equal),
         samples (how many have such tokens). The statistics, each over the tokens of a sample: tokens (how many),
         bound_holds (share with revert_impact <= predicted_impact), linear_error (median of |revert_impact /
         first_order_impact - 1|), gain_ratio and top_cosine (medians), taylor_slope (median of the measured slopes).
@@ -64,7 +65,7 @@ def _group_rows(name: str, chosen: pd.DataFrame) -> Iterator[tuple]:
         samples[GROUP_STATISTICS[2:]].median().assign(bound_holds=samples.bound_holds.mean(), tokens=samples.size())
     )
     if values.empty:
-        yield name, "tokens", 0.0, 0.0, 0.0, 0
+        yield name, "tokens", 0.0, np.nan, np.nan, 0
         return
     for statistic in GROUP_STATISTICS:
         numbers = values[statistic].dropna().to_numpy(dtype=float)

@@ -13,7 +13,8 @@ from analysis.comparison.at_one_average import (
     methods_at_average,
 )
 from analysis.comparison.kept_tokens import kept_at_end, kept_overlap
-from analysis.comparison.pairs import pairwise_differences, win_counts
+from analysis.comparison.pairs import pairwise_differences
+from analysis.comparison.wins import win_counts
 from analysis.efficiency.latency import relative_time
 from analysis.scenes.question_seeds import with_question_seeds
 from analysis.scenes.questions import sample

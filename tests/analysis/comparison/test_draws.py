@@ -127,19 +127,35 @@ def drawn(**right):
     return pd.DataFrame(rows, columns=["method", "budget", "question", "draw", "right"])
 
 
-def test_draws_are_pooled_in_each_question_before_the_bootstrap():
+def test_draws_are_pooled_in_each_question_before_anything_else():
     """Ten draws of each question are no ten times as many questions."""
     ours, chance = [[i % 2] for i in range(40)], [[i % 4 == 0] * 10 for i in range(40)]
     frame = drawn(ours=ours, random=chance)
     found = summarise_accuracy(frame).set_index("method")
     assert found.n.to_dict() == {"ours": 40, "random": 40} and found.draws.to_dict() == {"ours": 1, "random": 10}
     once = frame[frame.draw == 0]
-    columns = ["mean", "low", "high", "n"]
+    columns = ["mean", "low", "high", "n", "sd_questions"]
     pd.testing.assert_frame_equal(found[columns], summarise_accuracy(once).set_index("method")[columns])
     for compare in (lambda f: paired_difference(f, "random", ["budget"]), pairwise_differences):
         many, one = compare(frame), compare(once)
         assert many.draws.tolist() == [10] and one.draws.tolist() == [1]
-        pd.testing.assert_frame_equal(many.drop(columns="draws"), one.drop(columns="draws"))
+        same = one.columns.drop(["draws", "p", "q"])  # McNemar's test is one of truths
+        pd.testing.assert_frame_equal(many[same], one[same])
+
+
+def test_both_variances_are_those_of_other_questions_and_of_other_draws():
+    """By hand: draws 1 0 and 1 1 have variance 1/2 and 0, so their means 1/4 and 0; the mean of both 1/16."""
+    row = summarise_accuracy(drawn(random=[[1, 0], [1, 1]])).iloc[0]
+    assert row.sd_draws == pytest.approx(np.sqrt(1 / 16)) and row.sd_questions == 0  # 1/16 in all
+    rng, found = np.random.default_rng(0), []
+    for _ in range(200):
+        chance = np.repeat(rng.choice([0.5, 1.0], 50)[:, None], 8, 1)
+        found.append(summarise_accuracy(drawn(random=rng.random((50, 8)) < chance)).iloc[0])
+    found = pd.DataFrame(found).astype({"mean": float, "sd_draws": float, "sd_questions": float})
+    assert np.square(found.sd_draws).mean() == pytest.approx(0.125 / 8 / 50, rel=0.02)
+    assert np.square(found.sd_questions).mean() == pytest.approx(0.0625 / 50, rel=0.05)
+    both = np.hypot(found.sd_draws, found.sd_questions)
+    assert found["mean"].std() == pytest.approx(both.mean(), rel=4 / np.sqrt(2 * 200))
 
 
 def test_a_question_that_is_there_twice_is_refused():

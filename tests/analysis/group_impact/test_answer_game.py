@@ -7,7 +7,8 @@ import torch
 from analysis.comparison.accuracy import accuracy
 from analysis.criteria.dropping_by_table import ScoresFromTable
 from analysis.models.loading import Loaded
-from analysis.scenes.mosaic import Question, Scene, sample
+from analysis.scenes.mosaic import Scene
+from analysis.scenes.questions import Question, sample
 from analysis.statistics.shapley import random_subsets
 from tests.support import zoo
 from tests.support.dense_jacobians import Dense, alone

@@ -46,7 +46,7 @@ def test_a_planted_bias_is_found_and_its_size_recovered():
 
 def test_constant_scores_have_no_bias():
     row = score_position(planted_scores(5, 9, 0.5).assign(planted=2.0), ["planted"]).iloc[0]
-    assert row["mean"] == row.low == row.high == 0 and row.p == row.q == 1
+    assert row["mean"] == 0 and row.p == row.q == 1 and np.isnan([row.low, row.high]).all()
 
 
 def test_q_is_benjamini_and_hochbergs():

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from analysis.position.detection import planted_kept
+from analysis.position.distances import DISTANCES, gini, kolmogorov_smirnov, total_variation
 from analysis.position.retention import retention
-from analysis.position.uniformity import DISTANCES, distance_from_uniform, gini, kolmogorov_smirnov, total_variation
+from analysis.position.uniformity import distance_from_uniform
 
 rates = arrays(float, st.integers(2, 8), elements=st.floats(0, 1).map(lambda x: round(x, 2)))
 

@@ -28,7 +28,8 @@ def test_paired_differences_of_any_value():
     frame = pd.DataFrame(rows, columns=["method", "question", "right", "log_probability"]).assign(budget=1)
     right, log_p = (paired_difference(frame, "base", ["budget"], v).iloc[0] for v in ("right", "log_probability"))
     assert right["mean"] == 0.5 and right.low < 0.5 < right.high
-    assert log_p["mean"] == log_p.low == log_p.high == 1 and log_p.n == 6
+    assert log_p["mean"] == 1 and log_p.n == 6 and np.isnan([log_p.low, log_p.high]).all()
+    assert (right.better, right.worse, right.p) == (3, 0, 2 / 8) and (log_p.better, log_p.p) == (6, 2 / 64)
     assert paired_difference(frame, "base", ["budget"]).iloc[0]["mean"] == 0.5
 
 
@@ -48,4 +49,16 @@ def test_a_gain_is_paired_by_sample_layer_and_keys_where_there_is_a_baseline():
 def test_a_single_sample_says_nothing_about_others():
     alone = mean_by_group(pd.DataFrame({"name": ["x", "y", "y"], "value": [0.5, 0.5, 0.5]}), ["name"], "value")
     assert alone["mean"].tolist() == [0.5, 0.5] and alone.n.tolist() == [1, 2]
-    assert alone.low.isna().tolist() == [True, False] and alone.high.isna().tolist() == [True, False]
+    assert alone.low.isna().all() and alone.high.isna().all()  # nor do two that are equal
+
+
+def test_truths_have_the_interval_of_a_proportion_and_equal_numbers_none():
+    """The column's type decides, not its values: 0 and 1 as numbers are numbers."""
+    frame = pd.DataFrame({"name": "x", "value": [True] * 8})
+    truths, shares = mean_by_group(frame, ["name"], "value"), frame.assign(value=frame.value.astype(float))
+    assert truths.iloc[0].tolist() == ["x", 1.0, pytest.approx(0.025 ** (1 / 8)), 1.0, 8]
+    assert mean_by_group(frame.astype({"value": object}), ["name"], "value").equals(truths)
+    assert mean_by_group(shares, ["name"], "value", shares=True).equals(truths)
+    assert mean_by_group(shares, ["name"], "value")[["low", "high"]].isna().all(axis=None)
+    with pytest.raises(ValueError, match=r"shares must lie in \[0, 1\]; got 2 to 2"):
+        mean_by_group(shares.assign(value=2), ["name"], "value", shares=True)
