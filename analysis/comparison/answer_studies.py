@@ -127,7 +127,7 @@ STUDIES: Mapping[str, Study] = {
 
 
 def answers(loaded: Loaded, questions: Questions, runs: Runs, first: int = 0) -> pd.DataFrame:
-    """The frame of `accuracy` for the runs of a study, whose keys become columns; questions are counted from `first`."""
+    """The frame of `accuracy` for the runs of a study, keys as columns; questions are counted from `first`."""
     frames = [accuracy(loaded, questions, part, draws=draws) for draws, part in _by_draws(runs)]
     frame = pd.concat(frames, ignore_index=True)
     keys = pd.DataFrame([Key(*key) for key in frame.method], columns=Key._fields)

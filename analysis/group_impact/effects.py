@@ -21,8 +21,8 @@ from analysis.progress import progress_bar
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.residual_stream.measured_tokens import check_layers, token_keys
 from analysis.scenes.asked import asked
-from analysis.scenes.questions import Questions
 from analysis.scenes.question_seeds import question_seeds
+from analysis.scenes.questions import Questions
 from analysis.statistics.lists import numbers
 from analysis.statistics.rankings import checked_ratios, n_kept
 from analysis.statistics.shapley import (
