@@ -15,7 +15,8 @@ _NAMES = {  # module -> its public names
     "statistics.intervals": "mean_by_group summarise_layers criterion_minus_baseline",
     "models.loading": "EMBEDDED Loaded load",
     "scenes.mosaic": "PICTURE_SIDES Digit Scene",
-    "scenes.questions": "QUESTION_KINDS Question Questions questions_each sample",
+    "scenes.question_kinds": "QUESTION_KINDS",
+    "scenes.questions": "Question Questions questions_each sample",
     "scenes.picture_size": "at_side",
     "scenes.sizes": "with_enough_tokens",
     "scenes.answers": "is_right miscount",
@@ -46,6 +47,7 @@ _NAMES = {  # module -> its public names
     "comparison.at_one_average": "accuracy_at_averages accuracy_by_difficulty fitting_methods methods_at_average "
     "repacking",
     "comparison.budgets": "reachable_budgets",
+    "comparison.answer_sweep": "load_answers one_chunk study_answers",
     "comparison.layer_choices": "accuracy_over_layers best_and_worst drop_layer_choices",
     "comparison.pairs": "paired_difference pairwise_differences",
     "comparison.wins": "significant_pairs win_counts",

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
 from analysis.comparison.at_one_average import fitting_methods, methods_at_average, repacking
+from analysis.comparison.budgets import reachable_budgets
 from analysis.comparison.layer_choices import drop_layer_choices
 from analysis.criteria.dropping_by_table import method_from_column
 from analysis.criteria.jacobian_scores import scored_with_jacobians
@@ -49,11 +50,12 @@ Runs = dict[Key, Any]  # methods as for `accuracy`
 def budget_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
     """V2Drop by three metrics and the baselines at four budgets, at the released depths."""
     layers, runs = V2Drop.drop_layers(loaded.n_layers), _nothing(n_tokens)
-    for budget in (round(share * n_tokens) for share in BUDGETS):
+    for budget in reachable_budgets(BUDGETS, layers, n_tokens, loaded.n_layers):
         schedule = Schedule.for_average(budget, layers, n_tokens, loaded.n_layers)
         runs |= _baselines(schedule, budget, _text(layers)) | _v2drop(schedule, budget, _text(layers))
-        runs |= {Key("coverage", budget, _text(layers)): Coverage(schedule)}
-        runs |= {Key("stratified", budget, _text(layers)): Stratified(schedule)}
+        runs[Key("stratified", budget, _text(layers))] = Stratified(schedule)
+        if "coverage" in fitting_methods(loaded):
+            runs[Key("coverage", budget, _text(layers))] = Coverage(schedule)
     return runs
 
 

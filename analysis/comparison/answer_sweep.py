@@ -6,6 +6,7 @@ One file for every 20 questions, written whole or not at all: a sweep that was s
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -15,10 +16,11 @@ from analysis.comparison.arguments import tokens_of_every_prompt
 from analysis.confirmation import confirmatory_seed
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded, load
-from analysis.scenes.questions import sample
+from analysis.scenes.questions import Questions, sample
+from analysis.scenes.sizes import with_enough_tokens
 from analysis.theorem.sweep import weights_digest
 from analysis.work_folders import check_writable, read_tables, record_tables
-from v2drop.arguments import one_of
+from v2drop.arguments import one_of, whole_number
 
 CHUNK = 20  # questions in a file: every kind twice
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "answers"
@@ -39,11 +41,37 @@ def one_chunk(loaded: Loaded, study: str, number: int) -> pd.DataFrame:
         ValueError: There is no such study.
     """
     check_loaded(loaded)
-    notebook, _, runs = STUDIES[one_of("study", study, STUDIES)]
+    one_of("study", study, STUDIES)
     first = CHUNK * number
-    questions = sample(first + CHUNK, "test", confirmatory_seed(notebook))[first:]
-    found = runs(loaded, questions, tokens_of_every_prompt(loaded, questions))
-    return answers(loaded, questions, found, first)
+    questions = sample(first + CHUNK, "test", confirmatory_seed(STUDIES[study].notebook))[first:]
+    return _asked(loaded, study, questions, first)
+
+
+def study_answers(loaded: Loaded, study: str, n: int = 20) -> pd.DataFrame:
+    """The answers of a study: the recorded ones where they are this model's, else those to a few questions, asked now.
+
+    Args:
+        loaded: Model and processor.
+        study: A key of STUDIES.
+        n: The number of questions that another model is asked.
+
+    Returns:
+        As `load_answers`.
+
+    Raises:
+        ValueError: There is no such study, or `n` is no int of 1 or more.
+    """
+    check_loaded(loaded)
+    settings = RECORDED / one_of("study", study, STUDIES) / f"{study}.settings.json"
+    if settings.exists() and json.loads(settings.read_text())["weights"] == weights_digest(loaded.model):
+        return load_answers(study)
+    return _asked(loaded, study, sample(whole_number("n", n, 1), "test", confirmatory_seed(STUDIES[study].notebook)), 0)
+
+
+def _asked(loaded: Loaded, study: str, questions: Questions, first: int) -> pd.DataFrame:
+    questions = with_enough_tokens(loaded, questions)
+    runs = STUDIES[study].runs(loaded, questions, tokens_of_every_prompt(loaded, questions))
+    return answers(loaded, questions, runs, first)
 
 
 def run_sweep(loaded: Loaded, study: str, folder: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from analysis.residual_stream.answer_streams import continued
 from analysis.residual_stream.frozen_decoder import FrozenDecoder
 from analysis.residual_stream.measured_tokens import measured_prompts
 from analysis.residual_stream.stream import Stream
@@ -41,7 +42,9 @@ class AnswerGame:
     ) -> None:
         """Run the prompt once, with all tokens."""
         self._answer = list(answer)
-        ((_, self.stream, tokens),) = measured_prompts(decoder, model, _followed_by(inputs, self._answer[:-1]), None)
+        behind = len(self._answer) - 1
+        longer = continued(inputs, [self._answer], behind) if behind else inputs
+        ((_, self.stream, tokens),) = measured_prompts(decoder, model, longer, None)
         self.tokens: Int[Tensor, " player"] = tokens[tokens < self.stream.length - len(self._answer)]
 
     def values(
@@ -84,13 +87,3 @@ class AnswerGame:
         logits = self.stream.decoder.logits(states.flatten(0, 1)).double().view(*states.shape[:2], -1)
         wanted = torch.tensor(self._answer, device=logits.device).expand(len(logits), -1)
         return logits.log_softmax(-1).gather(2, wanted[..., None]).sum((1, 2))
-
-
-def _followed_by(inputs: Mapping[str, Any], ids: list[int]) -> dict[str, Any]:
-    """The same prompt with text tokens behind it."""
-    shape, longer = inputs["input_ids"].shape, dict(inputs)
-    for name, value in inputs.items():
-        if isinstance(value, Tensor) and value.shape == shape and ids:
-            fill = {"input_ids": ids, "attention_mask": [1] * len(ids)}.get(name, [0] * len(ids))  # 0: type of a text
-            longer[name] = torch.cat([value, value.new_tensor([fill])], 1)
-    return longer

@@ -12,7 +12,7 @@ from analysis.statistics.intervals import mean_interval
 from analysis.statistics.lists import different, names
 from analysis.statistics.reliability import corrected_mean, rank_correlation, spearman_brown
 from analysis.statistics.token_tables import checked_table
-from analysis.theorem.summary import PREDICTORS
+from analysis.theorem.statistics.impact_table import PREDICTORS
 
 NORMAL_95 = 1.959964  # of a standard normal, two-sided
 KEYS = ["layer", "effect", "target", "criterion"]

@@ -40,7 +40,7 @@ class AnswerStreams:
         self._decoder, self._ids = decoder, _checked(answers, prompt_shape(inputs)[0], decoder)
         self._continued = []
         for n in range(1, max(map(len, self._ids))):
-            longer = _continued(inputs, self._ids, n)
+            longer = continued(inputs, self._ids, n)
             self._continued.append((decoder_inputs(model, longer), longer["attention_mask"].bool()))
 
     def reads(self, row: int, stream: Stream) -> list[Read]:
@@ -71,7 +71,7 @@ def _checked(answers: Any, n_rows: int, decoder: FrozenDecoder) -> list[list[int
     return [[whole_number("each token id of answers", token, 0, most) for token in row] for row in rows]
 
 
-def _continued(inputs: Mapping[str, Any], answers: list[list[int]], n: int) -> dict[str, Any]:
+def continued(inputs: Mapping[str, Any], answers: list[list[int]], n: int) -> dict[str, Any]:
     """The inputs with n tokens of its answer behind each row's prompt; an answer with fewer repeats its last one."""
     ids = inputs.get("input_ids")
     if ids is None or inputs.get("position_ids") is not None:

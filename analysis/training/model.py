@@ -11,7 +11,7 @@ from tokenizers.processors import TemplateProcessing
 from analysis.models.torchvision_ops import usable
 from analysis.scenes.drawing import PATCH
 from analysis.scenes.mosaic import SIDE
-from analysis.scenes.questions import words
+from analysis.scenes.question_kinds import words
 
 PAD, BOS, EOS, UNK, IMAGE = SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 WIDTH, VISION_LAYERS, DECODER_LAYERS = 128, 4, 12

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.criteria.question_dependence import icc, question_dependence
-from analysis.scenes.questions import QUESTION_KINDS, questions_each
+from analysis.scenes.question_kinds import QUESTION_KINDS
+from analysis.scenes.questions import questions_each
 
 
 def synthetic(images=3, questions=4, tokens=20, layers=1, names=("a",), seed=0):

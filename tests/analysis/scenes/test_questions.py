@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from analysis.scenes import questions
+from analysis.scenes.answers import NUMBERS
 from analysis.scenes.mosaic import PICTURE_SIDES, Scene, scene
-from analysis.scenes.questions import NUMBERS, QUESTION_KINDS, question, questions_each, sample, words
+from analysis.scenes.question_kinds import QUESTION_KINDS, words
+from analysis.scenes.questions import question, questions_each, sample
 
 
 def rng():

@@ -12,7 +12,8 @@ from analysis import load
 from analysis.models.loading import EMBEDDED
 from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import PICTURE_SIDES, SIDE
-from analysis.scenes.questions import QUESTION_KINDS, sample
+from analysis.scenes.question_kinds import QUESTION_KINDS
+from analysis.scenes.questions import sample
 from analysis.training.evaluate import checksum, evaluate, first_words
 from analysis.training.model import config
 from v2drop import Schedule, Uniform

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from analysis.scenes.drawing import COLOURS
 from analysis.scenes.mosaic import scene
-from analysis.scenes.questions import QUESTION_KINDS
+from analysis.scenes.question_kinds import QUESTION_KINDS
 from analysis.training import model, train
 from analysis.training.decoder import Answerer, decoder_loss
 from analysis.training.loop import Fit

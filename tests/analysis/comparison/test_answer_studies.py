@@ -1,0 +1,91 @@
+"""Recorded answers: what is asked, that a recording goes on where it was stopped, that it is what `accuracy` gives."""
+
+import pandas as pd
+import pytest
+
+from analysis.comparison import answer_sweep
+from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
+from analysis.comparison.answer_studies import OTHER_DRAWS, PHASES, RANDOM_DRAWS, STUDIES, Key, Study, answers
+from analysis.comparison.answer_sweep import CHUNK, load_answers, one_chunk, run_sweep
+from analysis.confirmation import confirmatory_seed
+from analysis.scenes.questions import sample
+from v2drop import Random, Schedule, Stratified, V2Drop
+
+N_TOKENS = 144
+HALF = Schedule({1: 72})
+
+
+def few_runs(loaded, questions, n_tokens):
+    return {
+        Key(NOTHING_DROPPED, n_tokens, "none"): None,
+        Key("random", 72, "1"): Random(HALF),
+        Key("stratified", 72, "1"): Stratified(HALF),
+        Key("v2drop l2", 72, "1", 3): V2Drop(HALF),
+    }
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A study of few runs; 4 questions in a file."""
+    monkeypatch.setitem(STUDIES, "small", Study("01_quickstart", 8, few_runs))
+    monkeypatch.setattr(answer_sweep, "CHUNK", 4)
+
+
+@pytest.mark.parametrize("name", [name for name in STUDIES if name != "jacobians"])
+def test_every_study_holds_the_model_itself_and_random_dropping_at_every_budget(embedded, name):
+    runs = STUDIES[name].runs(embedded, sample(1), N_TOKENS)
+    table = pd.DataFrame([(*key, isinstance(method, Random)) for key, method in runs.items()])
+    table.columns = [*Key._fields, "random"]
+    assert Key(NOTHING_DROPPED, N_TOKENS, "none") in runs and not table.duplicated([*Key._fields]).any()
+    dropped = table[table.method != NOTHING_DROPPED]
+    assert dropped.groupby(["budget", "layers"]).random.any().all()
+    spaced = dropped[dropped.method.str.startswith("uniform")]
+    assert (spaced.groupby(["method", "budget", "layers"]).draw.agg(list).map(len) == len(PHASES)).all()
+    for (_, budget, layers, _), method in runs.items():
+        if method is not None and layers not in ("own", "0"):
+            assert method.schedule.average(N_TOKENS, embedded.n_layers) == pytest.approx(budget, abs=0.5)
+
+
+def test_studies_ask_whole_files_of_every_kind():
+    assert all(study.n_questions % CHUNK == 0 for study in STUDIES.values())
+    assert all(STUDIES[name].n_questions >= 400 for name in ("budgets", "layers", "methods", "positions"))
+    assert RANDOM_DRAWS >= 16
+
+
+def test_answers_are_those_of_accuracy_with_keys_as_columns(embedded):
+    asked = sample(4)
+    found = answers(embedded, asked, few_runs(embedded, asked, N_TOKENS), first=40)
+    assert set(found.question) == {40, 41, 42, 43}
+    plain = accuracy(embedded, asked, {"random": Random(HALF)}, draws=RANDOM_DRAWS)
+    ours = found[found.method == "random"].reset_index(drop=True)
+    for column in ("draw", "kind", "answer", "reply", "right", "average_tokens"):
+        assert ours[column].tolist() == plain[column].tolist()
+    counts = found.groupby("method").draw.nunique()
+    assert counts["random"] == RANDOM_DRAWS and counts["stratified"] == OTHER_DRAWS and counts[NOTHING_DROPPED] == 1
+    assert found[found.method == "v2drop l2"].draw.unique().tolist() == [3]
+
+
+def test_a_recording_goes_on_where_it_was(embedded, small, tmp_path):
+    run_sweep(embedded, "small", tmp_path)
+    files = {file.name: file.read_bytes() for file in tmp_path.glob("*.csv.gz")}
+    assert len(files) == 2
+    (tmp_path / "question_001.csv.gz").unlink()
+    run_sweep(embedded, "small", tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.glob("*.csv.gz")} == files
+    found, expected = load_answers("small", tmp_path), one_chunk(embedded, "small", 1)
+    assert sorted(found.question.unique()) == list(range(8)) and found.layers.isin(["none", "1"]).all()
+    again = found[found.question >= 4].reset_index(drop=True)
+    assert again[["method", "question", "draw", "reply", "right"]].equals(
+        expected[["method", "question", "draw", "reply", "right"]]
+    )
+    first = sample(1, "test", confirmatory_seed("01_quickstart"))[0][1]
+    assert found[found.question == 0].answer.astype(str).unique().tolist() == [first.answer]
+
+
+def test_wrong_studies_and_folders_are_refused(embedded, tmp_path, without_type_checker):
+    with pytest.raises(ValueError, match="study must be one of 'budgets', .*; got 'all'"):
+        run_sweep(embedded, "all", tmp_path)
+    with pytest.raises(ValueError, match="must hold what analysis.comparison.answer_sweep wrote"):
+        load_answers("budgets", tmp_path)
+    with pytest.raises(ValueError, match="loaded must be a model with its processor"):
+        run_sweep(embedded.model, "budgets", tmp_path)
