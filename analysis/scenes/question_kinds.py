@@ -45,7 +45,7 @@ def _is_there(scene: Scene, rng: np.random.Generator) -> Asked:
     values = sorted({digit.digit for digit in scene.digits})
     if rng.random() < 0.5:
         value = _pick(values, rng)
-        return f"is there a {value}", "yes", [d for d in scene.digits if d.digit == value], []
+        return Asked(f"is there a {value}", "yes", [d for d in scene.digits if d.digit == value], [])
     return Asked(f"is there a {_pick(sorted(set(range(10)) - set(values)), rng)}", "no", [], [])
 
 
@@ -82,7 +82,7 @@ def _next_to_digit(scene: Scene, rng: np.random.Generator) -> Asked:
 def _largest(scene: Scene, rng: np.random.Generator) -> Asked:
     largest = max(scene.digits, key=lambda digit: digit.extent)
     if rng.random() < 0.5:
-        return f"is the largest digit {largest.colour}", "yes", [largest], []
+        return Asked(f"is the largest digit {largest.colour}", "yes", [largest], [])
     others = sorted({d.colour for d in scene.digits} - {largest.colour})
     return Asked(f"is the largest digit {_pick(others, rng)}", "no", [largest], [])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.scenes.mosaic import Scene
-from analysis.scenes.questions import question
+from analysis.scenes.drawing import PATCH
+from analysis.scenes.mosaic import Digit, Scene
+from analysis.scenes.question_kinds import KINDS
 from analysis.training.model import EOS, PAD
 from analysis.training.tower import TRAINING_SEED
 
@@ -50,21 +52,45 @@ ONE_LOOK = packing((4, 4, 4, 1, 3, 2, 0, 0, 0, 0))
 ALL = packing((2, 2, 2, 1, 2, 3, 4, 4, 2, 1))
 
 
-def pack_questions(scenes: list[Scene], step: int, ids: Callable, asked: Packing) -> tuple[Tensor, Tensor]:
-    """Packed questions: token ids and next-token labels (-100: none), int64 [batch, sum of slots]."""
+class Packed(NamedTuple):
+    """Questions about some scenes.
+
+    Attributes:
+        tokens: Token ids, int64 [batch, sum of slots].
+        labels: Next-token labels, int64 [batch, sum of slots]; -100: none.
+        places: Row and column, from -1 to 1, of the digit of the first look and of the last, float32 [batch, question,
+            2, 2]; NaN where a look is at several digits or at none.
+    """
+
+    tokens: Tensor
+    labels: Tensor
+    places: Tensor
+
+
+def pack_questions(scenes: list[Scene], step: int, ids: Callable, asked: Packing) -> Packed:
+    """Questions about scenes, drawn for a step of training."""
     rng = np.random.default_rng([TRAINING_SEED, step])
-    tokens, labels = [], []
+    tokens, labels, places = [], [], []
     for each in scenes:
         row, row_labels = [], []
         for kind, slot in zip(*asked, strict=True):
-            drawn = question(each, kind, rng)
+            drawn = KINDS[kind](each, rng)
+            places.append([_place(digits, each.grid * PATCH) for digits in (drawn.first, drawn.second or drawn.first)])
             words = ids(drawn.text.split())
             answer, pad = ids([drawn.answer, EOS]), slot - 1 - len(words)
             row += [*words, answer[0], *ids([PAD] * pad)]
             row_labels += [*[-100] * (len(words) - 1), *answer, *[-100] * pad]
         tokens.append(row)
         labels.append(row_labels)
-    return torch.tensor(tokens), torch.tensor(labels)
+    shape = (len(scenes), len(asked.kinds), 2, 2)
+    return Packed(torch.tensor(tokens), torch.tensor(labels), torch.tensor(places).view(shape))
+
+
+def _place(digits: list[Digit], side: int) -> tuple[float, float]:
+    if len(digits) != 1:
+        return math.nan, math.nan
+    row, column = (2 * line / side - 1 for line in digits[0].centre)
+    return row, column
 
 
 def packing_mask(image_end: int, slots: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ from analysis.training.tower import TRAINING_SEED, PatchReader, held_out_scenes,
 from analysis.work_folders import check_writable
 from v2drop.arguments import whole_number
 
-FIRST = 0.2  # share of the steps of stage 2 that ask what one look answers; two looks are learnt on that sooner
+FIRST = 0.15  # share of the steps of stage 2 that ask what one look answers; two looks are learnt on that sooner
 HELD_OUT = 96  # number of test scenes behind the accuracies in the log
 
 
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/mosaic"), help="checkpoints and logs")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--tower-steps", type=int, default=3000)
-    parser.add_argument("--decoder-steps", type=int, default=4000)
+    parser.add_argument("--decoder-steps", type=int, default=7000)
     parser.add_argument("--tower-batch", type=int, default=32)
     parser.add_argument("--decoder-batch", type=int, default=12)
     args = parser.parse_args()

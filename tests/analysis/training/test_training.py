@@ -61,7 +61,7 @@ def test_packed_questions_are_what_the_model_sees_alone():
     torch.manual_seed(0)
     answerer, words = Answerer(build().eval().requires_grad_(False)), processor()
     scenes, ids = [scene("train", 0, 3)], words.tokenizer.convert_tokens_to_ids
-    tokens, labels = pack_questions(scenes, 0, ids, ALL)
+    tokens, labels, _ = pack_questions(scenes, 0, ids, ALL)
     seen = {}
     answerer.model.lm_head.register_forward_pre_hook(lambda module, args: seen.update(states=args[0]))
     decoder_loss(answerer, scenes, 0, ids, "cpu", ALL)
@@ -78,9 +78,15 @@ def test_every_kind_is_packed_and_no_word_is_unknown():
     words = processor().tokenizer
     assert set(ALL.kinds) == set(QUESTION_KINDS)
     for asked in (ONE_LOOK, ALL):
-        tokens, labels = pack_questions(scenes_at(1, 8), 1, words.convert_tokens_to_ids, asked)
+        tokens, labels, places = pack_questions(scenes_at(1, 8), 1, words.convert_tokens_to_ids, asked)
         assert words.unk_token_id not in tokens and words.unk_token_id not in labels
         assert ((labels != -100).sum(1) == 2 * len(asked.kinds)).all()
+        first, last = places.unbind(2)
+        at_two = torch.tensor([kind.startswith("next-to") for kind in asked.kinds])
+        assert ((first != last).any(-1) & ~first.isnan().any(-1)).any(0)[
+            at_two
+        ].all() and places.nan_to_num().abs().max() < 1
+        assert (first[:, ~at_two].nan_to_num() == last[:, ~at_two].nan_to_num()).all()
 
 
 def test_pictures_of_all_sizes_take_turns():
