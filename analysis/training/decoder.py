@@ -46,8 +46,11 @@ def decoder_loss(
     accuracy = {kind: right[[k == kind for k in asked.kinds]].mean().item() for kind in dict.fromkeys(asked.kinds)}
     words = [states[layer][:, -labels.shape[1] :][labelled][::2] for layer in (FIRST_AT, -1)]
     found = torch.stack([answerer.first(words[0]), answerer.last(words[1])], 1)
-    apart = (found - places.flatten(0, 1)).square()
-    placing = apart[~apart.isnan()].mean()
+    wanted = places.flatten(0, 1)
+    known = (
+        ~wanted.isnan()
+    )  # before anything is subtracted, for the gradient at NaN is NaN, also where it counts nought
+    placing = F.mse_loss(found[known], wanted[known])
     digit = patch_labels(scenes)[0].to(device)
     named = answerer.digit(states[NAMED_AT][:, 1 : 1 + digit.shape[1]])
     accuracy["digits named"] = (named.argmax(-1) == digit)[digit < 10].float().mean().item()

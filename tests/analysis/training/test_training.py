@@ -89,6 +89,18 @@ def test_every_kind_is_packed_and_no_word_is_unknown():
         assert (first[:, ~at_two].nan_to_num() == last[:, ~at_two].nan_to_num()).all()
 
 
+@pytest.mark.parametrize("asked", [ONE_LOOK, ALL])
+def test_gradients_reach_all_that_is_trained_and_are_finite(asked):
+    torch.manual_seed(0)
+    answerer, ids = Answerer(build()), processor().tokenizer.convert_tokens_to_ids
+    loss, shares = decoder_loss(answerer, scenes_at(0, 2), 0, ids, "cpu", asked)
+    loss.backward()
+    trained = {name: p.grad for name, p in answerer.named_parameters() if p.requires_grad}
+    assert not any(name.startswith("model.model.vision_tower") for name in trained)
+    assert all(grad is not None and grad.isfinite().all() for grad in trained.values())
+    assert set(asked.kinds) <= set(shares) and all(0 <= share for share in shares.values())
+
+
 def test_pictures_of_all_sizes_take_turns():
     assert [scenes_at(step, 1)[0].grid * 8 for step in range(4)] == [72, 96, 120, 72]
 
