@@ -39,7 +39,7 @@ class Key(NamedTuple):
     """
 
     method: str
-    budget: float
+    budget: float | int
     layers: str
     draw: int = 0
 
@@ -154,11 +154,11 @@ def _spread(schedule: Schedule) -> dict[tuple[str, int], Uniform | Random]:
     }
 
 
-def _baselines(schedule: Schedule, budget: float, layers: str) -> Runs:
+def _baselines(schedule: Schedule, budget: float | int, layers: str) -> Runs:
     return {Key(name, budget, layers, draw): method for (name, draw), method in _spread(schedule).items()}
 
 
-def _v2drop(schedule: Schedule, budget: float, layers: str) -> Runs:
+def _v2drop(schedule: Schedule, budget: float | int, layers: str) -> Runs:
     return {Key(f"v2drop {metric}", budget, layers): V2Drop(schedule, metric=metric) for metric in METRICS}
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from analysis.confirmation import confirmatory_seed
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import EMBEDDED, Loaded, load
 from analysis.scenes.ground_truth import token_labels
@@ -26,7 +27,8 @@ from analysis.theorem.variation_impact import variation_impact
 from analysis.work_folders import check_writable, read_tables, record_tables
 from v2drop.arguments import whole_number
 
-QUESTION_SEED, TAYLOR_TOKENS = 0, 12
+NOTEBOOK = "03_variation_impact_theorem"
+QUESTION_SEED, TAYLOR_TOKENS = confirmatory_seed(NOTEBOOK), 12
 OUTPUTS = "hidden, logits, answer"  # what impacts are measured on; tables with fewer columns are not mixed in
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "variation_impact"
 
@@ -91,7 +93,8 @@ def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     NaN unless `loaded` is the embedded model, the only one with a recorded sweep.
 
     Args:
-        table: The frame of `analysis.scored` for `sample(60, split="test", seed=0)`, or for its first questions.
+        table: The frame of `analysis.scored` for the sweep's questions, `sample(60, "test", confirmatory_seed(NOTEBOOK))`, or for
+            the first of them.
         loaded: The model that the scores come from.
 
     Raises:
@@ -109,7 +112,7 @@ def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     if not np.allclose(joined.stored, joined.variation_l2, rtol=1e-3):
         raise ValueError(
             "the scores must be those of the recorded questions and model, whose variation_l2 they share; got others. "
-            'Score sample(60, split="test", seed=0), or make the sweep again.'
+            f'Score sample(60, "test", confirmatory_seed("{NOTEBOOK}")), or make the sweep again.'
         )
     return joined.drop(columns="stored")
 

@@ -14,8 +14,8 @@ from analysis import work_folders
 from analysis.group_impact import sweep as group_sweep
 from analysis.report import notebooks
 from analysis.report.__main__ import main as report
-from analysis.scenes import evaluate, train
 from analysis.theorem import sweep
+from analysis.training import evaluate, train
 from analysis.work_folders import check_writable, claim, written_whole
 
 
@@ -64,7 +64,7 @@ def test_every_long_command_looks_at_its_target_first(command, tmp_path, monkeyp
         "train work": (train.main, ["--work", str(tmp_path / "a.ipynb"), "--output", "/"]),
         "sweep": (sweep.main, ["--output", str(tmp_path / "o")]),
         "group sweep": (group_sweep.main, ["--output", str(tmp_path / "o")]),
-        "evaluate": (evaluate.main, [str(train.__file__).replace("analysis/scenes/train.py", "data/mosaic_llava")]),
+        "evaluate": (evaluate.main, [str(train.__file__).replace("analysis/training/train.py", "data/mosaic_llava")]),
     }
     run, arguments = runs[command]
     monkeypatch.setattr(sys, "argv", [command, *arguments])
@@ -80,7 +80,7 @@ def test_every_long_command_looks_at_its_target_first(command, tmp_path, monkeyp
         (train.main, ["--output", "o", "--tower-steps", "0"], "--tower-steps must be an int of 1 or more; got 0"),
         (train.main, ["--output", "o", "--decoder-batch", "-1"], "--decoder-batch must be an int of 1 or more; got -1"),
         (sweep.main, ["--output", "o", "--questions", "0"], "--questions must be an int of 1 or more; got 0"),
-        (evaluate.main, ["o", "-n", "0"], "-n must be an int of 1 or more; got 0"),
+        (evaluate.main, ["o", "-n", "0"], "-n must be an int of 2 or more; got 0"),
         (evaluate.main, ["o"], "cannot be loaded"),
     ],
 )

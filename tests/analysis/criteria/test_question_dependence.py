@@ -157,9 +157,12 @@ def test_pictures_of_different_size_or_of_one_token_are_refused():
 
 def test_every_kind_of_question_is_asked_of_every_scene():
     asked, images = questions_each(3, seed=1)
-    assert images == [0] * 5 + [1] * 5 + [2] * 5 and [q.kind for _, q in asked] == list(QUESTION_KINDS) * 3
-    assert len({id(scene) for scene, _ in asked}) == 3 and all(asked[i][0] is asked[i + 4][0] for i in (0, 5, 10))
+    n = len(QUESTION_KINDS)
+    assert images == [0] * n + [1] * n + [2] * n and [q.kind for _, q in asked] == list(QUESTION_KINDS) * 3
+    assert len({id(scene) for scene, _ in asked}) == 3 and all(
+        asked[i * n][0] is asked[i * n + n - 1][0] for i in range(3)
+    )
     again, _ = questions_each(3, seed=1)
     assert [q for _, q in asked] == [q for _, q in again]
-    assert [q for _, q in asked[:5]] == [q for _, q in questions_each(1, seed=1)[0]]
+    assert [q for _, q in asked[:n]] == [q for _, q in questions_each(1, seed=1)[0]]
     assert [q for _, q in asked] != [q for _, q in questions_each(3, seed=2)[0]]
