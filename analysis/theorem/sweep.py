@@ -93,8 +93,8 @@ def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     NaN unless `loaded` is the embedded model, the only one with a recorded sweep.
 
     Args:
-        table: The frame of `analysis.scored` for the sweep's questions, `sample(60, "test", confirmatory_seed(NOTEBOOK))`, or for
-            the first of them.
+        table: The frame of `analysis.scored` for the sweep's questions or the first of them:
+            `sample(60, "test", confirmatory_seed(NOTEBOOK))`.
         loaded: The model that the scores come from.
 
     Raises:
