@@ -31,7 +31,8 @@ def test_no_other_file_writes_them():
     numbers = "|".join("_?".join(f"{seed:,}".split(",")) for seed in CONFIRMATORY_SEEDS.values())
     pattern = re.compile(rf"(?<![\d.])(?:{numbers})(?!\d)")
     assert len(pattern.findall(HOME.read_text())) == len(CONFIRMATORY_SEEDS)
-    files = [file for room in ("analysis", "tests", "notebooks")  # data/ tells how it was made for file in (TOP / room).rglob("*")]
+    rooms = [TOP / room for room in ("analysis", "tests", "notebooks")]  # data/ tells how it was made
+    files = [file for room in rooms for file in room.rglob("*")]
     texts = [file for file in files if file.suffix in {".py", ".ipynb", ".md"} and file != HOME]
     assert len(texts) > 200 and [file.name for file in texts if pattern.search(written(file))] == []
 
