@@ -3,74 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
+from analysis.comparison.accuracy import accuracy
+from analysis.comparison.answer_keys import OTHER_DRAWS, RANDOM_DRAWS, Key, Runs, layers_text, nothing_dropped
 from analysis.comparison.at_one_average import fitting_methods, methods_at_average, repacking
 from analysis.comparison.budgets import reachable_budgets
+from analysis.comparison.criterion_studies import criterion_runs, jacobian_runs, planted_runs
 from analysis.comparison.layer_choices import drop_layer_choices
-from analysis.criteria.dropping_by_table import method_from_column
-from analysis.criteria.jacobian_scores import scored_with_jacobians
 from analysis.models.loading import Loaded
 from analysis.scenes.questions import Questions
 from v2drop import METHODS, Coverage, Random, Schedule, Stratified, Uniform, V2Drop
 from v2drop.methods.seeded import Seeded
 
-RANDOM_DRAWS, OTHER_DRAWS = 16, 4
 PHASES = (1 / 8, 3 / 8, 5 / 8, 7 / 8)  # of even spacing; each counts as a draw
 METRICS = ("l2", "l1", "cosine")
 BUDGETS = (2 / 3, 1 / 3, 2 / 9, 1 / 9)  # shares of the vision tokens, true layer averages
 LAYER_BUDGET = 1 / 2
 METHOD_BUDGETS = (2 / 3, 1 / 2, 1 / 3)
-JACOBIAN_COLUMNS = ("variation_l2", "operator_norm", "predicted_impact")
-JACOBIAN_LEFT = 1 / 3  # of the tokens, behind a single drop
-
-
-class Key(NamedTuple):
-    """What tells the runs of a study apart.
-
-    Attributes:
-        method: The method's name in the frame.
-        budget: Vision tokens, true layer average.
-        layers: The drop layers, "1, 6, 8"; "none" for the model itself, "own" for each method's own.
-        draw: The number of the first draw.
-    """
-
-    method: str
-    budget: float | int
-    layers: str
-    draw: int = 0
-
-
-Runs = dict[Key, Any]  # methods as for `accuracy`
 
 
 def budget_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
     """V2Drop by three metrics and the baselines at four budgets, at the released depths."""
-    layers, runs = V2Drop.drop_layers(loaded.n_layers), _nothing(n_tokens)
+    layers, runs = V2Drop.drop_layers(loaded.n_layers), nothing_dropped(n_tokens)
     for budget in reachable_budgets(BUDGETS, layers, n_tokens, loaded.n_layers):
         schedule = Schedule.for_average(budget, layers, n_tokens, loaded.n_layers)
-        runs |= _baselines(schedule, budget, _text(layers)) | _v2drop(schedule, budget, _text(layers))
-        runs[Key("stratified", budget, _text(layers))] = Stratified(schedule)
+        runs |= _baselines(schedule, budget, layers_text(layers)) | _v2drop(schedule, budget, layers_text(layers))
+        runs[Key("stratified", budget, layers_text(layers))] = Stratified(schedule)
         if "coverage" in fitting_methods(loaded):
-            runs[Key("coverage", budget, _text(layers))] = Coverage(schedule)
+            runs[Key("coverage", budget, layers_text(layers))] = Coverage(schedule)
     return runs
 
 
 def layer_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
     """V2Drop by three metrics and two baselines at one budget, at several choices of drop layers."""
-    budget, runs = round(LAYER_BUDGET * n_tokens), _nothing(n_tokens)
+    budget, runs = round(LAYER_BUDGET * n_tokens), nothing_dropped(n_tokens)
     for layers in drop_layer_choices(loaded.n_layers, LAYER_BUDGET).values():
         schedule = Schedule.for_average(budget, layers, n_tokens, loaded.n_layers)
-        runs |= _baselines(schedule, budget, _text(layers)) | _v2drop(schedule, budget, _text(layers))
+        runs |= _baselines(schedule, budget, layers_text(layers)) | _v2drop(schedule, budget, layers_text(layers))
     return runs
 
 
 def method_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
     """Every method at three budgets, each at its own layers; V2Drop by three metrics, even spacing in four phases."""
-    names, runs = fitting_methods(loaded), _nothing(n_tokens)
+    names, runs = fitting_methods(loaded), nothing_dropped(n_tokens)
     for budget in (round(share * n_tokens) for share in METHOD_BUDGETS):
         methods = methods_at_average(budget, n_tokens, loaded.n_layers, names)
         own = METHODS["v2drop"].for_average(budget, n_tokens, loaded.n_layers).schedule
@@ -82,7 +60,7 @@ def method_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
 
 def position_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
     """Even spacing and random tokens dropped before the language model, position ids kept and repacked."""
-    runs = _nothing(n_tokens)
+    runs = nothing_dropped(n_tokens)
     for budget in (round(share * n_tokens) for share in METHOD_BUDGETS):
         schedule = Schedule({0: budget})
         for name, made in _spread(schedule).items():
@@ -90,18 +68,6 @@ def position_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
             for ids, kind in (("kept", again), ("repacked", repacking(again))):
                 options = {} if isinstance(made, Seeded) else {"phase": made.phase}
                 runs[Key(f"{name[0]}, ids {ids}", budget, "0", name[1])] = kind(schedule, **options)
-    return runs
-
-
-def jacobian_runs(loaded: Loaded, questions: Questions, n_tokens: int) -> Runs:
-    """One drop to a third of the tokens at each of four depths, by variation, Jacobian norm, both, or at random."""
-    drops = [1 + round(quarter * loaded.n_layers / 4) for quarter in range(4)]
-    table = scored_with_jacobians(loaded, questions, [drop - 1 for drop in drops])
-    left, runs = round(JACOBIAN_LEFT * n_tokens), _nothing(n_tokens)
-    for layer in drops:
-        schedule = Schedule({layer: left})
-        runs |= {Key(name, left, str(layer)): method_from_column(table, name, schedule) for name in JACOBIAN_COLUMNS}
-        runs[Key("random", left, str(layer))] = Random(schedule)
     return runs
 
 
@@ -125,6 +91,8 @@ STUDIES: Mapping[str, Study] = {
     "methods": Study("02_methods", 400, method_runs),
     "positions": Study("02_methods", 400, position_runs),
     "jacobians": Study("03_variation_impact_theorem", 120, jacobian_runs),
+    "criteria": Study("04_metrics", 400, criterion_runs),
+    "planted": Study("05_positional_bias", 400, planted_runs),
 }
 
 
@@ -143,10 +111,6 @@ def _by_draws(runs: Runs) -> Iterator[tuple[int, Runs]]:
     return ((draws, part) for draws, part in ((OTHER_DRAWS, rest), (RANDOM_DRAWS, often)) if part)
 
 
-def _nothing(n_tokens: int) -> Runs:
-    return {Key(NOTHING_DROPPED, n_tokens, "none"): None}
-
-
 def _spread(schedule: Schedule) -> dict[tuple[str, int], Uniform | Random]:
     """Random dropping and all phases of even spacing, by name and draw."""
     return {("random", 0): Random(schedule)} | {
@@ -160,7 +124,3 @@ def _baselines(schedule: Schedule, budget: float | int, layers: str) -> Runs:
 
 def _v2drop(schedule: Schedule, budget: float | int, layers: str) -> Runs:
     return {Key(f"v2drop {metric}", budget, layers): V2Drop(schedule, metric=metric) for metric in METRICS}
-
-
-def _text(layers: tuple[int, ...]) -> str:
-    return ", ".join(map(str, layers))

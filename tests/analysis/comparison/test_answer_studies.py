@@ -5,8 +5,10 @@ import pytest
 
 from analysis.comparison import answer_sweep
 from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
-from analysis.comparison.answer_studies import OTHER_DRAWS, PHASES, RANDOM_DRAWS, STUDIES, Key, Study, answers
+from analysis.comparison.answer_keys import OTHER_DRAWS, RANDOM_DRAWS, Key
+from analysis.comparison.answer_studies import PHASES, STUDIES, Study, answers
 from analysis.comparison.answer_sweep import CHUNK, load_answers, one_chunk, run_sweep
+from analysis.comparison.criterion_studies import PLANTED_INTO, STRENGTHS
 from analysis.confirmation import confirmatory_seed
 from analysis.scenes.questions import sample
 from v2drop import Random, Schedule, Stratified, V2Drop
@@ -31,7 +33,10 @@ def small(monkeypatch):
     monkeypatch.setattr(answer_sweep, "CHUNK", 4)
 
 
-@pytest.mark.parametrize("name", [name for name in STUDIES if name != "jacobians"])
+BY_SCHEDULE = ("budgets", "layers", "methods", "positions")
+
+
+@pytest.mark.parametrize("name", BY_SCHEDULE)
 def test_every_study_holds_the_model_itself_and_random_dropping_at_every_budget(embedded, name):
     runs = STUDIES[name].runs(embedded, sample(1), N_TOKENS)
     table = pd.DataFrame([(*key, isinstance(method, Random)) for key, method in runs.items()])
@@ -46,9 +51,36 @@ def test_every_study_holds_the_model_itself_and_random_dropping_at_every_budget(
             assert method.schedule.average(N_TOKENS, embedded.n_layers) == pytest.approx(budget, abs=0.5)
 
 
+@pytest.mark.parametrize(("name", "n_drops"), [("criteria", 4), ("jacobians", 4)])
+def test_studies_of_criteria_drop_once_by_every_column_and_at_random(embedded, name, n_drops):
+    runs = list(STUDIES[name].runs(embedded, sample(1), N_TOKENS))
+    drops = {(key.budget, key.layers) for key in runs if key.method != NOTHING_DROPPED}
+    methods = {key.method for key in runs} - {NOTHING_DROPPED}
+    assert len(drops) == n_drops and {"variation_l2", "random"} <= methods
+    assert len(runs) == 1 + n_drops * len(methods) and {key.draw for key in runs} == {0}
+
+
+def test_a_planted_bias_draws_anew_for_every_draw_and_keeps_the_end_in_the_end(embedded):
+    asked = sample(2)
+    runs = STUDIES["planted"].runs(embedded, asked, N_TOKENS)
+    counts = pd.Series([key.method.partition("+")[0] for key in runs if key.method != NOTHING_DROPPED]).value_counts()
+    assert counts["random"] == RANDOM_DRAWS * len(STRENGTHS) and len(counts) == len(PLANTED_INTO)
+    inputs = embedded.inputs([scene.image for scene, _ in asked], [question.text for _, question in asked])
+    kept = {}
+    for key in (Key("random+0", 48, "1", draw) for draw in (0, 1)):
+        with runs[key]([0, 1])(embedded.model) as trace:
+            embedded.model(**inputs)
+        kept[key.draw] = trace.kept[1].tolist()
+    with runs[Key("random+1", 48, "1", 5)]([0, 1])(embedded.model) as trace:
+        embedded.model(**inputs)
+    assert kept[0] != kept[1] and kept[0][0] != kept[0][1]
+    last = [row[-48:] for row in embedded.vision_positions(inputs)]
+    assert trace.kept[1].tolist() == last
+
+
 def test_studies_ask_whole_files_of_every_kind():
     assert all(study.n_questions % CHUNK == 0 for study in STUDIES.values())
-    assert all(STUDIES[name].n_questions >= 400 for name in ("budgets", "layers", "methods", "positions"))
+    assert all(study.n_questions >= 400 for name, study in STUDIES.items() if name != "jacobians")
     assert RANDOM_DRAWS >= 16
 
 
