@@ -19,7 +19,7 @@ LEFT = 1 / 3  # of the tokens, behind the drop
 DROPS = ((1 / 12, LEFT), (1 / 12, 1 / 9), (1 / 3, LEFT), (7 / 12, LEFT))  # depth of the drop, share that is left
 JACOBIAN_DEPTHS = (1 / 12, 1 / 3, 7 / 12, 5 / 6)
 PLANTED_INTO = ("random", "variation_cosine", "attention_text")
-STRENGTHS = (0, 0.25, 0.5, 0.75, 1)
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def criterion_runs(loaded: Loaded, questions: Questions, n_tokens: int) -> Runs:
