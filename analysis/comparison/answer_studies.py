@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from typing import NamedTuple
 
 import pandas as pd
@@ -16,7 +17,6 @@ from analysis.comparison.layer_choices import drop_layer_choices
 from analysis.models.loading import Loaded
 from analysis.scenes.questions import Questions
 from v2drop import METHODS, Coverage, Random, Schedule, Stratified, Uniform, V2Drop
-from v2drop.methods.seeded import Seeded
 
 PHASES = (1 / 8, 3 / 8, 5 / 8, 7 / 8)  # of even spacing; each counts as a draw
 METRICS = ("l2", "l1", "cosine")
@@ -63,11 +63,10 @@ def position_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
     runs = nothing_dropped(n_tokens)
     for budget in (round(share * n_tokens) for share in METHOD_BUDGETS):
         schedule = Schedule({0: budget})
-        for name, made in _spread(schedule).items():
-            again = type(made)
-            for ids, kind in (("kept", again), ("repacked", repacking(again))):
-                options = {} if isinstance(made, Seeded) else {"phase": made.phase}
-                runs[Key(f"{name[0]}, ids {ids}", budget, "0", name[1])] = kind(schedule, **options)
+        for (name, draw), kept in _spread(schedule).items():
+            repacked = repacking(type(kept))(**{field.name: getattr(kept, field.name) for field in fields(kept)})
+            runs[Key(f"{name}, ids kept", budget, "0", draw)] = kept
+            runs[Key(f"{name}, ids repacked", budget, "0", draw)] = repacked
     return runs
 
 
@@ -90,7 +89,7 @@ STUDIES: Mapping[str, Study] = {
     "layers": Study("01_quickstart", 400, layer_runs),
     "methods": Study("02_methods", 400, method_runs),
     "positions": Study("02_methods", 400, position_runs),
-    "jacobians": Study("03_variation_impact_theorem", 120, jacobian_runs),
+    "jacobians": Study("03_variation_impact_theorem", 400, jacobian_runs),
     "criteria": Study("04_metrics", 400, criterion_runs),
     "planted": Study("05_positional_bias", 400, planted_runs),
 }
