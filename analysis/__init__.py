@@ -21,6 +21,7 @@ _NAMES = {  # module -> its public names
     "scenes.sizes": "with_enough_tokens",
     "scenes.answers": "is_right miscount",
     "scenes.ground_truth": "object_third token_labels",
+    "training.evaluate": "depth_curve",
     "theorem.operator_norms": "ESTIMATORS operator_norms",
     "theorem.variation_impact": "variation_impact",
     "theorem.statistics.impact_table": "PREDICTORS",
@@ -47,7 +48,7 @@ _NAMES = {  # module -> its public names
     "comparison.at_one_average": "accuracy_at_averages accuracy_by_difficulty fitting_methods methods_at_average "
     "repacking",
     "comparison.budgets": "reachable_budgets",
-    "comparison.answer_sweep": "load_answers one_chunk study_answers",
+    "comparison.answer_sweep": "load_answers ask_again study_answers",
     "comparison.layer_choices": "accuracy_over_layers best_and_worst drop_layer_choices",
     "comparison.pairs": "paired_difference pairwise_differences",
     "comparison.wins": "significant_pairs win_counts",

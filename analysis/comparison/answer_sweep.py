@@ -26,23 +26,23 @@ CHUNK = 20  # questions in a file: every kind twice
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "answers"
 
 
-def one_chunk(loaded: Loaded, study: str, number: int) -> pd.DataFrame:
-    """The answers to the questions 20 `number` to 20 `number` + 19 of a study.
+def ask_again(loaded: Loaded, study: str, chunk: int = 0) -> pd.DataFrame:
+    """The answers, asked now, to the questions 20 `chunk` to 20 `chunk` + 19 of a study: one file of the recorded ones.
 
     Args:
         loaded: Model and processor.
         study: A key of STUDIES.
-        number: The chunk's number.
+        chunk: The number of the file.
 
     Returns:
         The columns of `analysis.accuracy`, and budget, layers.
 
     Raises:
-        ValueError: There is no such study.
+        ValueError: There is no such study, or `chunk` is no int of 0 or more.
     """
     check_loaded(loaded)
     one_of("study", study, STUDIES)
-    first = CHUNK * number
+    first = CHUNK * whole_number("chunk", chunk, 0)
     questions = sample(first + CHUNK, "test", confirmatory_seed(STUDIES[study].notebook))[first:]
     return _asked(loaded, study, questions, first)
 
@@ -84,7 +84,7 @@ def run_sweep(loaded: Loaded, study: str, folder: Path) -> None:
     check_writable("--output", folder)
     n_chunks = STUDIES[one_of("study", study, STUDIES)].n_questions // CHUNK
     settings = {"weights": weights_digest(loaded.model), "study": study}
-    record_tables(folder, study, settings, n_chunks, lambda number: one_chunk(loaded, study, number))
+    record_tables(folder, study, settings, n_chunks, lambda chunk: ask_again(loaded, study, chunk))
 
 
 def load_answers(study: str, folder: Path | None = None) -> pd.DataFrame:

@@ -27,7 +27,7 @@ class Answerer(nn.Module):
     """A model with heads that name the digits of vision tokens and say where a question makes one look."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Add the heads to a LLaVA, whose tower is not trained any more."""
+        """Add the heads to a LLaVA, and freeze its tower."""
         super().__init__()
         model.model.vision_tower.requires_grad_(False)
         self.model, self.digit = model, nn.Linear(WIDTH, 11)
@@ -64,10 +64,9 @@ def _states(
 ) -> tuple[Tensor, ...]:
     """States of the whole sequence before each layer, and those behind the last one, normed."""
     inner, embed = answerer.model.model, answerer.model.get_input_embeddings()
-    with torch.no_grad():
-        seen = inner.vision_tower(
-            pixel_values=pixels(scenes).to(device), interpolate_pos_encoding=True, output_hidden_states=True
-        ).hidden_states[inner.config.vision_feature_layer][:, 1:]
+    seen = inner.vision_tower(
+        pixel_values=pixels(scenes).to(device), interpolate_pos_encoding=True, output_hidden_states=True
+    ).hidden_states[inner.config.vision_feature_layer][:, 1:]
     start = embed(torch.full((len(scenes), 1), ids([BOS])[0], device=device))
     inputs = torch.cat([start, inner.multi_modal_projector(seen), embed(tokens)], 1)
     mask, positions = (t.to(device) for t in packing_mask(1 + seen.shape[1], asked.slots))

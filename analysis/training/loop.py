@@ -104,7 +104,8 @@ class Fit:
             file.write(line + "\n")
 
     def _save(self, step: int) -> None:
-        tensors = {f"module.{k}": v.detach().cpu().contiguous() for k, v in self.module.state_dict().items()}
+        state = self.module.state_dict()  # copied, for a parameter that has two names is written twice
+        tensors = {f"module.{k}": v.detach().to("cpu", copy=True).contiguous() for k, v in state.items()}
         for i, parameter in enumerate(self.trained):
             for name, value in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{i}.{name}"] = value.detach().cpu().contiguous()

@@ -70,4 +70,4 @@ def _group_rows(name: str, chosen: pd.DataFrame) -> Iterator[tuple]:
     for statistic in GROUP_STATISTICS:
         numbers = values[statistic].dropna().to_numpy(dtype=float)
         if len(numbers):
-            yield name, statistic, *mean_interval(numbers)
+            yield name, statistic, *mean_interval(numbers, shares=statistic == "bound_holds")

@@ -17,6 +17,7 @@ from analysis.theorem.statistics.variance_shares import share_rows
 from v2drop.arguments import one_of, seed_number, whole_number
 
 KEYS = ["layer", "statistic", "criterion", "target", "tokens"]
+SHARES = ("bound_holds", "smooth", "helpful", "same_sign", "overlap@")  # how the names of shares of tokens begin
 
 
 def summarise_impact(
@@ -55,8 +56,10 @@ def summarise_impact(
     paired = others.merge(base, on=["sample", "layer", "statistic", "target", "tokens"])
     gain = paired.assign(value=paired.value_x - paired.value_y, versus=versus)
     both = pd.concat([values, gain[values.columns]])
+    groups = both.groupby([*KEYS, "versus"], sort=False).value
     rows = [
-        (*key, *mean_interval(group.to_numpy())) for key, group in both.groupby([*KEYS, "versus"], sort=False).value
+        (*key, *mean_interval(group.to_numpy(), shares=key[1].startswith(SHARES) and not key[-1]))
+        for key, group in groups
     ]
     return pd.DataFrame(rows, columns=[*KEYS, "versus", "mean", "low", "high", "samples"])
 

@@ -7,7 +7,7 @@ from analysis.comparison import answer_sweep
 from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
 from analysis.comparison.answer_keys import OTHER_DRAWS, RANDOM_DRAWS, Key
 from analysis.comparison.answer_studies import PHASES, STUDIES, Study, answers
-from analysis.comparison.answer_sweep import CHUNK, load_answers, one_chunk, run_sweep
+from analysis.comparison.answer_sweep import CHUNK, ask_again, load_answers, run_sweep
 from analysis.comparison.criterion_studies import PLANTED_INTO, STRENGTHS
 from analysis.confirmation import confirmatory_seed
 from analysis.scenes.questions import sample
@@ -104,7 +104,7 @@ def test_a_recording_goes_on_where_it_was(embedded, small, tmp_path):
     (tmp_path / "question_001.csv.gz").unlink()
     run_sweep(embedded, "small", tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.csv.gz")} == files
-    found, expected = load_answers("small", tmp_path), one_chunk(embedded, "small", 1)
+    found, expected = load_answers("small", tmp_path), ask_again(embedded, "small", 1)
     assert sorted(found.question.unique()) == list(range(8)) and found.layers.isin(["none", "1"]).all()
     again = found[found.question >= 4].reset_index(drop=True)
     assert again[["method", "question", "draw", "reply", "right"]].equals(

@@ -98,7 +98,7 @@ def test_the_model_card_tells_the_recorded_numbers():
 
 
 def test_the_training_log_ends_where_the_recipe_does():
-    for stage, steps in (("tower", 3000), ("decoder", 7000)):
+    for stage, steps in (("tower", 3000), ("decoder", 7000), ("whole", 4000)):
         log = [json.loads(line) for line in (EMBEDDED / f"{stage}.jsonl").read_text().splitlines()]
         assert [record["step"] for record in log] == list(range(100, steps + 1, 100))
 

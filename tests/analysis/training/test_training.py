@@ -17,6 +17,8 @@ from analysis.training.model import build, processor
 from analysis.training.packing import ALL, ONE_LOOK, pack_questions
 from analysis.training.tower import patch_labels, pixels, scenes_at
 
+FLAGS = ("--tower-steps", "--decoder-steps", "--whole-steps", "--tower-batch", "--decoder-batch")
+
 
 def small_fit(folder, steps):
     torch.manual_seed(0)
@@ -127,7 +129,7 @@ def test_labels_name_digit_and_colour_of_every_patch():
 
 def test_the_command_trains_from_scratch_and_resumes(tmp_path, monkeypatch):
     arguments = ["train", "--output", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
-    arguments += ["--tower-steps", "2", "--decoder-steps", "2", "--tower-batch", "2", "--decoder-batch", "2"]
+    arguments += [word for flag in FLAGS for word in (flag, "2")]
     monkeypatch.setattr(sys, "argv", [*arguments, "--device", "cpu"])
     monkeypatch.setattr(train, "HELD_OUT", 4)
     train.main()
@@ -169,9 +171,9 @@ def test_a_log_without_its_checkpoint_is_begun_anew(tmp_path):
     assert (tmp_path / "small.jsonl").read_text() == first
 
 
-@pytest.mark.parametrize("changed", ["--tower-steps", "--decoder-steps", "--tower-batch", "--decoder-batch"])
+@pytest.mark.parametrize("changed", FLAGS)
 def test_checkpoints_of_other_settings_are_refused_by_name(changed, tmp_path, monkeypatch, capsys):
-    numbers = dict.fromkeys(("--tower-steps", "--decoder-steps", "--tower-batch", "--decoder-batch"), 1)
+    numbers = dict.fromkeys(FLAGS, 1)
     folders = ["train", "--output", str(tmp_path / "out"), "--work", str(tmp_path / "work"), "--device", "cpu"]
 
     def run():
