@@ -92,7 +92,7 @@ METHODS = {
 
 # V2Drop with the metric that it is given, as frames that compare metrics name it.
 METHODS_BY_METRIC = {
-    f"V2Drop ({metric})": CRITERIA[f"variation_{metric}"]._replace(label=f"V2Drop ({label})")
+    f"v2drop {metric}": CRITERIA[f"variation_{metric}"]._replace(label=f"V2Drop ({label})")
     for metric, label in (("l2", "L2"), ("l1", "L1"), ("cosine", "cosine"))
 }
 
