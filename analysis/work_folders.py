@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,17 @@ def check_writable(option: str, folder: Path) -> None:
         raise ValueError(
             f"{option} must be a folder that can be written to; got {str(folder)!r}: {error.strerror}."
         ) from error
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_checksums(folder: Path, files: Iterable[Path]) -> None:
+    """Write `SHA256SUMS` of some files of a folder, as `sha256sum -c` reads it."""
+    with written_whole(folder / "SHA256SUMS") as draft:
+        draft.write_text("".join(f"{checksum(path)}  {path.name}\n" for path in sorted(files)))
 
 
 @contextmanager
@@ -87,7 +99,7 @@ def record_tables(
     n_questions: int,
     table_of: Callable[[int], pd.DataFrame],
 ) -> None:
-    """Write the tables of n questions that are not in a folder yet, one compressed file each.
+    """Write the tables of n questions that are not in a folder yet, one compressed file each, then their checksums.
 
     Args:
         folder: The folder, which can be written to (`check_writable`).
@@ -107,6 +119,7 @@ def record_tables(
             zipped = {"method": "gzip", "mtime": 0}  # the same numbers make the same file
             with written_whole(path) as draft:
                 table.to_csv(draft, index=False, float_format="%.6g", compression=zipped)
+    write_checksums(folder, folder.glob(TABLES))
 
 
 def read_tables(folder: Any, command: str) -> pd.DataFrame:

@@ -48,6 +48,7 @@ CRITERIA = {
     "first_order_answer": Look("first-order change of the answer", "#AA4499", "p", LONG),
     "key_norm": Look("key norm", "#999933", "d", LONG),
     "token_norm": Look("token norm", "#666600", "X", DASHED),
+    "objects": Look("the digits themselves", "#117733", "*", LONG),
     "random": Look("random", "#767676", "x", DOTTED),
     "variation_l2 permuted": Look("variation (L2), permuted", "#0072B2", "+", DOTTED),
     "predicted_impact permuted": Look("predicted impact, permuted", "#CC79A7", "+", DOTTED),

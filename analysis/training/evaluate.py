@@ -8,7 +8,6 @@ removed at a layer) and `SHA256SUMS`.
 from __future__ import annotations
 
 import argparse
-import hashlib
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import PICTURE_SIDES, SIDE
 from analysis.scenes.picture_size import at_side
 from analysis.scenes.questions import Questions, sample
-from analysis.work_folders import check_writable, written_whole
+from analysis.work_folders import check_writable, write_checksums, written_whole
 from v2drop import Method, Schedule, Uniform
 from v2drop.arguments import whole_number
 
@@ -116,16 +115,6 @@ def _right(replies: list[str], frame: pd.DataFrame) -> list[bool]:
     return [is_right(reply, answer) for reply, answer in zip(replies, frame.answer, strict=True)]
 
 
-def checksum(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    with written_whole(path) as draft:
-        draft.write_text(text)
-
-
 def main() -> None:
     """Evaluate and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -143,9 +132,10 @@ def main() -> None:
     depth = depth_curve(loaded, args.n)
     for name, frame in (("accuracy", table), ("depth", depth)):
         print(frame.round(3).to_string(index=False))
-        _write(args.folder / f"{name}.csv", frame.round(4).to_csv(index=False))
-    files = sorted(p for p in args.folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja"))
-    _write(args.folder / "SHA256SUMS", "".join(f"{checksum(p)}  {p.name}\n" for p in files))
+        with written_whole(args.folder / f"{name}.csv") as draft:
+            frame.round(4).to_csv(draft, index=False)
+    kinds = (".safetensors", ".json", ".jinja")
+    write_checksums(args.folder, [path for path in args.folder.iterdir() if path.suffix in kinds])
 
 
 if __name__ == "__main__":

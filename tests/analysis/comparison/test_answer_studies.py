@@ -1,5 +1,8 @@
 """Recorded answers: what is asked, that a recording goes on where it was stopped, that it is what `accuracy` gives."""
 
+import json
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -7,10 +10,12 @@ from analysis.comparison import answer_sweep
 from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
 from analysis.comparison.answer_keys import OTHER_DRAWS, RANDOM_DRAWS, Key
 from analysis.comparison.answer_studies import PHASES, STUDIES, Study, answers
-from analysis.comparison.answer_sweep import CHUNK, ask_again, load_answers, run_sweep
+from analysis.comparison.answer_sweep import CHUNK, RECORDED, ask_again, load_answers, run_sweep
 from analysis.comparison.criterion_studies import PLANTED_INTO, STRENGTHS
 from analysis.confirmation import confirmatory_seed
 from analysis.scenes.questions import sample
+from analysis.theorem.sweep import weights_digest
+from analysis.work_folders import TABLES, checksum
 from v2drop import Random, Schedule, Stratified, V2Drop
 
 N_TOKENS = 144
@@ -112,6 +117,34 @@ def test_a_recording_goes_on_where_it_was(embedded, small, tmp_path):
     )
     first = sample(1, "test", confirmatory_seed("01_quickstart"))[0][1]
     assert found[found.question == 0].answer.astype(str).unique().tolist() == [first.answer]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_what_is_recorded_is_whole_and_of_this_model(embedded, name):
+    folder = RECORDED / name
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    sums = {file: digest for digest, file in (line.split("  ") for line in lines)}
+    assert set(sums) == {path.name for path in folder.glob(TABLES)}
+    assert all(checksum(folder / file) == digest for file, digest in sums.items())
+    settings = json.loads((folder / f"{name}.settings.json").read_text())
+    assert settings == {"weights": weights_digest(embedded.model), "study": name}
+    found = load_answers(name)
+    assert sorted(found.question.unique()) == list(range(STUDIES[name].n_questions))
+    kinds = found.drop_duplicates("question").kind.value_counts()
+    assert len(kinds) == 10 and kinds.nunique() == 1
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_slice_of_what_is_recorded_is_made_again(embedded, name):
+    asked = sample(4, "test", confirmatory_seed(STUDIES[name].notebook))
+    runs = STUDIES[name].runs(embedded, asked, N_TOKENS)
+    again = answers(embedded, asked, dict([*runs.items()][:: len(runs) // 4]), 0)
+    both = again.merge(
+        load_answers(name), on=["method", "budget", "layers", "question", "draw"], suffixes=("", "_then")
+    )
+    assert len(both) == len(again) and both.answer.astype(str).equals(both.answer_then.astype(str))
+    alike = np.isclose(both.log_probability, both.log_probability_then, rtol=1e-3, atol=1e-4)
+    assert alike.mean() >= 0.9  # where two scores are all but equal, another processor may keep another token
 
 
 def test_wrong_studies_and_folders_are_refused(embedded, tmp_path, without_type_checker):

@@ -1,7 +1,6 @@
 """The recorded impact in groups: made again from its settings, and gone on with after a kill, by the same bytes."""
 
 import copy
-import hashlib
 import json
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ from transformers import LlavaForConditionalGeneration
 from analysis import group_summary, inclusion_impact, load_group_impact, sample, scored, shapley_impact
 from analysis.group_impact import sweep
 from analysis.group_impact.sweep import one_question, run_sweep
-from analysis.work_folders import TABLES
+from analysis.work_folders import TABLES, checksum
 
 N = 3
 
@@ -103,7 +102,7 @@ def test_the_card_and_the_sums_are_written(recorded):
     sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
     assert set(sums) == {path.name for path in recorded.glob(TABLES)}
     for name, digest in sums.items():
-        assert hashlib.sha256((recorded / name).read_bytes()).hexdigest() == digest
+        assert checksum(recorded / name) == digest
     card = (recorded / "README.md").read_text()
     settings = ("- subsets: 40", "- layers: 0 1 2", "- seed: 0")
     for said in ("for 3 held-out questions", *settings, f"torch {torch.__version__}", "cores"):

@@ -16,7 +16,7 @@ from analysis.theorem import sweep
 from analysis.theorem.statistics.assumptions import theorem_by_group
 from analysis.theorem.statistics.summary import summarise_impact
 from analysis.theorem.sweep import RECORDED, add_recorded_impact, load_recorded, one_question, run_sweep
-from analysis.training.evaluate import checksum
+from analysis.work_folders import checksum
 from tests.support.impact_tables import synthetic
 
 N = 60
@@ -96,7 +96,7 @@ def test_a_sweep_goes_on_where_it_was(embedded, tmp_path, monkeypatch):
     assert asked == [0, 1, 2, 2, 3]
     assert (tmp_path / "question_000.csv.gz").read_bytes() == first
     tables = [f"question_00{i}.csv.gz" for i in range(4)]
-    assert sorted(p.name for p in tmp_path.iterdir()) == [*tables, "sweep.settings.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["SHA256SUMS", *tables, "sweep.settings.json"]
     (tmp_path / "question_000.csv.gz").unlink()
     run_sweep(embedded, tmp_path, 4)
     assert (tmp_path / "question_000.csv.gz").read_bytes() == first

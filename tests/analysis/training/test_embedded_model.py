@@ -14,8 +14,9 @@ from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import PICTURE_SIDES, SIDE
 from analysis.scenes.question_kinds import QUESTION_KINDS
 from analysis.scenes.questions import sample
-from analysis.training.evaluate import checksum, evaluate, first_words
+from analysis.training.evaluate import evaluate, first_words
 from analysis.training.model import config
+from analysis.work_folders import checksum
 from v2drop import Schedule, Uniform
 
 
