@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import NamedTuple
 
@@ -15,8 +15,9 @@ from analysis.comparison.budgets import reachable_budgets
 from analysis.comparison.criterion_studies import criterion_runs, jacobian_runs, planted_runs
 from analysis.comparison.layer_choices import drop_layer_choices
 from analysis.models.loading import Loaded
+from analysis.scenes.mosaic import PICTURE_SIDES, SIDE
 from analysis.scenes.questions import Questions
-from v2drop import METHODS, Coverage, Random, Schedule, Stratified, Uniform, V2Drop
+from v2drop import Coverage, Random, Schedule, Stratified, Uniform, V2Drop
 
 PHASES = (1 / 8, 3 / 8, 5 / 8, 7 / 8)  # of even spacing; each counts as a draw
 METRICS = ("l2", "l1", "cosine")
@@ -39,8 +40,18 @@ def budget_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
 
 def layer_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
     """V2Drop by three metrics and two baselines at one budget, at several choices of drop layers."""
+    return _at_layers(loaded, n_tokens, drop_layer_choices(loaded.n_layers, LAYER_BUDGET).values())
+
+
+def size_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
+    """The same at the released depths and as late as can be."""
+    choices = drop_layer_choices(loaded.n_layers, LAYER_BUDGET)
+    return _at_layers(loaded, n_tokens, [choices[name] for name in ("released", "late")])
+
+
+def _at_layers(loaded: Loaded, n_tokens: int, choices: Iterable[tuple[int, ...]]) -> Runs:
     budget, runs = round(LAYER_BUDGET * n_tokens), nothing_dropped(n_tokens)
-    for layers in drop_layer_choices(loaded.n_layers, LAYER_BUDGET).values():
+    for layers in choices:
         schedule = Schedule.for_average(budget, layers, n_tokens, loaded.n_layers)
         runs |= _baselines(schedule, budget, layers_text(layers)) | _v2drop(schedule, budget, layers_text(layers))
     return runs
@@ -51,10 +62,9 @@ def method_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
     names, runs = fitting_methods(loaded), nothing_dropped(n_tokens)
     for budget in (round(share * n_tokens) for share in METHOD_BUDGETS):
         methods = methods_at_average(budget, n_tokens, loaded.n_layers, names)
-        own = METHODS["v2drop"].for_average(budget, n_tokens, loaded.n_layers).schedule
-        spaced = {name: methods.pop(name) for name in ("uniform", "random", "v2drop")}
+        spaced, _, own = (methods.pop(name) for name in ("uniform", "random", "v2drop"))  # what stands for them follows
         runs |= {Key(name, budget, "own"): method for name, method in methods.items()}
-        runs |= _baselines(spaced["uniform"].schedule, budget, "own") | _v2drop(own, budget, "own")
+        runs |= _baselines(spaced.schedule, budget, "own") | _v2drop(own.schedule, budget, "own")
     return runs
 
 
@@ -77,16 +87,20 @@ class Study(NamedTuple):
         notebook: The notebook whose confirmatory seed the questions have.
         n_questions: Their number.
         runs: A function from the model, some of the questions and the number of vision tokens to the methods.
+        side: The width of the pictures, in pixels.
     """
 
     notebook: str
     n_questions: int
     runs: Callable[[Loaded, Questions, int], Runs]
+    side: int = SIDE
 
 
 STUDIES: Mapping[str, Study] = {
     "budgets": Study("01_quickstart", 400, budget_runs),
     "layers": Study("01_quickstart", 400, layer_runs),
+    "small_pictures": Study("01_quickstart", 400, size_runs, min(PICTURE_SIDES)),
+    "large_pictures": Study("01_quickstart", 400, size_runs, max(PICTURE_SIDES)),
     "methods": Study("02_methods", 400, method_runs),
     "positions": Study("02_methods", 400, position_runs),
     "jacobians": Study("03_variation_impact_theorem", 400, jacobian_runs),

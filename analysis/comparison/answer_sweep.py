@@ -6,16 +6,20 @@ One file for every 20 questions, written whole or not at all: a sweep that was s
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 
 import pandas as pd
 
+from analysis.comparison.answer_keys import OTHER_DRAWS, RANDOM_DRAWS, Runs
 from analysis.comparison.answer_studies import STUDIES, answers
 from analysis.comparison.arguments import tokens_of_every_prompt
 from analysis.confirmation import confirmatory_seed
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded, load
+from analysis.scenes.mosaic import SIDE
+from analysis.scenes.picture_size import at_side
 from analysis.scenes.questions import Questions, sample
 from analysis.scenes.sizes import with_enough_tokens
 from analysis.theorem.sweep import weights_digest
@@ -23,6 +27,7 @@ from analysis.work_folders import check_writable, read_tables, record_tables
 from v2drop.arguments import one_of, whole_number
 
 CHUNK = 20  # questions in a file: every kind twice
+COMMAND = "analysis.comparison.answer_sweep"
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "answers"
 
 
@@ -43,8 +48,7 @@ def ask_again(loaded: Loaded, study: str, chunk: int = 0) -> pd.DataFrame:
     check_loaded(loaded)
     one_of("study", study, STUDIES)
     first = CHUNK * whole_number("chunk", chunk, 0)
-    questions = sample(first + CHUNK, "test", confirmatory_seed(STUDIES[study].notebook))[first:]
-    return _asked(loaded, study, questions, first)
+    return _asked(loaded, study, _questions(study, first + CHUNK)[first:], first)
 
 
 def study_answers(loaded: Loaded, study: str, n: int = 20) -> pd.DataFrame:
@@ -65,13 +69,36 @@ def study_answers(loaded: Loaded, study: str, n: int = 20) -> pd.DataFrame:
     settings = RECORDED / one_of("study", study, STUDIES) / f"{study}.settings.json"
     if settings.exists() and json.loads(settings.read_text())["weights"] == weights_digest(loaded.model):
         return load_answers(study)
-    return _asked(loaded, study, sample(whole_number("n", n, 1), "test", confirmatory_seed(STUDIES[study].notebook)), 0)
+    return _asked(loaded, study, _questions(study, whole_number("n", n, 1)), 0)
+
+
+def _questions(study: str, n: int) -> Questions:
+    return sample(n, "test", confirmatory_seed(STUDIES[study].notebook), side=STUDIES[study].side)
+
+
+def _prepared(loaded: Loaded, study: str, questions: Questions) -> tuple[Loaded, Questions, Runs]:
+    """The model for a study's pictures (as it is for those of the usual size), the questions, and what is run."""
+    if STUDIES[study].side != SIDE:
+        loaded = at_side(loaded, STUDIES[study].side)
+    questions = with_enough_tokens(loaded, questions)
+    return loaded, questions, STUDIES[study].runs(loaded, questions, tokens_of_every_prompt(loaded, questions))
 
 
 def _asked(loaded: Loaded, study: str, questions: Questions, first: int) -> pd.DataFrame:
-    questions = with_enough_tokens(loaded, questions)
-    runs = STUDIES[study].runs(loaded, questions, tokens_of_every_prompt(loaded, questions))
-    return answers(loaded, questions, runs, first)
+    return answers(*_prepared(loaded, study, questions), first)
+
+
+def _settings(loaded: Loaded, study: str) -> dict[str, str | int]:
+    """Everything that the tables depend on but the machine."""
+    _, _, runs = _prepared(loaded, study, _questions(study, 1))
+    return {
+        "weights": weights_digest(loaded.model),
+        "study": study,
+        "question_seed": confirmatory_seed(STUDIES[study].notebook),
+        "side": STUDIES[study].side,
+        "draws": f"{RANDOM_DRAWS} {OTHER_DRAWS}",
+        "runs": hashlib.sha256(repr([tuple(key) for key in runs]).encode()).hexdigest()[:16],
+    }
 
 
 def run_sweep(loaded: Loaded, study: str, folder: Path) -> None:
@@ -83,8 +110,7 @@ def run_sweep(loaded: Loaded, study: str, folder: Path) -> None:
     check_loaded(loaded)
     check_writable("--output", folder)
     n_chunks = STUDIES[one_of("study", study, STUDIES)].n_questions // CHUNK
-    settings = {"weights": weights_digest(loaded.model), "study": study}
-    record_tables(folder, study, settings, n_chunks, lambda chunk: ask_again(loaded, study, chunk))
+    record_tables(folder, study, _settings(loaded, study), n_chunks, lambda chunk: ask_again(loaded, study, chunk))
 
 
 def load_answers(study: str, folder: Path | None = None) -> pd.DataFrame:
@@ -95,10 +121,13 @@ def load_answers(study: str, folder: Path | None = None) -> pd.DataFrame:
         folder: The folder that the sweep wrote to; None for the one under data/.
 
     Raises:
-        ValueError: There is no such study, or the folder holds no table.
+        ValueError: There is no such study, or the folder does not hold the answers to all of its questions.
     """
     one_of("study", study, STUDIES)
-    found = read_tables(RECORDED / study if folder is None else folder, "analysis.comparison.answer_sweep")
+    found = read_tables(RECORDED / study if folder is None else folder, COMMAND)
+    asked, wanted = found.question.nunique(), STUDIES[study].n_questions
+    if asked != wanted:
+        raise ValueError(f"{study!r} must hold {wanted} questions; got {asked}. `python -m {COMMAND} {study}` goes on.")
     return found.fillna({"reply": ""}).astype({"layers": str})
 
 

@@ -11,6 +11,7 @@ from analysis.criteria.jacobian_scores import scored_with_jacobians
 from analysis.criteria.scores import CRITERIA, scored
 from analysis.models.loading import Loaded
 from analysis.position.bias_cost import with_planted_bias
+from analysis.residual_stream.measured_tokens import layers_at
 from analysis.scenes.question_seeds import question_seeds
 from analysis.scenes.questions import Questions
 from v2drop import Random, Schedule
@@ -24,21 +25,21 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 def criterion_runs(loaded: Loaded, questions: Questions, n_tokens: int) -> Runs:
     """Every criterion's column and random dropping, for DROPS."""
-    drops = [(_layer(loaded, depth), round(share * n_tokens)) for depth, share in DROPS]
-    table = scored(loaded, questions, sorted({layer - 1 for layer, _ in drops}))
+    drops = [(*layers_at(loaded.n_layers, [depth]), round(share * n_tokens)) for depth, share in DROPS]
+    table = scored(loaded, questions, sorted({before for before, _ in drops}))
     columns = [name for name in CRITERIA if name != "random" and table[name].notna().all()]
     return nothing_dropped(n_tokens) | {
-        key: method for layer, left in drops for key, method in _one_drop(table, columns, layer, left).items()
+        key: method for before, left in drops for key, method in _one_drop(table, columns, before + 1, left).items()
     }
 
 
 def jacobian_runs(loaded: Loaded, questions: Questions, n_tokens: int) -> Runs:
     """Variation, the norm of the Jacobian, their product, and random dropping, at four depths."""
-    drops, left = [_layer(loaded, depth) for depth in JACOBIAN_DEPTHS], round(LEFT * n_tokens)
-    table = scored_with_jacobians(loaded, questions, [layer - 1 for layer in drops])
+    before, left = layers_at(loaded.n_layers, JACOBIAN_DEPTHS), round(LEFT * n_tokens)
+    table = scored_with_jacobians(loaded, questions, before)
     columns = ["variation_l2", "operator_norm", "predicted_impact"]
     return nothing_dropped(n_tokens) | {
-        key: method for layer in drops for key, method in _one_drop(table, columns, layer, left).items()
+        key: method for layer in before for key, method in _one_drop(table, columns, layer + 1, left).items()
     }
 
 
@@ -58,10 +59,6 @@ def _one_drop(table: pd.DataFrame, columns: list[str], layer: int, left: int) ->
     schedule = Schedule({layer: left})
     runs: Runs = {Key(name, left, str(layer)): method_from_column(table, name, schedule) for name in columns}
     return runs | {Key("random", left, str(layer)): Random(schedule)}
-
-
-def _layer(loaded: Loaded, depth: float) -> int:
-    return max(1, round(depth * loaded.n_layers))
 
 
 def _random_scores(table: pd.DataFrame, questions: Questions, draw: int) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
-from analysis.residual_stream.measured_tokens import check_layers, token_keys
+from analysis.residual_stream.measured_tokens import check_layers, layers_at, token_keys
 from analysis.scenes.asked import asked
 from analysis.scenes.question_seeds import question_seeds
 from analysis.scenes.questions import Questions
@@ -32,12 +32,11 @@ from analysis.statistics.shapley import (
     marginal_contributions,
     prefixes,
     random_subsets,
-    regression_effects,
 )
+from analysis.statistics.studentised import bootstrap_interval
 from v2drop.arguments import seed_number, whole_number
 
 DEPTHS = (1 / 12, 1 / 3, 1 / 2, 3 / 4)  # where tokens are dropped if no layers are named, as shares of the layers
-ESTIMATORS = {"inclusion": inclusion_effects, "regression": regression_effects}
 MEASURED = ["value", "low", "high", "first_half", "second_half"]
 
 Values = Callable[[Bool[np.ndarray, "subset player"]], Float[np.ndarray, " subset"]]  # v behind one layer
@@ -71,11 +70,10 @@ def inclusion_impact(
 
     Returns:
         One row per (sample, layer, effect, token): sample (index of the question), layer, token (its position in the
-        prompt), effect, vision_index (its rank among the vision tokens), value (nats), low, high (95 % bootstrap
-        interval over subsets), first_half, second_half (the value by either half of the subsets), draws (subsets),
-        all_kept, none_kept (v with all vision tokens and with none), mean_kept (mean v of the subsets). Of the
-        effects "inclusion@0.33" is the one at a third of the tokens by difference of means, "regression@0.33" by least
-        squares (NaN where the subsets are too few for that, as fewer than tokens are).
+        prompt), effect ("inclusion@0.33": at a third of the tokens), vision_index (its rank among the vision tokens),
+        value (nats), low, high (95 % bootstrap interval over subsets), first_half, second_half (the value by either
+        half of the subsets), draws (subsets), all_kept, none_kept (v with all vision tokens and with none), mean_kept
+        (mean v of the subsets).
 
     Raises:
         ValueError: An argument is none of those above, the model or its inputs are not supported (`variation_impact`),
@@ -87,9 +85,10 @@ def inclusion_impact(
         for ratio in ratios:
             kept = random_subsets(n, n_kept(ratio, n), subsets, np.random.default_rng([seed, n_kept(ratio, n)]))
             worth = values(kept)
-            for name, estimator in ESTIMATORS.items():
-                columns = _with_halves(lambda i, e=estimator, k=kept, v=worth: e(k[i], v[i]), subsets)
-                yield f"{name}@{ratio:.2f}", subsets, float(worth.mean()), columns
+            halves = np.array_split(np.arange(subsets), 2)
+            parts = [inclusion_effects(kept[some], worth[some]) for some in halves]
+            whole = [inclusion_effects(kept, worth), *bootstrap_effects(kept, worth)]
+            yield f"inclusion@{ratio:.2f}", subsets, float(worth.mean()), whole + parts
 
     return _frame(loaded, questions, layers, seed, batch_size, estimates)
 
@@ -113,8 +112,9 @@ def shapley_impact(
         batch_size: The number of subsets that run at once.
 
     Returns:
-        The columns of `inclusion_impact`, the effect "shapley" alone; draws are pairs, mean_kept the mean v over sizes
-        0 to n. The values of a sample and layer add up to all_kept - none_kept.
+        The columns of `inclusion_impact`, the effect "shapley" alone; draws are pairs, and low and high the interval
+        over them of `bootstrap_interval`, which holds for few; mean_kept is the mean v over sizes 0 to n. The values of
+        a sample and layer add up to all_kept - none_kept.
 
     Raises:
         ValueError: As for `inclusion_impact`.
@@ -127,25 +127,15 @@ def shapley_impact(
         worth[:, [0, n]] = values(np.stack([np.zeros(n, dtype=bool), np.ones(n, dtype=bool)]))
         worth[:, 1:n] = values(prefixes(orders)[:, 1:n].reshape(-1, n)).reshape(len(orders), n - 1)
         added = marginal_contributions(orders, worth).reshape(pairs, 2, n).mean(1)
-        yield "shapley", pairs, float(worth.mean()), _with_halves(lambda i: added[i].mean(0), pairs)
+        halves = [half.mean(0) for half in np.array_split(added, 2)]
+        yield (
+            "shapley",
+            pairs,
+            float(worth.mean()),
+            [added.mean(0), *np.transpose([*map(bootstrap_interval, added.T)]), *halves],
+        )
 
     return _frame(loaded, questions, layers, seed, batch_size, estimates)
-
-
-def layers_at(n_layers: int, depths: Sequence[float]) -> list[int]:
-    """The layers l before drops at some depths, shares of the layers; ascending, each once.
-
-    >>> layers_at(12, DEPTHS), layers_at(2, DEPTHS)
-    ([0, 3, 5, 8], [0, 1])
-    """
-    return sorted({max(1, round(depth * n_layers)) - 1 for depth in depths})
-
-
-def _with_halves(estimate: Callable[[np.ndarray], np.ndarray], n_units: int) -> list[np.ndarray]:
-    """The columns of MEASURED, from a function of the numbers of random subsets or orders."""
-    everything = np.arange(n_units)
-    halves = [estimate(half) for half in np.array_split(everything, 2)]
-    return [estimate(everything), *bootstrap_effects(estimate, n_units), *halves]
 
 
 @torch.no_grad()

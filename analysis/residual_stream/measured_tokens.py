@@ -20,6 +20,15 @@ from v2drop.models.parts import ModelParts, is_vision, locate
 Tokens = Any  # None, positions for all rows, positions for each row, or a boolean mask; lists, arrays or tensors
 
 
+def layers_at(n_layers: int, depths: Sequence[float]) -> list[int]:
+    """The layers l before drops at some depths, shares of the layers; ascending, each once, a layer behind each.
+
+    >>> layers_at(12, (1 / 12, 1 / 3, 5 / 6)), layers_at(4, (1 / 12, 1 / 3, 5 / 6)), layers_at(2, (1 / 12, 5 / 6))
+    ([0, 3, 9], [0, 2], [0])
+    """
+    return sorted({max(0, min(round(depth * n_layers) - 1, n_layers - 2)) for depth in depths})
+
+
 def check_layers(model: nn.Module, layers: Any) -> list[int]:
     """The layer numbers, ascending.
 

@@ -46,7 +46,10 @@ def glyphs(split: str) -> dict[int, np.ndarray]:
 
 
 def background(split: str, side: int, rng: np.random.Generator) -> np.ndarray:
-    """A darkened crop of a photograph with translucent shapes over it, float64 [side, side, 3] in 0 to 255."""
+    """A darkened crop of a photograph with translucent shapes over it, float64 [side, side, 3] in 0 to 255.
+
+    Turned and mirrored at random in the end: photographs are brighter at the top, shapes lie below their corner.
+    """
     image = photograph_crop(split, side, rng) * PHOTO_BRIGHTNESS
     clutter = Image.new("RGBA", (side, side))
     draw = ImageDraw.Draw(clutter)
@@ -60,7 +63,9 @@ def background(split: str, side: int, rng: np.random.Generator) -> np.ndarray:
         else:
             (draw.ellipse if shape == 1 else draw.rectangle)((x, y, x + width, y + height), colour)
     drawn = np.asarray(clutter, dtype=np.float64)
-    return image + drawn[..., 3:] / 255 * (drawn[..., :3] - image)
+    covered = image + drawn[..., 3:] / 255 * (drawn[..., :3] - image)
+    turned = np.rot90(covered, rng.integers(4))
+    return np.ascontiguousarray(turned[:, ::-1] if rng.integers(2) else turned)
 
 
 def written_digit(split: str, digit: int, side: int, rng: np.random.Generator) -> np.ndarray:

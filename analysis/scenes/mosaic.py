@@ -4,8 +4,9 @@ A scene is a square RGB picture: three to six real handwritten digits (scikit-le
 anywhere, over clutter on a crop of a real photograph (`photographs`). One digit is clearly the largest, one value
 occurs twice, one colour two or three times, so that every kind of question (`questions`) can be asked of every scene.
 The picture is cut into patches of 8 pixels, the vision tokens of the embedded model: 9 x 9, 12 x 12 or 15 x 15 by the
-picture's size. The layout has no preferred direction (its law is the same after flips and turns), so whatever end is
-favoured, the model or the criterion does it; patches at the border show a digit less often than inner ones.
+picture's size. Neither layout nor background has a preferred direction (their law is the same after flips and turns),
+so whatever end is favoured, the model or the criterion does it; patches at the border show a digit less often than
+inner ones.
 
 Everything is a function of (split, seed, index, side): scene 7 is the same scene however many are asked for.
 """

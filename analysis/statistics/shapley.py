@@ -7,17 +7,13 @@ all sizes at once (Shapley 1953; sampled orders: Castro, Gomez, Tejada 2009; wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 Subsets = Bool[np.ndarray, "subset player"]
 Values = Float[np.ndarray, " subset"]
 Effects = Float[np.ndarray, " player"]
 Orders = Int[np.ndarray, "order player"]
-SINGULAR = 1e-6  # a pivot of this share of the largest one is rounding: the subsets do not determine the effects
 
 
 def random_subsets(n_players: int, size: int, n_subsets: int, rng: np.random.Generator) -> Subsets:
@@ -41,37 +37,6 @@ def inclusion_effects(kept: Subsets, values: Values) -> Effects:
     with np.errstate(invalid="ignore", divide="ignore"):
         inside, outside = (values @ who / who.sum(0) for who in (kept, ~kept))
     return inside - outside
-
-
-def regression_effects(kept: Subsets, values: Values) -> Effects:
-    r"""The same inclusion effects by ordinary least squares of v on who is in S.
-
-    Over all subsets of one size the coefficients (which sum to 0, since an intercept and a constant size leave them one
-    direction too many) are (n - 1) / n times the inclusion effects, whatever the game. On a sample the variance that
-    the other players cause is taken off, at the price of n - 1 estimated numbers.
-
-    Args:
-        kept: Random subsets of one size, more of them than players.
-        values: v of each of them.
-
-    Returns:
-        The effects, in the unit of v; NaN for all where the subsets do not determine them.
-
-    >>> kept = np.array([[True, False], [False, True], [True, False]])
-    >>> regression_effects(kept, np.array([3.0, 1.0, 5.0])).round(9)
-    array([ 3., -3.])
-    """
-    n = kept.shape[1]
-    design = kept - kept.mean(0)
-    gram = design.T @ design + len(kept) / n**2  # the last term fills the direction in which all players are alike
-    try:
-        factor = cho_factor(gram, lower=True)
-    except LinAlgError:
-        return np.full(n, np.nan)
-    pivots = np.diag(factor[0])
-    if pivots.min() < SINGULAR * pivots.max():
-        return np.full(n, np.nan)
-    return cho_solve(factor, design.T @ (values - values.mean())) * n / (n - 1)
 
 
 def antithetic_orders(n_players: int, n_pairs: int, rng: np.random.Generator) -> Orders:
@@ -109,21 +74,19 @@ def marginal_contributions(
     return added
 
 
-def bootstrap_effects(
-    estimate: Callable[[Int[np.ndarray, " unit"]], Effects], n_units: int, seed: int = 0, resamples: int = 200
-) -> tuple[Effects, Effects]:
-    """The 95 % percentile bootstrap interval of every player's effect over independent units.
+def bootstrap_effects(kept: Subsets, values: Values, seed: int = 0, resamples: int = 200) -> tuple[Effects, Effects]:
+    """The 95 % percentile bootstrap interval of every player's inclusion effect, over subsets.
 
     Args:
-        estimate: A function from the numbers of units to the effects that these units alone give.
-        n_units: The number of units: random subsets, or pairs of an order and its reverse.
+        kept: Random subsets of one size, many: over few the interval is too short.
+        values: v of each of them.
         seed: The seed of the resamples.
         resamples: The number of resamples.
 
     Returns:
         Two values: the lower and the upper ends; NaN where a resample leaves no estimate.
     """
-    rng = np.random.default_rng(seed)
-    drawn = np.stack([estimate(rng.integers(n_units, size=n_units)) for _ in range(resamples)])
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    rng, n = np.random.default_rng(seed), len(values)
+    drawn = [inclusion_effects(kept[some], values[some]) for some in rng.integers(n, size=(resamples, n))]
+    low, high = np.percentile(np.stack(drawn), [2.5, 97.5], axis=0)
     return low, high

@@ -14,7 +14,6 @@ from analysis.comparison.answer_sweep import CHUNK, RECORDED, ask_again, load_an
 from analysis.comparison.criterion_studies import PLANTED_INTO, STRENGTHS
 from analysis.confirmation import confirmatory_seed
 from analysis.scenes.questions import sample
-from analysis.theorem.sweep import weights_digest
 from analysis.work_folders import TABLES, checksum
 from v2drop import Random, Schedule, Stratified, V2Drop
 
@@ -38,7 +37,7 @@ def small(monkeypatch):
     monkeypatch.setattr(answer_sweep, "CHUNK", 4)
 
 
-BY_SCHEDULE = ("budgets", "layers", "methods", "positions")
+BY_SCHEDULE = ("budgets", "layers", "small_pictures", "large_pictures", "methods", "positions")
 
 
 @pytest.mark.parametrize("name", BY_SCHEDULE)
@@ -127,7 +126,7 @@ def test_what_is_recorded_is_whole_and_of_this_model(embedded, name):
     assert set(sums) == {path.name for path in folder.glob(TABLES)}
     assert all(checksum(folder / file) == digest for file, digest in sums.items())
     settings = json.loads((folder / f"{name}.settings.json").read_text())
-    assert settings == {"weights": weights_digest(embedded.model), "study": name}
+    assert settings == answer_sweep._settings(embedded, name)
     found = load_answers(name)
     assert sorted(found.question.unique()) == list(range(STUDIES[name].n_questions))
     kinds = found.drop_duplicates("question").kind.value_counts()
@@ -136,9 +135,8 @@ def test_what_is_recorded_is_whole_and_of_this_model(embedded, name):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_slice_of_what_is_recorded_is_made_again(embedded, name):
-    asked = sample(4, "test", confirmatory_seed(STUDIES[name].notebook))
-    runs = STUDIES[name].runs(embedded, asked, N_TOKENS)
-    again = answers(embedded, asked, dict([*runs.items()][:: len(runs) // 4]), 0)
+    sized, asked, runs = answer_sweep._prepared(embedded, name, answer_sweep._questions(name, 4))
+    again = answers(sized, asked, dict([*runs.items()][:: len(runs) // 4]), 0)
     both = again.merge(
         load_answers(name), on=["method", "budget", "layers", "question", "draw"], suffixes=("", "_then")
     )

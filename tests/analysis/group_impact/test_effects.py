@@ -7,7 +7,7 @@ import pytest
 
 from analysis import inclusion_impact, sample, shapley_impact
 from analysis.group_impact import effects as module
-from analysis.group_impact.effects import layers_at
+from analysis.residual_stream.measured_tokens import layers_at
 from analysis.statistics.shapley import inclusion_effects, random_subsets
 from tests.support.stream_cases import game_of
 
@@ -29,8 +29,8 @@ def measured(embedded):
 
 def test_one_row_for_every_token_layer_effect_and_question(measured):
     assert measured.columns.tolist() == COLUMNS
-    assert len(measured) == 2 * 2 * 2 * 144
-    assert measured.effect.unique().tolist() == ["inclusion@0.33", "regression@0.33"]
+    assert len(measured) == 2 * 2 * 144
+    assert measured.effect.unique().tolist() == ["inclusion@0.33"]
     assert not measured.duplicated(["sample", "layer", "effect", "token"]).any()
     assert (measured.token == measured.vision_index + 1).all() and (measured.draws == 20).all()
 
@@ -57,17 +57,14 @@ def test_effects_are_those_of_the_models_own_game(embedded, measured):
 def test_an_additive_game_is_recovered(embedded, additive):
     table = inclusion_impact(embedded, sample(1), [2, 7], (1 / 3, 1 / 2), subsets=400)
     expected = (WEIGHTS - WEIGHTS.mean()) * 144 / 143
-    for (effect, _), rows in table.groupby(["effect", "layer"]):
-        if effect.startswith("regression"):
-            np.testing.assert_allclose(rows.value, expected, atol=1e-9)
-        else:
-            assert np.corrcoef(rows.value, expected)[0, 1] > 0.75
-            assert ((rows.low <= expected) & (expected <= rows.high)).mean() > 0.85
-            assert np.abs((rows.first_half + rows.second_half) / 2 - rows.value).max() < 0.2
+    for _, rows in table.groupby(["effect", "layer"]):
+        assert np.corrcoef(rows.value, expected)[0, 1] > 0.75
+        assert ((rows.low <= expected) & (expected <= rows.high)).mean() > 0.85
+        assert np.abs((rows.first_half + rows.second_half) / 2 - rows.value).max() < 0.2
     layer_2, layer_7 = (table[table.layer == layer].value.to_numpy() for layer in (2, 7))
     np.testing.assert_allclose(layer_2, layer_7, atol=1e-9)  # the same subsets behind every layer
     values = shapley_impact(embedded, sample(1), 4, pairs=2)
-    for column in ("value", "low", "high", "first_half", "second_half"):
+    for column in ("value", "first_half", "second_half"):
         np.testing.assert_allclose(values[column], WEIGHTS, atol=1e-9)
 
 
@@ -84,12 +81,6 @@ def test_draws_belong_to_the_question_and_the_seed(embedded, measured):
     both = measured[(measured["sample"] == 1) & (measured.layer == 5)]
     np.testing.assert_allclose(alone.value, both.value, rtol=1e-4, atol=1e-7)
     assert np.corrcoef(other.value[:144], alone.value[:144])[0, 1] < 0.9
-
-
-def test_fewer_subsets_than_tokens_determine_no_least_squares(measured):
-    few = measured[measured.effect == "regression@0.33"]
-    assert few[["value", "low", "high", "first_half", "second_half"]].isna().all(axis=None)
-    assert measured[measured.effect == "inclusion@0.33"].value.notna().all()
 
 
 def test_layers_are_chosen_by_depth_if_none_are_named(embedded, additive):

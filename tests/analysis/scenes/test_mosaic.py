@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.scenes import mosaic
-from analysis.scenes.drawing import PATCH, draw_digit, glyphs
+from analysis.scenes.drawing import PATCH, background, draw_digit, glyphs
 from analysis.scenes.mosaic import LARGEST, PICTURE_SIDES, SMALL, scene
 from analysis.scenes.photographs import PHOTOGRAPHS, SPLITS, photographs
 
@@ -76,6 +76,15 @@ def test_no_direction_is_preferred():
     centres = np.array([d.centre for i in range(300) for d in scene("test", 9, i).digits]) / 96 - 0.5
     assert (np.abs((centres > 0).mean(0) - 0.5) < 2 / np.sqrt(len(centres))).all()
     assert np.abs(np.corrcoef(centres.T)[0, 1]) < 4 / np.sqrt(len(centres))
+
+
+def test_no_end_of_the_background_is_brighter_or_busier():
+    """Brightness and contrast of rows and columns: the first and the last third differ by chance alone."""
+    pictures = np.stack([background("test", 96, np.random.default_rng([9, i])).mean(-1) for i in range(600)])
+    for lines in (pictures, pictures.transpose(0, 2, 1)):
+        for measured in (lines.mean(-1), lines.std(-1)):
+            tilt = measured[:, -32:].mean(1) - measured[:, :32].mean(1)
+            assert abs(tilt.mean()) < 4 * tilt.std() / np.sqrt(len(tilt))
 
 
 def test_digits_lie_anywhere_not_on_the_grid_of_patches():
