@@ -13,7 +13,7 @@ from analysis.scenes.asked import asked
 from analysis.scenes.mosaic import SIDE, Scene
 from analysis.scenes.questions import Questions
 
-SIDES = range(SIDE, 8 * SIDE + 1, SIDE // 2)  # pixels that are tried, the smallest first
+STEP, LARGEST = SIDE // 2, 8 * SIDE  # pixels: sides that are tried are so far apart, and as large as this
 
 
 def with_enough_tokens(loaded: Loaded, questions: Questions) -> Questions:
@@ -41,7 +41,7 @@ def with_enough_tokens(loaded: Loaded, questions: Questions) -> Questions:
         if not isinstance(scene, Scene):
             raise ValueError(f"questions must be about scenes, as sample(3) gives them; number {number} is not.")
     first, most = questions[0][0], {}
-    for side in SIDES:
+    for side in range(len(first.image), LARGEST + 1, STEP):
         most[side] = sum(grid.n_tokens for grid in loaded.token_grids(enlarged(first, side).image))
         if most[side] >= first.grid**2:
             break

@@ -47,9 +47,8 @@ def decoder_loss(
     words = [states[layer][:, -labels.shape[1] :][labelled][::2] for layer in (FIRST_AT, -1)]
     found = torch.stack([answerer.first(words[0]), answerer.last(words[1])], 1)
     wanted = places.flatten(0, 1)
-    known = (
-        ~wanted.isnan()
-    )  # before anything is subtracted, for the gradient at NaN is NaN, also where it counts nought
+    # Before anything is subtracted: the gradient at NaN is NaN, also where it counts nought.
+    known = ~wanted.isnan()
     placing = F.mse_loss(found[known], wanted[known])
     digit = patch_labels(scenes)[0].to(device)
     named = answerer.digit(states[NAMED_AT][:, 1 : 1 + digit.shape[1]])

@@ -62,10 +62,11 @@ def evaluate(loaded: Loaded, n: int, seed: int = HELD_OUT_SEED, side: int = SIDE
     """Shares of right answers on `n` held-out questions: kind ("all" in the last row) and COLUMNS.
 
     blind: with attention to the image tokens masked out; other: with the picture of the next question in its place;
-    prior: by always giving the most frequent answer of the kind.
+    prior: by always giving the most frequent answer of the kind. Pictures have `side` pixels, one of PICTURE_SIDES.
 
     Raises:
-        ValueError: `n` is no int of 2 or more, or `seed` none of 0 or more; `loaded` is not what `load` gives.
+        ValueError: `n` is no int of 2 or more, or `seed` none of 0 or more; `loaded` is not what `load` gives; there
+            are no pictures of this side, or the model can be set to none (`at_side`).
     """
     check_loaded(loaded)
     loaded, questions = at_side(loaded, side), sample(whole_number("n", n, 2), "test", seed, side=side)
@@ -84,7 +85,7 @@ def evaluate(loaded: Loaded, n: int, seed: int = HELD_OUT_SEED, side: int = SIDE
 
 
 def depth_curve(loaded: Loaded, n: int, seed: int = HELD_OUT_SEED) -> pd.DataFrame:
-    """Shares of right answers when all vision tokens are removed at the input of a layer.
+    """Shares of right answers when all vision tokens are removed at the input of a layer; pictures of 96 pixels.
 
     Args:
         loaded: Model and processor.

@@ -15,7 +15,7 @@ TRAINING_SEED = 0  # of both stages
 
 
 def scenes_at(step: int, batch: int) -> list[Scene]:
-    """The training scenes of one step, all of one size; no scene occurs twice in a training run."""
+    """The training scenes of one step, all of one size; no scene occurs twice in a stage."""
     side = PICTURE_SIDES[step % len(PICTURE_SIDES)]
     return [scene("train", TRAINING_SEED + 1, step * batch + i, side) for i in range(batch)]
 

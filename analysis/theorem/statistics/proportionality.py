@@ -91,7 +91,8 @@ def _fits(
     if len(x) < 3 or np.ptp(x) == 0:
         return np.full((len(STATISTICS), len(weights)), np.nan)
     shift_x, shift_y = x.mean(), y.mean()  # so that squares do not cancel
-    moments = np.stack([np.ones_like(x), u := x - shift_x, v := y - shift_y, u * u, u * v, v * v])
+    u, v = x - shift_x, y - shift_y
+    moments = np.stack([np.ones_like(x), u, v, u * u, u * v, v * v])
     sums = np.stack([np.bincount(place, each, weights.shape[1]) for each in moments])
     with np.errstate(divide="ignore", invalid="ignore"):  # a resample may hold no token, or equal ones
         n, *means = sums @ weights.T

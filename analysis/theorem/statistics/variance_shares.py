@@ -36,7 +36,8 @@ def lmg_shares(
         return np.full(k, np.nan)
     centred = np.vstack([predictors, target]) - np.vstack([predictors, target]).mean(1, keepdims=True)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
-    correlation = (unit := np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)) @ unit.T
+    unit = np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
+    correlation = unit @ unit.T
     explained = {chosen: _r2(correlation, list(chosen)) for n in range(k + 1) for chosen in combinations(range(k), n)}
     shares = np.zeros(k)
     for chosen, r2 in explained.items():

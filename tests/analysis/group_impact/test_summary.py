@@ -27,8 +27,9 @@ def frames(samples=12, layers=(0, 3), tokens=60, noise=0.0, seed=0):
 CRITERIA = ["same", "size", "random"]
 
 
-def look_up(summary, criterion, target="signed", layer=0, effect="inclusion@0.33"):
+def look_up(summary, criterion, target="signed", layer=0, effect="inclusion@0.33", tokens="all", versus=""):
     wanted = {"layer": layer, "effect": effect, "target": target, "criterion": criterion}
+    wanted |= {"tokens": tokens, "versus": versus}
     found = summary.loc[(summary[list(wanted)] == pd.Series(wanted)).all(axis=1)]
     assert len(found) == 1
     return found.iloc[0]
@@ -36,7 +37,7 @@ def look_up(summary, criterion, target="signed", layer=0, effect="inclusion@0.33
 
 def test_without_noise_the_true_criterion_ranks_perfectly_and_signs_matter():
     summary = group_summary(*frames(), CRITERIA)
-    assert summary.columns.tolist() == SUMMARY and len(summary) == 2 * 2 * 2 * 3
+    assert summary.columns.tolist() == SUMMARY and len(summary) == 2 * 2 * 2 * 3 and (summary.tokens == "all").all()
     for criterion, target, value in (("same", "signed", 1), ("size", "absolute", 1)):
         row = look_up(summary, criterion, target)
         assert row["mean"] == row.corrected == row.reliability == pytest.approx(value) and row.n == 12
@@ -97,6 +98,37 @@ def test_what_only_one_frame_has_is_left_out():
     assert set(summary.layer) == {0, 3} and (summary.n == 7).all()
 
 
+def test_a_criterion_that_tells_classes_apart_ranks_nothing_inside_them():
+    """Effects are a class mean plus noise of their own; one criterion knows the class, one the rest."""
+    rng = np.random.default_rng(3)
+    effects, table = frames(samples=20, layers=[0])
+    is_object = table.groupby("sample").token.transform(lambda token: token <= 20).to_numpy()
+    inside = rng.normal(size=len(table))
+    table = table.assign(label=np.where(is_object, "object", "background"), inside=inside)
+    table["mask"] = is_object + 0.01 * rng.random(len(table))
+    true = 10 * is_object + inside
+    true = np.concatenate([np.tile(part, 2) for part in np.split(true, 20)])  # both effects of a sample
+    effects = effects.assign(value=true, first_half=true, second_half=true)
+    summary = group_summary(effects, table, ["mask", "inside"], versus="inside")
+    for tokens in ("object", "background"):
+        assert look_up(summary, "inside", tokens=tokens)["mean"] == pytest.approx(1)
+        assert abs(look_up(summary, "mask", tokens=tokens)["mean"]) < 0.1
+    whole, between = (look_up(summary, "mask", tokens=tokens) for tokens in ("all", "between labels"))
+    assert whole["mean"] == pytest.approx(between["mean"], abs=0.05) and np.isnan(between.reliability)
+    gain = look_up(summary, "mask", versus="inside")
+    assert gain["mean"] == pytest.approx(whole["mean"] - look_up(summary, "inside")["mean"])
+    assert gain.low < gain["mean"] < gain.high and np.isnan(gain.corrected)
+
+
+def test_tokens_that_the_table_lacks_are_left_out_by_their_positions():
+    effects, table = frames(noise=1.0)
+    left_out = (table.token == 5) & (table["sample"] % 2 == 0)
+    found = group_summary(effects, table[~left_out], "same")
+    without = effects[~((effects.token == 5) & (effects["sample"] % 2 == 0))]
+    pd.testing.assert_frame_equal(found, group_summary(without, table[~left_out], "same"))
+    assert not found.equals(group_summary(effects, table, "same"))
+
+
 def test_statistics_that_do_not_exist_are_nan():
     effects, table = frames(samples=3, layers=[0])
     effects.loc[effects.effect == "shapley", ["value", "first_half", "second_half"]] = np.nan
@@ -111,8 +143,14 @@ def test_statistics_that_do_not_exist_are_nan():
 
 def test_frames_of_different_questions_are_refused():
     effects, table = frames()
-    with pytest.raises(ValueError, match="must hold the same tokens of the same questions; got 60 and 59 of them for"):
-        group_summary(effects, table.iloc[1:], CRITERIA)
+    some = effects[(effects["sample"] > 0) | (effects.token != 7)]
+    with pytest.raises(ValueError, match="or the table some of them; got 59 and 60 of them for sample 0, layer 0"):
+        group_summary(some, table, CRITERIA)
+    taken = table.assign(label="all")
+    with pytest.raises(ValueError, match="label of the table must not hold any of"):
+        group_summary(effects, taken, CRITERIA)
+    with pytest.raises(ValueError, match="versus must be one of 'same', 'size', 'random'; got 'luck'"):
+        group_summary(effects, table, CRITERIA, versus="luck")
     for other in (table.assign(layer=table.layer + 9), table.assign(sample=table["sample"] + 99)):
         with pytest.raises(
             ValueError, match="must have a sample and layer in common; got the layers 0, 3 of 12 samples and the layers"

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from analysis.models.loading import Loaded
+from analysis.scenes.mosaic import PICTURE_SIDES
+from analysis.scenes.picture_size import at_side
 from analysis.scenes.questions import sample
-from analysis.scenes.sizes import SIDES, enlarged, with_enough_tokens
+from analysis.scenes.sizes import LARGEST, STEP, enlarged, with_enough_tokens
 from tests.support import zoo
 
 
@@ -20,6 +22,12 @@ def test_scenes_with_a_token_a_patch_stay_as_they_are(embedded):
     assert with_enough_tokens(embedded, asked) == asked and with_enough_tokens(embedded, []) == []
 
 
+@pytest.mark.parametrize("side", PICTURE_SIDES)
+def test_scenes_of_any_size_stay_as_they_are_on_a_model_for_that_size(embedded, side):
+    asked = sample(2, side=side)
+    assert with_enough_tokens(at_side(embedded, side), asked) == asked
+
+
 @pytest.mark.parametrize("most", [36 * 256, 200 * 256])
 def test_pictures_grow_until_there_are_enough_tokens_or_no_more(most):
     """Qwen2-VL: 16 x 16 pixels a token here, 28 x 28 in checkpoints, and a limit to the pixels of a picture."""
@@ -28,7 +36,10 @@ def test_pictures_grow_until_there_are_enough_tokens_or_no_more(most):
     before, images.size = images.size, {"shortest_edge": 32 * 32, "longest_edge": most}
     try:
         grown = with_enough_tokens(loaded, asked)
-        numbers = {side: loaded.token_grids(enlarged(asked[0][0], side).image)[0].n_tokens for side in SIDES}
+        numbers = {
+            side: loaded.token_grids(enlarged(asked[0][0], side).image)[0].n_tokens
+            for side in range(96, LARGEST + 1, STEP)
+        }
     finally:
         images.size = before
     side = len(grown[0][0].image)
