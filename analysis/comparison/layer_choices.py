@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison.accuracy import NOTHING_DROPPED, MethodForBatch, accuracy
+from analysis.comparison.answer_keys import layers_text
 from analysis.comparison.arguments import checked_makers, tokens_of_every_prompt
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import Loaded
@@ -155,4 +156,4 @@ def _checked_choices(layer_choices: Any, n_layers: int) -> dict[str, tuple[int, 
     given = [whole_numbers("each of layer_choices", layers, 0, n_layers - 1) for layers in listed]
     if len(set(given)) < len(given):
         raise ValueError(f"layer_choices must be different choices of layers; got {given}.")
-    return {", ".join(map(str, layers)): layers for layers in given}
+    return {layers_text(layers): layers for layers in given}

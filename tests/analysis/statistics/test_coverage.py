@@ -67,6 +67,16 @@ def test_shares_of_16_draws(n, name):
     assert good, covered
 
 
+@pytest.mark.parametrize(("a", "b"), [(30, 60), (4, 2), (20, 0.3), (300, 3)])
+@pytest.mark.parametrize("n", [12, 40, 60])
+def test_shares_of_144_tokens(n, a, b):
+    """Overlaps and the like: about a third in all prompts alike, anywhere, mostly 1, just below 1."""
+    rng = np.random.default_rng(n)
+    intervals = [proportion_interval(rng.binomial(144, rng.beta(a, b, n)) / 144) for _ in range(600)]
+    good, covered = holds(intervals, a / (a + b))
+    assert good, covered
+
+
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("n", [60, 120, 400])
 def test_paired_shares(n, name):
