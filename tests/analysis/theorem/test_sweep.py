@@ -20,9 +20,7 @@ from analysis.work_folders import checksum
 from tests.support.impact_tables import synthetic
 
 N = 60
-# The tables are recorded anew with the next embedded model; strict, so that this line goes when they are.
 ROUNDED = {"_kl": 1e-10, "wer": 5e-7}  # what float32 leaves of divergences and of answers' changes, nats
-TO_BE_RECORDED = pytest.mark.xfail(reason="recorded before the answer's columns and labels", strict=True)
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +28,14 @@ def tables():
     return load_recorded()
 
 
-@TO_BE_RECORDED
 def test_a_slice_of_the_recorded_tables_is_made_again(tables, embedded):
     """A question and layers whose slopes do not hang on how a processor rounds.
 
     A slope is NaN where fewer than three remainders exceed ten times the one that rounding leaves, and that one differs
-    from processor to processor. Behind layer 4 of this question the third largest is 15 to 900 times it, more than 25
-    times for nine of the twelve tokens; behind the last layer there is no remainder on any processor.
+    from processor to processor. Behind layer 6 of this question the third largest is 9 to 113 times it, more than 25
+    times for ten of the twelve tokens; behind the last layer there is no remainder on any processor.
     """
-    number, layers = 53, [4, 11]
+    number, layers = 7, [6, 11]
     again = one_question(embedded, number, N, layers)
     stored = tables[(tables["sample"] == number) & tables.layer.isin(layers)].reset_index(drop=True)
     assert list(stored.columns) == list(again.columns)
@@ -49,14 +46,14 @@ def test_a_slice_of_the_recorded_tables_is_made_again(tables, embedded):
         else:
             assert stored[name].tolist() == again[name].tolist()
     for slopes in (stored.taylor_slope, again.taylor_slope):
-        assert slopes[stored.layer == 4].notna().sum() >= 8 and slopes[stored.layer == 11].isna().all()
+        assert slopes[stored.layer == 6].notna().sum() >= 8 and slopes[stored.layer == 11].isna().all()
     assert (stored.taylor_slope - again.taylor_slope).abs().max() < 0.05
 
 
 def test_every_question_layer_and_token_is_recorded_once_and_every_kind_as_often(tables):
     assert len(tables) == N * 12 * 144
     assert not tables.duplicated(["sample", "layer", "token"]).any()
-    assert set(tables.groupby("kind")["sample"].nunique()) == {N // 5}
+    assert set(tables.groupby("kind")["sample"].nunique()) == {N // 10}
 
 
 def test_the_recorded_tables_obey_the_algebra(tables):
@@ -115,7 +112,6 @@ def test_a_sweep_of_another_model_is_refused(embedded, tmp_path, monkeypatch):
     assert len(load_recorded(tmp_path)) == 2
 
 
-@TO_BE_RECORDED
 def test_the_recorded_sweep_says_what_it_was_made_with(embedded):
     settings = json.loads((RECORDED / "sweep.settings.json").read_text())
     assert settings == {
@@ -184,7 +180,7 @@ def test_another_model_has_no_recorded_bounds(embedded):
 
 
 def test_recorded_bounds_may_be_joined_again_and_need_a_frame(embedded, without_type_checker):
-    table = scored(embedded, sample(1), [5])
+    table = scored(embedded, sample(1, seed=sweep.QUESTION_SEED), [5])
     once = add_recorded_impact(table, embedded)
     pd.testing.assert_frame_equal(add_recorded_impact(once, embedded), once)
     for loaded in (embedded, replace(embedded, name="mine")):
