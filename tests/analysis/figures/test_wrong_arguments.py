@@ -70,4 +70,4 @@ def test_means_without_an_interval_are_drawn(ax):
     lines(alone, "x", ["a", "b"], ax)
     lines_with_error_bars(alone, "x", ["a", "b"], ax, 0.1)
     ax.get_figure().canvas.draw()
-    assert interval_table(alone, "method", "budget").loc["a", 72] == "0.50 [nan, nan]"
+    assert interval_table(alone, "method", "budget").loc["a", 72] == "0.50"
