@@ -37,6 +37,10 @@ def table(samples=4, tokens=9):
     return frame.assign(vision_index=frame.token, **{name: rng.random(len(frame)) for name in CRITERIA})
 
 
+def labelled_table():
+    return table().assign(label=np.resize(["object", "background", "background"], 72))
+
+
 def labels():
     shown = np.resize(["relevant", "other", "background", "background"], 9)
     return pd.DataFrame(
@@ -181,7 +185,7 @@ CASES = {
         lambda f: analysis.group_summary(f, table(), "a"), group_effects(), (), ("sample",), KEYS
     ),
     "group_summary, table": Case(
-        lambda f: analysis.group_summary(group_effects(), f, ["a", "b"]), table(), (), ("sample",), KEYS
+        lambda f: analysis.group_summary(group_effects(), f, ["a", "b"]), labelled_table(), (), ("sample",), KEYS
     ),
     "kept_overlap": Case(lambda f: analysis.kept_overlap(f, 9), end_tokens(), (), ANSWER_KEYS, ("token",)),
     "miscount": Case(analysis.miscount, REPLIES, (), ("kind",), once=False),
