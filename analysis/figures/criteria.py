@@ -75,7 +75,7 @@ def retention_maps(curves: pd.DataFrame, criteria: Sequence[str], grids: Grids |
     size = (2.3 * n_columns + 0.9, 2.5 * n_rows)
     figure, axes = plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False)
     for ax in axes.flat[len(criteria) :]:
-        ax.remove()
+        ax.set_axis_off()
     for ax, name in zip(axes.flat, criteria, strict=False):
         line = curves[curves.criterion == name].sort_values("bin")["mean"].to_numpy()
         shown = ax.imshow(painted(line, len(line) if grids is None else grids), cmap="viridis", vmin=0, vmax=1)

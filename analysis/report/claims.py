@@ -35,10 +35,10 @@ CLAIMS = (
     Claim(
         "C2",
         "Attention has an end bias, variation is near-uniform",
-        "partly",
-        "half",
+        "no",
+        "no: both lean to either end, by layer",
         EMBEDDED,
-        "position's share of rank variance: L2 variation 0.21 [0.19, 0.24], last-token attention 0.46 [0.39, 0.53]",
+        "position's share of rank variance: L2 variation 0.29 [0.26, 0.33], last-token attention 0.32 [0.26, 0.41]",
         "05_positional_bias",
     ),
     Claim("C3", "Progressive dropping beats one-shot dropping", "open", "not measured yet", "", "", ""),

@@ -69,6 +69,13 @@ def test_maps_show_every_place_row_by_row():
 
 def test_one_map_is_a_figure_too():
     assert len(retention_maps(curves(["random"], 4), ["random"]).axes) == 2
+
+
+def test_maps_that_do_not_fill_their_rows_are_drawn():
+    names = ["key_norm", "random", "token_norm", "attention_last"]
+    figure = retention_maps(curves(names, 4), names)
+    figure.canvas.draw()
+    assert sum(bool(ax.get_images()) for ax in figure.axes if ax.get_title()) == 4
     plt.close("all")
 
 
