@@ -58,7 +58,8 @@ CLAIMS = (
         "partly",
         "as a bound yes, as a ranking no",
         EMBEDDED,
-        "52 of 95 040 impacts exceed the bound; Spearman of L2 variation with the impact of dropping -0.05 [-0.07, -0.02]",
+        "52 of 95 040 impacts exceed the bound; "
+        "Spearman of L2 variation with the impact of dropping -0.05 [-0.07, -0.02]",
         "03_variation_impact_theorem",
     ),
     Claim("C6", "The criterion is as fast as random dropping", "open", "not measured yet", "", "", ""),
