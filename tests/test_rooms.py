@@ -33,6 +33,8 @@ ROOMS = {
         "work_folders",
         "confirmation",
         "statistics",
+        "models.prompts",
+        "models.checkpoints",
         "models",
         "scenes",
         "training",

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from analysis.comparison.arguments import checked_makers, checked_methods, tokens_of_every_prompt
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
-from analysis.scenes.asked import asked
+from analysis.scenes.asked import asked, prompts
 from analysis.scenes.question_seeds import with_question_seeds
 from analysis.scenes.questions import Questions
 from analysis.statistics.draws import OF_DRAWS, checked_answers, pooled_draws, standard_deviations
@@ -76,7 +76,7 @@ def accuracy(
     with progress_bar(total=len(questions) * len(runs), desc="questions", unit="q") as progress:
         for start in range(0, len(questions), batch_size):
             batch = questions[start : start + batch_size]
-            inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
+            inputs = prompts(loaded, batch)
             wanted = [loaded.answer_ids(question.text, question.answer) for _, question in batch]
             for name, draw in runs:
                 method = _for_batch(methods[name], range(start, start + len(batch)), batch, draw)
@@ -168,7 +168,7 @@ def _answers(
     max_new_tokens: int,
 ) -> Iterator[tuple]:
     """The columns of ANSWER_COLUMNS from kind on, for every question of a batch; `wanted` are the answers' ids."""
-    with method(loaded.model) if method else nullcontext() as trace:
+    with loaded.dropping(method, inputs) if method else nullcontext() as trace:
         replies = _replies(loaded, inputs, wanted, max_new_tokens)
     n_tokens = np.mean(trace.vision_tokens, 0) if trace else [len(row) for row in loaded.vision_positions(inputs)]
     for (_, question), (reply, log_p), average in zip(batch, replies, n_tokens, strict=True):

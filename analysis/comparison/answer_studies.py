@@ -14,7 +14,7 @@ from analysis.comparison.at_one_average import fitting_methods, methods_at_avera
 from analysis.comparison.budgets import reachable_budgets
 from analysis.comparison.criterion_studies import criterion_runs, jacobian_runs, planted_runs
 from analysis.comparison.layer_choices import drop_layer_choices
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
 from analysis.scenes.mosaic import PICTURE_SIDES, SIDE
 from analysis.scenes.questions import Questions
 from v2drop import Coverage, Random, Schedule, Stratified, Uniform, V2Drop

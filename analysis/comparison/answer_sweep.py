@@ -16,8 +16,9 @@ from analysis.comparison.answer_keys import OTHER_DRAWS, RANDOM_DRAWS, Runs
 from analysis.comparison.answer_studies import STUDIES, answers
 from analysis.comparison.arguments import tokens_of_every_prompt
 from analysis.confirmation import confirmatory_seed
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import Loaded, load
+from analysis.models.loading import load
 from analysis.scenes.mosaic import SIDE
 from analysis.scenes.picture_size import at_side
 from analysis.scenes.questions import Questions, sample

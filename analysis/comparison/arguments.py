@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
+from analysis.scenes.asked import prompts
 from analysis.scenes.questions import Questions
 from v2drop import Method
 
@@ -57,7 +58,7 @@ def tokens_of_every_prompt(loaded: Loaded, questions: Questions) -> int:
     """
     counts: dict[int, int] = {}
     for number, (scene, question) in enumerate(questions):
-        inputs = loaded.inputs([scene.image], [question.text])
+        inputs = prompts(loaded, [(scene, question)])
         counts.setdefault(len(loaded.vision_positions(inputs)[0]), number)
     if len(counts) > 1:
         shown = ", ".join(f"{count} in that of question {number}" for count, number in counts.items())

@@ -8,8 +8,8 @@ import pandas as pd
 
 from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy, summarise_accuracy
 from analysis.comparison.arguments import tokens_of_every_prompt
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import Loaded
 from analysis.scenes.asked import asked
 from analysis.scenes.questions import Questions
 from analysis.statistics.draws import checked_answers

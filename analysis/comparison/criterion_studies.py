@@ -9,7 +9,7 @@ from analysis.comparison.answer_keys import RANDOM_DRAWS, Key, Runs, nothing_dro
 from analysis.criteria.dropping_by_table import method_from_column
 from analysis.criteria.jacobian_scores import scored_with_jacobians
 from analysis.criteria.scores import CRITERIA, scored
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
 from analysis.position.bias_cost import with_planted_bias
 from analysis.residual_stream.measured_tokens import layers_at
 from analysis.scenes.question_seeds import question_seeds

@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 
 from analysis.comparison.arguments import checked_methods
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
-from analysis.scenes.asked import asked
+from analysis.scenes.asked import asked, prompts
 from analysis.scenes.ground_truth import token_labels
 from analysis.scenes.question_seeds import with_question_seeds
 from analysis.scenes.questions import Questions
@@ -49,10 +49,10 @@ def kept_at_end(
     rows, batch_size = [], whole_number("batch_size", batch_size, 1)
     for start in progress_bar(range(0, len(questions), batch_size), desc="kept tokens", unit="batch"):
         batch = questions[start : start + batch_size]
-        inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
+        inputs = prompts(loaded, batch)
         index_of = [{p: i for i, p in enumerate(row)} for row in loaded.vision_positions(inputs)]
         for name, method in methods.items():
-            with with_question_seeds(method, batch)(loaded.model) as trace:
+            with loaded.dropping(with_question_seeds(method, batch), inputs) as trace:
                 loaded.model(**inputs)
             kept = trace.kept[max(trace.kept)].tolist()
             rows += [
@@ -130,11 +130,11 @@ def kept_at_layer(loaded: Loaded, questions: Questions, methods: Mapping[str, Me
     questions, methods, layer = asked(questions), checked_methods(methods), whole_number("layer", layer, 0)
     frames = []
     for sample, (scene, question) in enumerate(questions):
-        inputs = loaded.inputs([scene.image], [question.text])
+        inputs = prompts(loaded, [(scene, question)])
         positions = loaded.vision_positions(inputs)[0]
         tokens = {"token": positions, "vision_index": range(len(positions))}
         for name, method in methods.items():
-            with with_question_seeds(method, [(scene, question)])(loaded.model) as trace:
+            with loaded.dropping(with_question_seeds(method, [(scene, question)]), inputs) as trace:
                 loaded.model(**inputs, logits_to_keep=1)
             if layer not in trace.kept:
                 raise ValueError(f"layer must be one at which {name} drops, {sorted(trace.kept)}; got {layer}.")

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.criteria.scores import scored
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
-from analysis.scenes.asked import asked
+from analysis.scenes.asked import asked, prompts
 from analysis.scenes.questions import Questions
 from analysis.theorem.operator_norms import operator_norms
 
@@ -55,8 +55,8 @@ def scored_with_jacobians(
     table = scored(loaded, questions, layers, BATCH, seed)
     for start in progress_bar(range(0, len(questions), BATCH), desc="Jacobians", unit="batch"):
         batch = questions[start : start + BATCH]
-        inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
-        found = operator_norms(loaded.model, inputs, layers, **settings)
+        inputs = prompts(loaded, batch)
+        found = operator_norms(loaded.model, inputs, layers, loaded.vision_mask(inputs), **settings)
         norms.append(found.assign(sample=found["sample"] + start))
     joined = pd.concat(norms, ignore_index=True).drop(columns=["lower", "upper"])
     keys = ["sample", "layer", "token"]  # a token's position depends on its batch: `scored` makes the same ones

@@ -12,14 +12,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.residual_stream.decoder_inputs import prompt_shape
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.residual_stream.measured_tokens import Tokens, check_layers, measured_prompts, token_keys
 from analysis.residual_stream.stream import Stream
-from analysis.scenes.asked import asked
+from analysis.scenes.asked import asked, prompts
 from analysis.scenes.question_seeds import question_seeds
 from analysis.scenes.questions import Questions
 from v2drop.arguments import seed_number, whole_number
@@ -116,8 +116,9 @@ def scored(
     questions, frames = asked(questions, "text", "kind"), []
     for start in progress_bar(range(0, len(questions), batch_size), desc="scores", unit="batch"):
         batch = questions[start : start + batch_size]
-        inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
-        scores = score_tokens(loaded.model, inputs, layers, seed=question_seeds(seed, batch))
+        inputs = prompts(loaded, batch)
+        seeds = question_seeds(seed, batch)
+        scores = score_tokens(loaded.model, inputs, layers, loaded.vision_mask(inputs), seed=seeds)
         frames.append(scores.assign(sample=scores["sample"] + start))
     frame = pd.concat(frames, ignore_index=True)
     kinds = {number: question.kind for number, (_, question) in enumerate(questions)}

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 import transformers  # its classes are imported lazily at their first use, which is after usable()
 
-from analysis.models.torchvision_ops import usable
+from analysis.models.checkpoints.torchvision_ops import usable
 from v2drop.arguments import one_of
 from v2drop.models.families import FAMILIES
 from v2drop.models.parts import locate

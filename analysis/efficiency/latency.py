@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 
 from analysis.comparison.arguments import checked_methods
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
-from analysis.scenes.asked import asked
+from analysis.scenes.asked import asked, prompts
 from analysis.scenes.questions import Questions
 from v2drop import Method
 from v2drop.arguments import whole_number
@@ -44,7 +44,7 @@ def relative_time(
     check_loaded(loaded)
     questions, methods = asked(questions), checked_methods(methods)
     repeats = whole_number("repeats", repeats, 1)
-    inputs = loaded.inputs([scene.image for scene, _ in questions], [question.text for _, question in questions])
+    inputs = prompts(loaded, questions)
     rows = []
     for repeat in progress_bar(range(-1, repeats), desc="rounds", unit="round"):
         own = _seconds(loaded, inputs, None)
@@ -54,7 +54,7 @@ def relative_time(
 
 
 def _seconds(loaded: Loaded, inputs: Mapping, method: Method | None) -> float:
-    with method(loaded.model) if method else nullcontext():
+    with loaded.dropping(method, inputs) if method else nullcontext():
         _synchronise(loaded)
         start = time.perf_counter()
         loaded.model(**inputs)

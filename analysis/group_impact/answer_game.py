@@ -27,10 +27,11 @@ class AnswerGame:
         model: The model.
         inputs: The keyword arguments that the model is called with, for one row.
         answer: The answer's token ids, one or more (`Loaded.answer_ids`).
+        players: Positions in the prompt of the tokens that may go; None for its vision tokens.
 
     Attributes:
         stream: The residual stream of the prompt followed by the answer without its last token.
-        tokens: Positions of the vision tokens in the prompt, [player]; a last token of the prompt is none, since the
+        tokens: Positions of the players in the prompt, [player]; a last token of the prompt is none, since the
             answer is read there.
 
     Raises:
@@ -38,13 +39,18 @@ class AnswerGame:
     """
 
     def __init__(
-        self, decoder: FrozenDecoder, model: nn.Module, inputs: Mapping[str, Any], answer: Sequence[int]
+        self,
+        decoder: FrozenDecoder,
+        model: nn.Module,
+        inputs: Mapping[str, Any],
+        answer: Sequence[int],
+        players: Sequence[int] | None = None,
     ) -> None:
         """Run the prompt once, with all tokens."""
         self._answer = list(answer)
         behind = len(self._answer) - 1
         longer = continued(inputs, [self._answer], behind) if behind else inputs
-        ((_, self.stream, tokens),) = measured_prompts(decoder, model, longer, None)
+        ((_, self.stream, tokens),) = measured_prompts(decoder, model, longer, players)
         self.tokens: Int[Tensor, " player"] = tokens[tokens < self.stream.length - len(self._answer)]
 
     def values(

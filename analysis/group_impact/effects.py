@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Bool, Float
 
 from analysis.group_impact.answer_game import AnswerGame
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import Loaded
 from analysis.progress import progress_bar
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.residual_stream.measured_tokens import check_layers, layers_at, token_keys
-from analysis.scenes.asked import asked
+from analysis.scenes.asked import asked, prompts
 from analysis.scenes.question_seeds import question_seeds
 from analysis.scenes.questions import Questions
 from analysis.statistics.lists import numbers
@@ -156,8 +156,9 @@ def _frame(
         decoder = FrozenDecoder(loaded.model, torch.float32, "logits")
         seeds = enumerate(zip(questions, question_seeds(seed, questions), strict=True))
         for number, ((scene, question), own) in progress_bar(seeds, desc="questions", total=len(questions)):
-            inputs = loaded.inputs([scene.image], [question.text])
-            game = AnswerGame(decoder, loaded.model, inputs, loaded.answer_ids(question.text, question.answer))
+            inputs = prompts(loaded, [(scene, question)])
+            answer, players = loaded.answer_ids(question.text, question.answer), loaded.vision_positions(inputs)[0]
+            game = AnswerGame(decoder, loaded.model, inputs, answer, players)
             for layer in layers:
                 frames += _layer_frames(game, number, layer, own, batch_size, estimates)
     return pd.concat(frames, ignore_index=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.group_impact.effects import DEPTHS, inclusion_impact, shapley_impact
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import Loaded
 from analysis.residual_stream.measured_tokens import layers_at
 from analysis.scenes.questions import sample
 from analysis.theorem.sweep import QUESTION_SEED, command, weights_digest

@@ -1,4 +1,4 @@
 """Checkpoints: loading a model with its processor, and pictures, videos and questions as its inputs.
 
-Imports no other room of `analysis`.
+Imports `statistics` and its own two rooms, `prompts` and `checkpoints`.
 """

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.criteria.scores import CRITERIA, scored
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import Loaded
 from analysis.scenes.asked import asked
 from analysis.scenes.mosaic import Scene
 from analysis.scenes.questions import Question, Questions

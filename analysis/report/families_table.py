@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from analysis.models.chat_prompts import ALWAYS_A_PICTURE, EQUAL_VIDEOS, PICTURES_OR_VIDEOS
+from analysis.models.prompts.chat_prompts import ALWAYS_A_PICTURE, EQUAL_VIDEOS, PICTURES_OR_VIDEOS
 from v2drop.models.decoders import TEXT_MODELS
 from v2drop.models.families import FAMILIES, Family
 

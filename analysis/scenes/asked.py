@@ -1,10 +1,13 @@
-"""What may be asked: pairs of a scene and a question, one or more."""
+"""What may be asked: pairs of a scene and a question, one or more, and the prompts that a model makes of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
+from transformers import BatchFeature
+
+from analysis.models.loaded import Loaded
 from analysis.scenes.questions import Questions
 
 
@@ -12,8 +15,8 @@ def asked(questions: Any, *needed: str) -> Questions:
     """The questions as a list of pairs, one or more.
 
     Args:
-        questions: Pairs (scene, question), as functions of `analysis` take them. Any objects do, with `scene.image` and
-            `question.text`.
+        questions: Pairs (scene, question), as functions of `analysis` take them. Any objects do, with `scene.image`, or
+            `scene.text` for a text model, and `question.text`.
         *needed: The attributes that are read of each question, if others than `text`.
 
     Raises:
@@ -24,7 +27,7 @@ def asked(questions: Any, *needed: str) -> Questions:
         raise ValueError(f"questions must be a list of pairs (scene, question), one or more; got {questions!r}.")
     for number, pair in enumerate(pairs):
         good = isinstance(pair, (tuple, list)) and len(pair) == 2
-        if not good or not hasattr(pair[0], "image") or not hasattr(pair[1], "text"):
+        if not good or not _has_material(pair[0]) or not hasattr(pair[1], "text"):
             raise ValueError(
                 f"questions must be pairs (scene, question), as sample(3) gives them; got {str(pair)[:80]} as number "
                 f"{number}."
@@ -36,3 +39,22 @@ def asked(questions: Any, *needed: str) -> Questions:
                 f"{', '.join(lacking)}."
             )
     return [tuple(pair) for pair in pairs]
+
+
+def prompts(loaded: Loaded, questions: Questions) -> BatchFeature:
+    """The batch of prompts of some questions (`Loaded.inputs`).
+
+    Args:
+        loaded: Model and processor.
+        questions: Checked pairs (scene, question).
+    """
+    return loaded.inputs([material(scene) for scene, _ in questions], [question.text for _, question in questions])
+
+
+def material(scene: Any) -> Any:
+    """What a question is asked about: a scene's picture or pictures, or its text."""
+    return scene.image if hasattr(scene, "image") else scene.text
+
+
+def _has_material(scene: Any) -> bool:
+    return hasattr(scene, "image") or hasattr(scene, "text")

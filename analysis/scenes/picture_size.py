@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import Loaded
 from v2drop.arguments import whole_number
 from v2drop.models.parts import locate
 

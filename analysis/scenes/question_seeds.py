@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
+from analysis.scenes.asked import material
 from analysis.scenes.questions import Questions
 from v2drop import Method
 from v2drop.arguments import LARGEST_SEED
@@ -27,7 +28,7 @@ def question_seeds(seed: int, questions: Questions) -> tuple[int, ...]:
         seed: The caller's seed; another one gives independent draws.
         questions: Pairs as for `analysis.accuracy`.
     """
-    return tuple(_hash(f"{seed} {question.text}", _pictures(scene.image)) for scene, question in questions)
+    return tuple(_hash(f"{seed} {question.text}", _pictures(material(scene))) for scene, question in questions)
 
 
 def with_question_seeds(method: Method, questions: Questions, draw: int = 0) -> Method:
@@ -53,7 +54,9 @@ def with_question_seeds(method: Method, questions: Questions, draw: int = 0) -> 
 
 
 def _pictures(given: Any) -> list[np.ndarray]:
-    """The pixels of what a scene shows: a picture, a list of pictures, or none."""
+    """The pixels of what a scene shows, a picture, a list of pictures, or none; the bytes of a text."""
+    if isinstance(given, str):
+        return [np.frombuffer(given.encode(), np.uint8)]
     pictures = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
     return [np.asarray(each.convert("RGB") if isinstance(each, Image) else each) for each in pictures]
 

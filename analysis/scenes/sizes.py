@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import Loaded
 from analysis.scenes.asked import asked
 from analysis.scenes.mosaic import SIDE, Scene
 from analysis.scenes.questions import Questions

@@ -17,8 +17,10 @@ import torch
 from torch import nn
 
 from analysis.confirmation import confirmatory_seed
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import EMBEDDED, Loaded, load
+from analysis.models.loading import EMBEDDED, load
+from analysis.scenes.asked import prompts
 from analysis.scenes.ground_truth import token_labels
 from analysis.scenes.questions import sample
 from analysis.statistics.frames import checked
@@ -39,9 +41,10 @@ def one_question(loaded: Loaded, number: int, n: int, layers: list[int] | None =
     Its column sample is that number, kind the question's kind, label "object" or "background".
     """
     scene, question = sample(n, split="test", seed=QUESTION_SEED)[number]
-    inputs = loaded.inputs([scene.image], [question.text])
+    inputs = prompts(loaded, [(scene, question)])
     shown = token_labels([(scene, question)], loaded.token_grids(scene.image)).label
     known = {
+        "tokens": loaded.vision_mask(inputs),
         "answers": [loaded.answer_ids(question.text, question.answer)],
         "labels": [["background" if label == "background" else "object" for label in shown]],
     }

@@ -14,10 +14,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import Loaded, load
+from analysis.models.loading import load
 from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
+from analysis.scenes.asked import prompts
 from analysis.scenes.mosaic import PICTURE_SIDES, SIDE
 from analysis.scenes.picture_size import at_side
 from analysis.scenes.questions import Questions, sample
@@ -46,13 +48,13 @@ def first_words(
     replies = []
     for start in progress_bar(range(0, len(questions), 50), desc=name):
         batch = questions[start : start + 50]
-        inputs = loaded.inputs([scene.image for scene, _ in batch], [question.text for _, question in batch])
+        inputs = prompts(loaded, batch)
         present = inputs["attention_mask"]
         positions = (present.cumsum(1) - 1).clamp(min=0)  # the question keeps its positions when the image is masked
         if masked:
             image = inputs["input_ids"] == loaded.model.config.image_token_id
             inputs["attention_mask"] = present.masked_fill(image, 0)
-        with method(loaded.model) if method else nullcontext():
+        with loaded.dropping(method, inputs) if method else nullcontext():
             logits = loaded.model(**inputs, position_ids=positions, logits_to_keep=1).logits[:, -1]
         replies += loaded.processor.batch_decode(logits.argmax(-1, keepdim=True))
     return replies

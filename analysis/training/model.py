@@ -8,7 +8,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
-from analysis.models.torchvision_ops import usable
+from analysis.models.checkpoints.torchvision_ops import usable
 from analysis.scenes.drawing import PATCH
 from analysis.scenes.mosaic import SIDE
 from analysis.scenes.question_kinds import words

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from transformers import pipeline
 
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
 from tests.support import zoo
 from tests.support.toys import toy
 

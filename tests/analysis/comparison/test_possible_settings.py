@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from analysis.comparison.at_one_average import fitting_methods
 from analysis.comparison.budgets import reachable_budgets
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
 from tests.support import zoo
 from v2drop import METHODS, Schedule, V2Drop
 

@@ -12,7 +12,7 @@ from analysis.comparison.pairs import paired_difference
 from analysis.criteria.dropping_by_table import method_from_column
 from analysis.criteria.jacobian_scores import scored_with_jacobians
 from analysis.criteria.scores import scored
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
 from analysis.scenes.questions import sample
 from analysis.theorem.variation_impact import variation_impact
 from tests.support import zoo

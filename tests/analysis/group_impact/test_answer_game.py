@@ -6,7 +6,7 @@ import torch
 
 from analysis.comparison.accuracy import accuracy
 from analysis.criteria.dropping_by_table import ScoresFromTable
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
 from analysis.scenes.mosaic import Scene
 from analysis.scenes.questions import Question, sample
 from analysis.statistics.shapley import random_subsets

@@ -6,7 +6,7 @@ import pytest
 
 import analysis
 from analysis.group_impact.sweep import run_sweep as run_group_sweep
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
 from analysis.theorem.sweep import run_sweep
 from analysis.training.evaluate import evaluate, first_words
 from tests.support.toys import toy

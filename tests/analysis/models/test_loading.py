@@ -11,8 +11,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from analysis import load
-from analysis.models import chat_prompts, checkpoint
+from analysis.models.checkpoints import checkpoint
 from analysis.models.loading import EMBEDDED
+from analysis.models.prompts import chat_prompts
 
 CONFIG = json.loads((EMBEDDED / "config.json").read_text())
 PROCESSOR = ("processor_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")

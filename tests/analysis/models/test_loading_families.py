@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from analysis import load
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
 from tests.support import zoo
 from tests.support.zoo_processors import PROCESSORS, words
 from v2drop import Schedule, V2Drop

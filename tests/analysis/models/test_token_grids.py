@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from analysis.figures import overlay, token_maps
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
 from analysis.models.token_grids import LAYOUTS, grids_of
 from analysis.scenes.ground_truth import token_labels
 from analysis.scenes.questions import Question, sample

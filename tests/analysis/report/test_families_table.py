@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from analysis.models import chat_prompts
+from analysis.models.prompts import chat_prompts
 from analysis.report.families_table import TAKES, families_table
 from v2drop.models.families import FAMILIES
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
 from analysis.scenes.mosaic import PICTURE_SIDES
 from analysis.scenes.picture_size import at_side
 from analysis.scenes.questions import sample

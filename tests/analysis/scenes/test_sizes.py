@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
 from analysis.scenes.mosaic import PICTURE_SIDES
 from analysis.scenes.picture_size import at_side
 from analysis.scenes.questions import sample

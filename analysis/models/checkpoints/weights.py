@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.models.one_line import refusal
+from analysis.models.checkpoints.one_line import refusal
 
 # Left in checkpoints by older versions of transformers: values that a model now computes, and heads that it never uses.
 LEFT_OVER = re.compile(r"(^|\.)(position_ids|inv_freq|masked_bias)$|vision_model\.head\.")

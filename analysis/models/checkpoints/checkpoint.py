@@ -1,6 +1,6 @@
 """Reading a checkpoint, with all cheap checks before the weights are read.
 
-Imports classes of transformers: to be imported after `analysis.models.torchvision_ops.usable()`.
+Imports classes of transformers: to be imported after `analysis.models.checkpoints.torchvision_ops.usable()`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,27 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoProcessor,
+    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
     ProcessorMixin,
 )
 
-from analysis.models import processor_fit, weights
-from analysis.models.load_options import check_modules, from_pretrained_options, only_local_files
-from analysis.models.one_line import ADVICE, in_one_line, quiet, refusal
+from analysis.models.checkpoints import processor_fit, weights
+from analysis.models.checkpoints.load_options import check_modules, from_pretrained_options, only_local_files
+from analysis.models.checkpoints.one_line import ADVICE, in_one_line, quiet, refusal
 from v2drop.models.families import FAMILIES
 from v2drop.models.parts import CROSS_ATTENTION, locate
 
+Processor = ProcessorMixin | PreTrainedTokenizerBase
 
-def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """The model, in evaluation mode and without gradients, and its processor.
+
+def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrainedModel, Processor]:
+    """The model, in evaluation mode and without gradients, and its processor; that of a text model is its tokenizer.
 
     Args:
         name: A folder or a hub id.
@@ -51,20 +56,30 @@ def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrai
             config = AutoConfig.from_pretrained(name, **source)
         _check_parts(config, operator)
         check_modules(device_map, _without_weights(name, config))
-        processor = _processor(name, source)
+        processor = _tokenizer(name, source) if is_text_model(config) else _processor(name, source)
         processor_fit.fill(processor, config)
-        model = _model(name, options | source)
+        model = _model(name, _class(config), options | source)
         if device_map is None:
             model = model.to("cuda" if torch.cuda.is_available() else "cpu")
         model.eval().requires_grad_(False)
-        processor_fit.check_fit(name, model, processor)
+        if not is_text_model(config):
+            processor_fit.check_fit(name, model, processor)
     return model, processor
 
 
-def _model(name: str, options: dict[str, Any]) -> PreTrainedModel:
+def is_text_model(config: PreTrainedConfig) -> bool:
+    """Whether a supported model takes no pictures."""
+    return config.model_type in FAMILIES and not FAMILIES[config.model_type].inputs
+
+
+def _class(config: PreTrainedConfig) -> Any:
+    return AutoModelForCausalLM if is_text_model(config) else AutoModelForImageTextToText
+
+
+def _model(name: str, of: Any, options: dict[str, Any]) -> PreTrainedModel:
     options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # which the report then names
     with in_one_line(name):
-        model, report = AutoModelForImageTextToText.from_pretrained(name, **options)
+        model, report = of.from_pretrained(name, **options)
     weights.check_report(name, report)
     weights.check_finite(name, model)
     return model
@@ -81,25 +96,16 @@ def _check_parts(config: PreTrainedConfig, operator: Any) -> None:
 
 def _without_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
     """The same classes on the meta device; a model that cannot be hooked into for dropping is refused."""
-    family, shown = FAMILIES.get(config.model_type), [kind for kind, family in FAMILIES.items() if family.inputs]
-    if family is None and config.model_type not in CROSS_ATTENTION:
+    if config.model_type not in (*FAMILIES, *CROSS_ATTENTION):
         raise ValueError(
             refusal(
                 name,
-                f"a model of type {config.model_type!r} is not supported; allowed: {', '.join(shown)}. "
+                f"a model of type {config.model_type!r} is not supported; allowed: {', '.join(FAMILIES)}. "
                 "v2drop/models/families.py says how to add a family.",
             )
         )
-    if family is not None and not family.inputs:
-        raise ValueError(
-            refusal(
-                name,
-                f"it is a text model ({config.model_type}), and one for pictures and text is needed. Load it by "
-                "transformers' AutoModelForCausalLM; method(model, vision_mask=mask) drops its tokens.",
-            )
-        )
     with in_one_line(name, "no model can be made of its configuration: "), torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config)
+        model = _class(config).from_config(config)
     with in_one_line(name, advice="The README lists the families that can be loaded."):
         n_layers = len(locate(model).layers)
     if not n_layers:
@@ -114,3 +120,8 @@ def _processor(name: str, source: dict[str, Any]) -> ProcessorMixin:
         processor = AutoProcessor.from_pretrained(name, **source)
         processor.tokenizer.padding_side = "left"
     return processor
+
+
+def _tokenizer(name: str, source: dict[str, Any]) -> PreTrainedTokenizerBase:
+    with in_one_line(name, "its tokenizer cannot be made: "):
+        return AutoTokenizer.from_pretrained(name, padding_side="left", **source)

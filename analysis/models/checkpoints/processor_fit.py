@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, ProcessorMixin
 
-from analysis.models import chat_prompts
-from analysis.models.answer_tokens import BLANK
-from analysis.models.one_line import in_one_line
+from analysis.models.checkpoints.one_line import in_one_line
+from analysis.models.prompts import chat_prompts
+from analysis.models.prompts.answer_tokens import BLANK
 from v2drop.models.parts import locate
 
 MISFIT = (

@@ -8,8 +8,8 @@ import numpy as np
 from PIL.Image import Image
 from transformers import BatchFeature
 
-from analysis.models.chat_templates import rendered
-from analysis.models.pictures import frames
+from analysis.models.prompts.chat_templates import rendered
+from analysis.models.prompts.pictures import frames
 
 # Prompts of families whose checkpoints come without a chat template, as their model cards have them.
 LLAVA_TURN = "USER: {visuals}\n{question} ASSISTANT:"

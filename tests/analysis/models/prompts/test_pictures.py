@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
 from tests.support import zoo
 from tests.support.zoo_processors import PROCESSORS
 

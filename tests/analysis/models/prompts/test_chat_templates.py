@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from analysis.models import chat_templates
+from analysis.models.prompts import chat_templates
 
 ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% set k = j %}{% endfor %}{% endfor %}"
 SELF = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"

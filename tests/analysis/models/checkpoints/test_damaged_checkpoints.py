@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from analysis import load
-from analysis.models import load_options
+from analysis.models.checkpoints import load_options
 from analysis.models.loading import EMBEDDED
 
 LAYER = "layers.3.mlp.up_proj.weight"  # files of several versions put other names before it

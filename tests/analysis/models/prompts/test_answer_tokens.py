@@ -7,8 +7,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from analysis.comparison.accuracy import accuracy
-from analysis.models import chat_prompts
-from analysis.models.loading import Loaded
+from analysis.models.loaded import Loaded
+from analysis.models.prompts import chat_prompts
 from analysis.scenes.mosaic import Scene
 from analysis.scenes.questions import Question
 from tests.support import zoo

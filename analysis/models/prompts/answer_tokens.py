@@ -7,7 +7,7 @@ from typing import Any
 
 import PIL.Image
 
-from analysis.models import chat_prompts
+from analysis.models.prompts import chat_prompts
 
 BLANK = PIL.Image.new("RGB", (32, 32))  # the end of a prompt is the same whatever its picture
 

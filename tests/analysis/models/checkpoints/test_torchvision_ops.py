@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from analysis import load
-from analysis.models import loading, torchvision_ops
+from analysis.models import loading
+from analysis.models.checkpoints import torchvision_ops
 
 TOP = Path(__file__).parents[3]
 FIRST = "from . import early, part\n"
@@ -27,7 +28,7 @@ except RuntimeError as error:
     print(error)
 import analysis
 print([name for name in sys.modules if name == "torchvision"])
-from analysis.models.torchvision_ops import usable
+from analysis.models.checkpoints.torchvision_ops import usable
 names = usable()
 import torchvision
 print(torchvision.part.__name__, torchvision.marked, names is usable(), names is not None)

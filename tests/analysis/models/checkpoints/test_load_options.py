@@ -6,7 +6,7 @@ import torch
 from transformers import logging
 
 from analysis import load
-from analysis.models import load_options
+from analysis.models.checkpoints import load_options
 from analysis.models.loading import EMBEDDED
 from v2drop import Schedule, V2Drop
 
