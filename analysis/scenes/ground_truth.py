@@ -1,12 +1,15 @@
-"""What is known of the tokens and questions of mosaics: what a token shows, and where the object asked about is."""
+"""What is known of the tokens of mosaics and texts: what a token shows, and where the object asked about is."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
+from analysis.models.loaded_argument import check_text_model
+from analysis.models.text import LoadedText
 from analysis.scenes.asked import asked
 from analysis.scenes.drawing import PATCH
+from analysis.scenes.facts import TextQuestions
 from analysis.scenes.mosaic import SIDE
 from analysis.scenes.questions import Questions
 from analysis.statistics.grids import Grids, token_centres
@@ -58,6 +61,39 @@ def token_labels(questions: Questions, grids: Grids) -> pd.DataFrame:
         look = np.zeros(len(label), int)
         look[list(question.relevant)], look[list(question.second)] = 1, 2
         rows = {"sample": sample, "vision_index": range(len(patches)), "label": label[patches], "look": look[patches]}
+        frames.append(pd.DataFrame(rows))
+    return pd.concat(frames, ignore_index=True)
+
+
+def text_labels(loaded: LoadedText, questions: TextQuestions) -> pd.DataFrame:
+    """What each token of each question's text says: the frame of `analysis.token_labels`.
+
+    Args:
+        loaded: A text model and its tokenizer.
+        questions: Texts with a question each.
+
+    Returns:
+        One row per (sample, vision_index): these, label: "relevant" (a word of the fact asked about that the question
+        holds, or the answer), "other" (another word of a fact), "background"; look: 2 for the answer, 1 for the other
+        relevant tokens, 0 for the rest.
+
+    Raises:
+        ValueError: `loaded` is no text model, or there is no question.
+    """
+    check_text_model(loaded)
+    frames = []
+    for sample, (scene, question) in enumerate(asked(questions, "objects", "relevant", "second")):
+        first, behind = np.transpose(loaded.text_spans(scene.text))
+        label, look = np.full(len(first), "background", dtype=object), np.zeros(len(first), int)
+        for name, spans, number in (
+            ("other", question.objects, 0),
+            ("relevant", question.relevant, 1),
+            ("relevant", question.second, 2),
+        ):
+            for start, end in spans:
+                held = (first < end) & (behind > start)
+                label[held], look[held] = name, number
+        rows = {"sample": sample, "vision_index": range(len(first)), "label": label, "look": look}
         frames.append(pd.DataFrame(rows))
     return pd.concat(frames, ignore_index=True)
 

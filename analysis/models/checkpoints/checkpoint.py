@@ -56,8 +56,7 @@ def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrai
             config = AutoConfig.from_pretrained(name, **source)
         _check_parts(config, operator)
         check_modules(device_map, _without_weights(name, config))
-        processor = _tokenizer(name, source) if is_text_model(config) else _processor(name, source)
-        processor_fit.fill(processor, config)
+        processor = _tokenizer(name, source) if is_text_model(config) else _processor(name, source, config)
         model = _model(name, _class(config), options | source)
         if device_map is None:
             model = model.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -113,15 +112,19 @@ def _without_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
     return model
 
 
-def _processor(name: str, source: dict[str, Any]) -> ProcessorMixin:
+def _processor(name: str, source: dict[str, Any], config: PreTrainedConfig) -> ProcessorMixin:
     lacking = [package for package in ("torchvision", "num2words") if find_spec(package) is None]
     hint = f"Without {' and '.join(lacking)} many processors cannot be made: pip install '.[processors]'. "
     with in_one_line(name, "its processor cannot be made: ", (hint if lacking else "") + ADVICE):
         processor = AutoProcessor.from_pretrained(name, **source)
         processor.tokenizer.padding_side = "left"
+    processor_fit.fill(processor, config)
     return processor
 
 
 def _tokenizer(name: str, source: dict[str, Any]) -> PreTrainedTokenizerBase:
     with in_one_line(name, "its tokenizer cannot be made: "):
-        return AutoTokenizer.from_pretrained(name, padding_side="left", **source)
+        tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left", **source)
+        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # what some classes make of no file
+            raise ValueError("there is no file with its words, tokenizer.json")
+    return tokenizer

@@ -34,11 +34,11 @@ def folder(path, config=None, copied=()):
         (None, (), "Unrecognized model .* Give a folder"),
         ({"model_type": "strange"}, (), "model type `strange` .* Give a folder"),
         (CODE, (), "run code of its own repository, which this toolkit does not do"),
-        ({"model_type": "qwen2"}, (), r"text model \(qwen2\).*AutoModelForCausalLM; method\(model, vision_mask=mask\)"),
+        ({"model_type": "qwen2"}, (), "its tokenizer cannot be made: .*tokenizer.json. Give a folder"),
         (
             {"model_type": "bert"},
             (),
-            "type 'bert' is not supported; allowed: llava, .*paligemma\\. .*how to add a family",
+            "type 'bert' is not supported; allowed: llava, .*paligemma, .*mistral\\. .*how to add a family",
         ),
         ({"model_type": "mllama"}, (), "MllamaForConditionalGeneration.*The README lists the families"),
         (CONFIG, (), "its processor cannot be made: .*Give a folder"),

@@ -12,7 +12,7 @@ from analysis import load
 from analysis.models import loading
 from analysis.models.checkpoints import torchvision_ops
 
-TOP = Path(__file__).parents[3]
+TOP = Path(__file__).parents[4]
 FIRST = "from . import early, part\n"
 EARLY = "import torchvision\ntorchvision.marked = True\n"  # gets through the first time
 # What the real one does when its compiled part does not load.

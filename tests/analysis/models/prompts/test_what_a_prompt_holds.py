@@ -6,7 +6,8 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from tests.analysis.models.test_pictures import PROCESSORS, asked
+
+from tests.analysis.models.prompts.test_pictures import PROCESSORS, asked
 
 TURNED = 6  # the value of EXIF's orientation for a camera held upright: its viewers turn the picture by a quarter
 
