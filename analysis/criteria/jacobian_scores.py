@@ -41,7 +41,7 @@ def scored_with_jacobians(
         questions: Scenes with a question each.
         layers: Decoder layers l, counted from 0: those before the drops that will be made.
         seed: The seed of the column random, as for `analysis.scored`.
-        **settings: Further arguments of `operator_norms`: output, estimator (the default is "exact"), candidates, ...
+        **settings: Further arguments of `operator_norms`: output, estimator, candidates, ...
 
     Returns:
         The frame of `analysis.scored` with the columns operator_norm (units of y per unit of x), predicted_impact

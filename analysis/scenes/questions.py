@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.scenes.facts import TextQuestions
+from analysis.scenes.facts import TextQuestion, TextScene
 from analysis.scenes.mosaic import SIDE, Digit, Scene, scene
 from analysis.scenes.photographs import SPLITS
 from analysis.scenes.question_kinds import KINDS, QUESTION_KINDS
@@ -37,7 +37,7 @@ class Question:
     second: tuple[int, ...] = ()
 
 
-Questions = list[tuple[Scene, Question]] | TextQuestions  # TextQuestions are for text models
+Questions = list[tuple[Scene | TextScene, Question | TextQuestion]]  # those with texts are for text models
 
 
 def question(scene: Scene, kind: str, rng: np.random.Generator) -> Question:

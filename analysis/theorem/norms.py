@@ -96,9 +96,10 @@ def shared_subspace(
 ) -> Norms:
     r"""Bounds of the norms of all layers and tokens, at a number of passes that depends on neither.
 
-    Stacked side by side, the J_j share a good part of their left singular subspace. A block power iteration on
-    :math:`\sum_j J_j J_j^\top` finds Q, out x rank; then, with :math:`B_j = Q^\top J_j` and
-    :math:`R_j = (I - Q Q^\top) J_j`,
+    Stacked side by side, the J_j share a good part of their left singular subspace. A block Lanczos iteration on
+    :math:`\sum_j w_j J_j J_j^\top` finds Q; the weights :math:`w_j = 1 / \lVert J_j^\top Q' \rVert_F^2`, from the
+    last block Q', make tokens and layers of small norm count as much as those of large norm. Then, with
+    :math:`B_j = Q^\top J_j` and :math:`R_j = (I - Q Q^\top) J_j`,
 
     .. math:: \|B_j\|_2 \le \|J_j\|_2 \le \sqrt{\|B_j\|_2^2 + \|R_j\|_F^2}.
 
@@ -108,9 +109,9 @@ def shared_subspace(
     Args:
         linear: The linearised stream of one prompt.
         tokens: Positions within the prompt.
-        rank: The rank of the subspace Q, capped at the number of entries of y.
+        rank: The rank of a block of Q; all blocks together are capped at the number of entries of y.
         probes: The number of Gaussian cotangents.
-        iterations: The number of block power iterations.
+        iterations: The number of blocks after the first, which is random.
         confidence: The probability with which all upper bounds hold together.
         seed: The seed of Q's start and of the probes.
     """
@@ -118,13 +119,32 @@ def shared_subspace(
     gaussian = torch.randn(rank + probes, len(linear.output), generator=generator, dtype=linear.output.dtype)
     start, z = gaussian.to(linear.output.device).split([rank, probes])
     q = _orthonormal(start)
+    blocks, products = [q], [linear.vjp_all(q, tokens)]
     for _ in range(iterations):
-        q = _orthonormal(linear.jvp_sum(linear.vjp_all(q, tokens), tokens))
-    inside = exact(linear.vjp_all(q, tokens))
+        known = torch.cat(blocks)
+        n_left = len(linear.output) - len(known)
+        if not n_left:
+            break
+        image = linear.jvp_sum(_equally_large(products[-1]), tokens)[:n_left]
+        q = _outside(known, _outside(known, image))  # twice, as rounding leaves some of `known` in it the first time
+        blocks.append(q)
+        products.append(linear.vjp_all(q, tokens))
+    q, inside = torch.cat(blocks), exact(torch.cat(products, 2))
     lower = inside.norm
     rest = linear.vjp_all(z - (z @ q.mT) @ q, tokens).double().square().sum((-2, -1)).cpu() / probes
     upper = (lower.square() + rest * hutchinson_inflation(probes, (1 - confidence) / rest.numel())).sqrt()
     return Norms(lower.clone(), lower, upper, inside.top_direction)
+
+
+def _equally_large(products: Float[Tensor, "layer token n dim"]) -> Float[Tensor, "layer token n dim"]:
+    """J_j^T Q' over its squared size; zero where it is zero."""
+    size = products.square().sum((-2, -1), keepdim=True)
+    return torch.where(size > 0, products / size, 0)
+
+
+def _outside(basis: Float[Tensor, "k out"], rows: Float[Tensor, "n out"]) -> Float[Tensor, "rank out"]:
+    """Orthonormal rows that span what is left of some rows without their part in an orthonormal basis."""
+    return _orthonormal(rows - (rows @ basis.mT) @ basis)
 
 
 def _orthonormal(rows: Float[Tensor, "k out"]) -> Float[Tensor, "rank out"]:

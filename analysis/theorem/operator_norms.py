@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from analysis.theorem.norms import Norms, exact, jacobians, shared_subspace
 from v2drop.arguments import number, one_of, seed_number, whole_number
 
 ESTIMATORS = ("exact", "lanczos", "shared")
+EXACT_UP_TO = 256  # entries of y; "exact" takes a backward pass for each
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Estimator:
         name: "exact", "lanczos" or "shared" (see `operator_norms`).
         batch_size: The number of products computed at once, which bounds the memory of their passes.
         tolerance: "lanczos" stops at this residual, relative to the norm.
-        subspace_rank: The rank of the subspace that "shared" finds, capped at the number of entries of y.
-        iterations: The number of block power iterations that find it.
+        subspace_rank: The rank of each block of the subspace that "shared" finds.
+        iterations: The number of its blocks after the first.
         probes: The number of Gaussian cotangents that estimate the rest outside it.
         confidence: The probability with which all intervals of a prompt hold together.
         max_relative_width: The width (upper - lower) / upper above which "shared" hands a token over to "lanczos"; None
@@ -44,9 +45,9 @@ class Estimator:
     name: str = "exact"
     batch_size: int = 32
     tolerance: float = 1e-6
-    subspace_rank: int = 16
+    subspace_rank: int = 8
     iterations: int = 2
-    probes: int = 32
+    probes: int = 16
     confidence: float = 0.95
     max_relative_width: float | None = None
     seed: int = 0
@@ -113,7 +114,7 @@ def operator_norms(
     layers: Collection[int] | int,
     tokens: Tokens = None,
     output: str = "hidden",
-    estimator: str = "exact",
+    estimator: str | None = None,
     *,
     candidates: Sequence[int] | None = None,
     dtype: torch.dtype = torch.float32,
@@ -140,7 +141,7 @@ def operator_norms(
         tokens: Positions in the batch, the same in every row or a list for each, or a BoolTensor [batch, sequence];
             None for the vision tokens that dropping chooses from: all image placeholders but one that ends a row.
         output: "hidden" or "logits".
-        estimator: "exact", "lanczos" or "shared".
+        estimator: "exact", "lanczos" or "shared"; None for "exact" where y has at most 256 entries, else "shared".
         candidates: Token ids whose logits are the output; None for all.
         dtype: torch.float32 or torch.float64.
         **settings: Further arguments of `Estimator`.
@@ -154,10 +155,12 @@ def operator_norms(
         ValueError: An argument is none of those above, the model is not supported or is inside a dropping `with`, or
             its weights are quantised in a way that cannot be taken back exactly.
     """
-    settled, layers = Estimator(estimator, **settings), check_layers(model, layers)
+    settled, layers = Estimator("exact" if estimator is None else estimator, **settings), check_layers(model, layers)
     frames = []
     with differentiable_attention(model):
         decoder = FrozenDecoder(model, dtype, output, candidates)
+        if estimator is None and decoder.n_outputs > EXACT_UP_TO:
+            settled = replace(settled, name="shared")
         for sample, stream, positions in measured_prompts(decoder, model, inputs, tokens):
             norms, names = settled.norms(Linearised(stream, layers, settled.batch_size), positions)
             keys = token_keys(sample, layers, stream, positions)

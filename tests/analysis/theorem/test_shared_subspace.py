@@ -64,6 +64,25 @@ def test_a_common_subspace_is_found_and_nothing_is_left_outside():
     torch.testing.assert_close(found.upper, largest(jacobians))
 
 
+def test_tokens_of_small_norm_are_estimated_as_well_as_those_of_large_norm():
+    jacobians = matrices("decaying", (3, 20, 24, 30), 0)
+    sizes = torch.logspace(-3, 3, 60, dtype=torch.float64).view(3, 20)
+    tokens, settings = torch.arange(20), (2, 4, 2, 0.95, 0)
+    found = shared_subspace(Explicit(jacobians), tokens, *settings)
+    scaled = shared_subspace(Explicit(jacobians * sizes[..., None, None]), tokens, *settings)
+    torch.testing.assert_close(scaled.lower, found.lower * sizes, rtol=1e-8, atol=0)
+    torch.testing.assert_close(scaled.upper, found.upper * sizes, rtol=1e-8, atol=0)
+
+
+@pytest.mark.parametrize("size", [1e-60, 1e-30, 1e30])
+def test_a_block_that_adds_nothing_spoils_nothing(size):
+    """The first block holds all that there is; what the second would add is rounding."""
+    common = torch.linalg.qr(torch.randn(30, 3, generator=torch.Generator().manual_seed(0)).double())[0]
+    jacobians = size * common @ matrices("decaying", (2, 6, 3, 10), 4)
+    found = shared_subspace(Explicit(jacobians), torch.arange(6), 5, 4, 3, 0.95, 0)
+    torch.testing.assert_close(found.lower, largest(jacobians), rtol=1e-7, atol=0)
+
+
 class Single(Explicit):
     """One layer of them, each token by itself."""
 
