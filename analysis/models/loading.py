@@ -14,6 +14,7 @@ from analysis.models.loaded import Loaded
 from analysis.models.text import LoadedText
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "mosaic_llava"
+NAMED = {name: EMBEDDED.with_name(name) for name in ("smollm2", "mosaic_smollm2")}  # in place of their folders
 
 
 def load(
@@ -47,11 +48,11 @@ def load(
     # Imported late: a torchvision that does not fit must be mended before any class of transformers is imported.
     from analysis.models.checkpoints import checkpoint, graft
 
-    if name in ("smollm2", "mosaic_smollm2"):
+    if name in NAMED or graft.is_graft(name):
         smollm2.check_set_up()
-    if name == "mosaic_smollm2":
-        return Loaded(name, *graft.read(dtype, device_map, attn_implementation))
-    folder = str(smollm2.FOLDER) if name == "smollm2" else name
+    folder = str(NAMED.get(name, name))
+    if name == "mosaic_smollm2" or graft.is_graft(folder):
+        return Loaded(name, *graft.read(dtype, device_map, attn_implementation, Path(folder)))
     model, processor = checkpoint.read(folder, dtype, device_map, attn_implementation)
     return (LoadedText if checkpoint.is_text_model(model.config) else Loaded)(name, model, processor)
 

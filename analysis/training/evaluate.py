@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import Tensor
+from transformers import BatchFeature
 
 from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
@@ -29,13 +31,19 @@ from v2drop.arguments import whole_number
 
 HELD_OUT_SEED = 2026  # of the held-out questions; training looked at test scenes of another seed, to log its progress
 COLUMNS = [*"n accuracy blind other prior".split()]
+BATCH = 50  # questions
 
 
 @torch.no_grad()
-def first_words(
-    loaded: Loaded, questions: Questions, masked: bool = False, method: Method | None = None, name: str = "seeing"
+def greedy_replies(
+    loaded: Loaded,
+    questions: Questions,
+    masked: bool = False,
+    method: Method | None = None,
+    name: str = "seeing",
+    n_tokens: int = 1,
 ) -> list[str]:
-    """The most likely next word after every question.
+    """The most likely words after every question, up to the end of the turn; every token from a prefill of its own.
 
     Args:
         loaded: Model and processor.
@@ -43,21 +51,42 @@ def first_words(
         masked: Whether attention to the image tokens is masked out.
         method: The method under which the model runs; None for none.
         name: The name of the progress bar.
+        n_tokens: The number of tokens.
     """
     check_loaded(loaded)
     replies = []
-    for start in progress_bar(range(0, len(questions), 50), desc=name):
-        batch = questions[start : start + 50]
-        inputs = prompts(loaded, batch)
+    for start in progress_bar(range(0, len(questions), BATCH), desc=name):
+        inputs = prompts(loaded, questions[start : start + BATCH])
         present = inputs["attention_mask"]
-        positions = (present.cumsum(1) - 1).clamp(min=0)  # the question keeps its positions when the image is masked
+        inputs["position_ids"] = (present.cumsum(1) - 1).clamp(min=0)  # a question keeps them where its image is masked
         if masked:
-            image = inputs["input_ids"] == loaded.model.config.image_token_id
-            inputs["attention_mask"] = present.masked_fill(image, 0)
-        with loaded.dropping(method, inputs) if method else nullcontext():
-            logits = loaded.model(**inputs, position_ids=positions, logits_to_keep=1).logits[:, -1]
-        replies += loaded.processor.batch_decode(logits.argmax(-1, keepdim=True))
+            inputs["attention_mask"] = present.masked_fill(loaded.vision_mask(inputs), 0)
+        said = []
+        for _ in range(n_tokens):
+            with loaded.dropping(method, inputs) if method else nullcontext():
+                logits = loaded.model(**inputs, logits_to_keep=1).logits[:, -1]
+            said.append(logits.argmax(-1, keepdim=True))
+            _continue(inputs, said[-1])
+        replies += [_up_to_end(loaded, ids) for ids in torch.cat(said, 1).tolist()]
     return replies
+
+
+def _continue(inputs: BatchFeature, ids: Tensor) -> None:
+    """Put the ids [batch, 1] behind the prompts, in place."""
+    following = {"input_ids": ids, "attention_mask": ids * 0 + 1, "position_ids": inputs["position_ids"][:, -1:] + 1}
+    for name, new in following.items():
+        inputs[name] = torch.cat([inputs[name], new], 1)
+
+
+def _up_to_end(loaded: Loaded, ids: list[int]) -> str:
+    end = loaded.processor.tokenizer.eos_token_id
+    return loaded.processor.decode(ids[: ids.index(end)] if end in ids else ids)
+
+
+def answer_length(loaded: Loaded, questions: Questions) -> int:
+    """The number of tokens of the longest answer."""
+    answers = {question.answer: question.text for _, question in questions}
+    return max(len(loaded.answer_ids(text, answer)) for answer, text in answers.items())
 
 
 def evaluate(loaded: Loaded, n: int, seed: int = HELD_OUT_SEED, side: int = SIDE) -> pd.DataFrame:
@@ -72,12 +101,13 @@ def evaluate(loaded: Loaded, n: int, seed: int = HELD_OUT_SEED, side: int = SIDE
     """
     check_loaded(loaded)
     loaded, questions = at_side(loaded, side), sample(whole_number("n", n, 2), "test", seed, side=side)
-    frame = _asked(questions)
+    frame, length = _asked(questions), answer_length(loaded, questions)
     swapped = [
         (after[0], question) for (_, question), after in zip(questions, questions[1:] + questions[:1], strict=True)
     ]
     for name, shown, masked in (("accuracy", questions, False), ("blind", questions, True), ("other", swapped, False)):
-        frame[name] = _right(first_words(loaded, shown, masked, name=f"{name} {side}"), frame)
+        replies = greedy_replies(loaded, shown, masked, name=f"{name} {side}", n_tokens=length)
+        frame[name] = _right(replies, frame)
     groups = frame.groupby("kind", sort=False)
     table = groups[["accuracy", "blind", "other"]].mean()
     table.insert(0, "n", groups.size())
@@ -102,10 +132,11 @@ def depth_curve(loaded: Loaded, n: int, seed: int = HELD_OUT_SEED) -> pd.DataFra
     """
     check_loaded(loaded)
     questions = sample(whole_number("n", n, 2), "test", seed)
-    frame, rows = _asked(questions), {}
+    frame, length, rows = _asked(questions), answer_length(loaded, questions), {}
     for layer in range(loaded.n_layers + 1):
         method = Uniform(Schedule({layer: 0})) if layer < loaded.n_layers else None
-        right = pd.Series(_right(first_words(loaded, questions, method=method, name=f"layer {layer}"), frame))
+        replies = greedy_replies(loaded, questions, method=method, name=f"layer {layer}", n_tokens=length)
+        right = pd.Series(_right(replies, frame))
         rows[layer] = {**right.groupby(frame.kind, sort=False).mean(), "all": right.mean()}
     return pd.DataFrame(rows).T.rename_axis("layer").reset_index()
 
@@ -123,16 +154,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("-n", type=int, default=2000, help="held-out questions of each picture size")
+    parser.add_argument("--depth", type=int, default=2000, help="held-out questions of the curve over layers")
     args = parser.parse_args()
     try:
         whole_number("-n", args.n, 2)
+        whole_number("--depth", args.depth, 2)
         loaded = load(args.folder)  # before a folder that is not there is made
         check_writable("folder", args.folder)
     except ValueError as error:
         parser.error(str(error))
     tables = [evaluate(loaded, args.n, side=side).assign(side=side) for side in PICTURE_SIDES]
     table = pd.concat(tables)[["side", "kind", *COLUMNS]]
-    depth = depth_curve(loaded, args.n)
+    depth = depth_curve(loaded, args.depth)
     for name, frame in (("accuracy", table), ("depth", depth)):
         print(frame.round(3).to_string(index=False))
         with written_whole(args.folder / f"{name}.csv") as draft:

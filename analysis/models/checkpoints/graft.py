@@ -7,6 +7,7 @@ trained, a projector and low-rank updates of the decoder, in the graft's own fol
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
     "{% for item in message['content'] %}"
     f"{{{{ '{IMAGE}' if item['type'] == 'image' else item['text'] }}}}"
-    "{% endfor %}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+    "{% endfor %}<|im_end|>\n{% endfor %}{{ '<|im_start|>assistant\n' }}"  # a template's own last line break is lost
 )
 SCALE = 2.0  # of the low-rank updates, alpha over rank: 32 / 16
 
@@ -75,6 +76,11 @@ def processor() -> transformers.LlavaProcessor:
         num_additional_image_tokens=1,
         chat_template=CHAT_TEMPLATE,
     )
+
+
+def is_graft(folder: str) -> bool:
+    """Whether a folder holds what was trained of a graft."""
+    return os.path.isfile(os.path.join(os.path.expanduser(folder), TRAINED))  # False for any name that is no path
 
 
 def merge(model: nn.Module, trained: dict[str, Tensor]) -> None:

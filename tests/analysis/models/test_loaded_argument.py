@@ -8,7 +8,7 @@ import analysis
 from analysis.group_impact.sweep import run_sweep as run_group_sweep
 from analysis.models.loaded import Loaded
 from analysis.theorem.sweep import run_sweep
-from analysis.training.evaluate import evaluate, first_words
+from analysis.training.evaluate import evaluate, greedy_replies
 from tests.support.toys import toy
 from tests.support.wrapped_models import piped
 from v2drop.methods.base import Method
@@ -19,7 +19,7 @@ GIVEN = {"questions": analysis.sample(1), "methods": {}, "makers": {}}
 def public_functions(first):
     """The functions that `analysis` exports, and those behind its commands, whose parameter `first` is required."""
     exported = [getattr(analysis, name) for name in analysis.__all__]
-    behind_commands = (evaluate, first_words, run_sweep, run_group_sweep)
+    behind_commands = (evaluate, greedy_replies, run_sweep, run_group_sweep)
     functions = [each for each in (*exported, *behind_commands) if inspect.isfunction(each)]
     return [each for each in functions if first in inspect.signature(each).parameters]
 

@@ -15,7 +15,7 @@ from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import PICTURE_SIDES, SIDE
 from analysis.scenes.question_kinds import QUESTION_KINDS
 from analysis.scenes.questions import sample
-from analysis.training.evaluate import evaluate, first_words
+from analysis.training.evaluate import evaluate, greedy_replies
 from analysis.training.model import config
 from analysis.work_folders import checksum
 from v2drop import Schedule, Uniform
@@ -76,7 +76,7 @@ def test_at_least_three_kinds_need_the_picture_after_a_third_of_the_layers(embed
     assert len(late) >= 3
     questions = sample(150, seed=8, kinds=late)
     with Uniform(Schedule({embedded.n_layers // 3: 0}))(embedded.model):
-        replies = first_words(embedded, questions)
+        replies = greedy_replies(embedded, questions)
     right = [is_right(reply, question.answer) for reply, (_, question) in zip(replies, questions, strict=True)]
     error = (third[late].mean() * (1 - third[late].mean()) / 150) ** 0.5
     assert abs(sum(right) / 150 - third[late].mean()) <= 3 * error

@@ -1,0 +1,121 @@
+"""The graft's recipe: what is trained is what is saved, and what is saved is what is asked."""
+
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from analysis import accuracy, load, sample, scored
+from analysis.models.checkpoints import graft, smollm2
+from analysis.training import graft as recipe
+from analysis.training.chat_packing import chat_slots
+from analysis.training.low_rank import ATTENTION, LowRank, add_low_rank
+from tests.support import tiny_smollm2
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """SmolLM2's folder with a tiny model in it."""
+    folder = tmp_path / "smollm2"
+    tiny_smollm2.write(folder)
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(smollm2, "FOLDER", folder)
+    return tmp_path
+
+
+def trained(names=recipe.EVERYWHERE):
+    """A model under training whose low-rank parts are not zero any more."""
+    torch.manual_seed(1)
+    model = recipe.Graft(names, "cpu")
+    with torch.no_grad():
+        for each in model.updates.values():
+            each.up.normal_(std=0.05)
+    return model
+
+
+def test_a_low_rank_part_begins_at_zero_and_is_a_product():
+    linear = torch.nn.Linear(6, 4, bias=False)
+    part, x = LowRank(linear, rank=2), torch.randn(3, 6)
+    torch.testing.assert_close(part(x), linear(x))
+    with torch.no_grad():
+        part.up.copy_(torch.tensor([[1.0, 0], [0, 1], [0, 0], [0, 0]]))
+    torch.testing.assert_close(part(x), x @ (linear.weight + graft.SCALE * part.up @ part.down).T)
+
+
+def test_only_the_named_maps_get_a_part(tiny):
+    decoder = graft.untrained().model.language_model
+    added = add_low_rank(decoder, ATTENTION)
+    assert sorted({path.rpartition(".")[2] for path in added}) == sorted(ATTENTION) and len(added) == 8
+    learnt = {name for name, p in decoder.named_parameters() if p.requires_grad}
+    assert learnt == {f"{path}.{part}" for path in added for part in ("down", "up")}
+
+
+def test_questions_packed_for_training_are_those_of_the_finished_model(tiny):
+    model, questions = trained(), sample(4)
+    scenes = [scene for scene, _ in questions]
+    slots = chat_slots(scenes, 0, model.words, ("what", "where"))
+    with torch.no_grad():
+        states = recipe._states(model, scenes, slots.tokens, slots.slots)[:, -sum(slots.slots) :]
+        packed = F.linear(states, model.decoder.embed_tokens.weight)
+    recipe.write(model, tiny / "out")
+    loaded = load(tiny / "out")
+    for row, scene in enumerate(scenes):
+        for start, slot in zip((0, slots.slots[0]), slots.slots, strict=True):
+            labels = slots.labels[row, start : start + slot]
+            first = int((labels != -100).nonzero()[0])
+            text = loaded.processor.decode(slots.tokens[row, start : start + first + 1]).partition("<|im_end|>")[0]
+            inputs = loaded.inputs([scene.image], [text])
+            logits = loaded.model(**inputs, logits_to_keep=1).logits[0, -1]
+            # What was saved has 16 bits.
+            torch.testing.assert_close(logits, packed[row, start + first], rtol=0.05, atol=0.05)
+            answer = [int(label) for label in labels[labels != -100]]
+            spelt = loaded.processor.decode(answer).partition("<|im_end|>")[0]
+            assert answer == [*loaded.answer_ids(text, spelt), loaded.processor.tokenizer.eos_token_id]
+
+
+def test_a_graft_is_an_ordinary_llava(tiny):
+    recipe.write(trained(), tiny / "out")
+    loaded = load(tiny / "out", attn_implementation="eager")
+    assert type(loaded.model).__name__ == "LlavaForConditionalGeneration" and loaded.n_layers == 2
+    assert not any(p.requires_grad for p in loaded.model.parameters()) and not loaded.model.training
+    assert loaded.model.lm_head.weight is loaded.model.get_input_embeddings().weight
+    assert loaded.model.config._attn_implementation == "eager"
+    assert len(accuracy(loaded, sample(2), {"none": None})) == 2
+    assert len(scored(loaded, sample(2), [0])) == 288
+    half = load(tiny / "out", dtype="bfloat16")
+    assert half.model.dtype == torch.bfloat16
+    with pytest.raises(ValueError, match="device_map must be None"):
+        load(tiny / "out", device_map="auto")
+
+
+def test_the_text_of_an_untrained_graft_is_smollm2s(tiny):
+    ids = torch.tensor([[5, 9, 200, 31]])
+    alone = load(tiny / "smollm2").model(ids).logits
+    torch.testing.assert_close(graft.untrained().eval()(ids).logits, alone)
+
+
+def test_without_smollm2_it_says_what_to_do(tiny, monkeypatch):
+    recipe.write(trained(), tiny / "out")
+    monkeypatch.setattr(smollm2, "FOLDER", tiny / "nowhere")
+    with pytest.raises(ValueError, match="SmolLM2 is not set up"):
+        load(tiny / "out")
+
+
+def test_the_command_trains_both_stages_and_goes_on_where_it_was(tiny, monkeypatch):
+    monkeypatch.setattr(recipe, "HELD_OUT", 2)
+    command = ["graft", "--output", str(tiny / "out"), "--work", str(tiny / "work"), "--device", "cpu"]
+    for steps in ("2", "2"):
+        monkeypatch.setattr(sys, "argv", [*command, "--word-steps", "1", "--steps", steps, "--batch", "2"])
+        recipe.main()
+    assert {path.name for path in (tiny / "out").iterdir()} == {graft.TRAINED, "words.jsonl", "answers.jsonl"}
+    assert (tiny / "out" / "answers.jsonl").read_text().count("\n") == 1
+    assert load(tiny / "out").n_layers == 2
+
+
+@pytest.mark.parametrize(("option", "value"), [("--steps", "0"), ("--batch", "0"), ("--word-steps", "-1")])
+def test_the_command_refuses_numbers_that_are_none(tiny, monkeypatch, capsys, option, value):
+    monkeypatch.setattr(sys, "argv", ["graft", "--output", str(tiny / "out"), option, value])
+    with pytest.raises(SystemExit):
+        recipe.main()
+    assert f"{option} must be" in capsys.readouterr().err
