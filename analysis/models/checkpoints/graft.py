@@ -112,8 +112,13 @@ def read(
         folder: The folder that holds TRAINED.
 
     Raises:
-        ValueError: An option does not exist on this machine, or is a device map.
+        ValueError: The folder holds no TRAINED; an option does not exist on this machine, or is a device map.
     """
+    if not is_graft(str(folder)):
+        raise ValueError(
+            f"{str(folder)!r} holds no {TRAINED}, what was trained of the grafted model; "
+            "python -m analysis.training.graft --output <folder> makes it."
+        )
     # Imported late, as it imports classes of transformers.
     from analysis.models.checkpoints.load_options import from_pretrained_options
 
