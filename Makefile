@@ -31,7 +31,7 @@ lint: $(READY) ## ruff, code and notebooks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-bench: $(READY) ## speed against what a user would write, as ratios within one run: some four minutes
+bench: $(READY) ## speed against what a user would write, as ratios within one run: some ten minutes
 	OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 $(PY) -m tests.bench
 
 lab: $(READY) ## JupyterLab on the notebooks; V2DROP_MODEL=<folder or hub id> for a real model
