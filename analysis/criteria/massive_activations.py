@@ -102,7 +102,7 @@ def sink_ranks(table: pd.DataFrame, criteria: Collection[str] = CRITERIA) -> pd.
     Raises:
         ValueError: The table is not that frame.
     """
-    wanted = dict.fromkeys(["token_norm", *criteria], "number or NaN") | {"attention_last": "number or NaN"}
+    wanted = dict.fromkeys([*criteria, "attention_last"], "number or NaN") | {"token_norm": "number"}
     table = checked_table(table, wanted)
     sinks = is_sink(table.assign(norm_ratio=norm_ratio(table)))
     within = table.groupby(["sample", "layer"])

@@ -72,13 +72,6 @@ class FrozenDecoder:
         """The name of the output in frames."""
         return self.output if self.candidates is None else f"logits of {len(self.candidates)}"
 
-    @property
-    def n_outputs(self) -> int:
-        """The number of entries of the output y."""
-        if self.output == "hidden":
-            return self.parts.decoder.config.hidden_size
-        return len(self.lm_head.weight if self.candidates is None else self.candidates)
-
     def output_at(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch out"]:
         """The output y at some positions, from what the last layer writes there."""
         return self.norm(states) if self.output == "hidden" else self.logits(states, self.candidates)

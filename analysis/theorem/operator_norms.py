@@ -159,10 +159,11 @@ def operator_norms(
     frames = []
     with differentiable_attention(model):
         decoder = FrozenDecoder(model, dtype, output, candidates)
-        if estimator is None and decoder.n_outputs > EXACT_UP_TO:
-            settled = replace(settled, name="shared")
         for sample, stream, positions in measured_prompts(decoder, model, inputs, tokens):
-            norms, names = settled.norms(Linearised(stream, layers, settled.batch_size), positions)
+            linear = Linearised(stream, layers, settled.batch_size)
+            if estimator is None and len(linear.output) > EXACT_UP_TO:
+                settled = replace(settled, name="shared")
+            norms, names = settled.norms(linear, positions)
             keys = token_keys(sample, layers, stream, positions)
             frames.append(keys.assign(**norms.frame_columns(), norm_estimator=names.flatten()))
     return pd.concat(frames, ignore_index=True).assign(dtype=str(dtype).removeprefix("torch."), output=decoder.label)

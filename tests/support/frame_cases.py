@@ -202,5 +202,6 @@ CASES = {
     "with_and_without_sinks": Case(
         lambda f: analysis.with_and_without_sinks(f, analysis.sink_tokens), SINK, ("token_norm",), ("sample",), KEYS
     ),
+    "sink_ranks": Case(lambda f: analysis.sink_ranks(f, ["variation_l2"]), SINK, ("token_norm",), ("sample",), KEYS),
     "theorem_by_group": Case(analysis.theorem_by_group, IMPACT, IMPACTS, ("sample",), KEYS),
 }

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from analysis.theorem import operator_norms as operator_norms_module
 from analysis.theorem.operator_norms import ESTIMATORS, operator_norms
 from tests.support.dense_jacobians import Dense, alone
 from tests.support.float64_decoders import KINDS, MIXED, VOCABULARY, decoder, prompt
@@ -195,3 +196,14 @@ def test_the_side_of_the_padding_does_not_matter(family):
     got, expected = (norms(toy(family), data.inputs, range(LAYERS), data.present, **DOUBLE) for data in (left, right))
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     assert not got.index.equals(expected.index)
+
+
+def test_a_wide_output_is_estimated_and_a_narrow_one_is_exact(monkeypatch):
+    data = batch("llama", ROWS["llama"])
+    names = []
+    for most in (operator_norms_module.EXACT_UP_TO, 8):
+        monkeypatch.setattr(operator_norms_module, "EXACT_UP_TO", most)
+        for candidates in (None, CANDIDATES):
+            settings = {"tokens": [5, 6], "output": "logits", "candidates": candidates}
+            names += operator_norms(toy("llama"), data.inputs, [1], **settings).norm_estimator.unique().tolist()
+    assert names == ["exact", "exact", "shared", "exact"]
