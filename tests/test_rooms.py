@@ -45,6 +45,7 @@ ROOMS = {
         "criteria",
         "position",
         "comparison",
+        "studies",
         "efficiency",
         "figures",
         "report",

@@ -31,7 +31,12 @@ class LoadedText(Loaded):
 
     A prompt is the text, a line break, and the question, which the model goes on from. No chat template is used: a
     question may end in the middle of a sentence.
+
+    Attributes:
+        drops_start: Whether the start token in front counts as one of the text's, and so may be dropped.
     """
+
+    drops_start: bool = False
 
     def inputs(self, texts: Sequence[str], questions: Sequence[str], videos: None = None) -> TextInputs:
         """A batch of prompts, padded on the left: text, line break, question.
@@ -67,10 +72,13 @@ class LoadedText(Loaded):
         spans = made.pop("offset_mapping") - len(start)
         first, behind = spans.unbind(-1)
         inside = (first >= 0) & (behind > first) & (behind <= torch.tensor([[len(text)] for text in texts]))
-        return made, spans.masked_fill(~inside[..., None], -1)
+        spans = spans.masked_fill(~inside[..., None], -1)
+        if self.drops_start and start:
+            spans[torch.arange(len(texts)), made["attention_mask"].int().argmax(1)] = 0
+        return made, spans
 
     def text_spans(self, text: str) -> list[tuple[int, int]]:
-        """The characters of every token that `vision_mask` marks in a text: first, and the one behind the last."""
+        """The characters of each token that `vision_mask` marks: first, and behind the last; 0, 0 for a start token."""
         spans = self._tokenised([text], [""])[1][0]
         return [tuple(span) for span in spans[spans[:, 0] >= 0].tolist()]
 

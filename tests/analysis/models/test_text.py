@@ -1,5 +1,7 @@
 """Text models: which tokens are the text's, and that a method drops those and no others."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
@@ -113,3 +115,11 @@ def test_a_saved_text_model_is_loaded_as_one(tmp_path):
     assert isinstance(again, LoadedText) and again.family == "llama" and again.n_layers == loaded.n_layers
     columns = ["variation_l2", "attention_last"]
     pd.testing.assert_frame_equal(*(scored(each, PAIRS, [1])[columns] for each in (loaded, again)))
+
+
+def test_the_start_token_may_be_one_of_the_text():
+    loaded = replace(text_model(), drops_start=True)
+    inputs = loaded.inputs(TEXTS, QUESTIONS)
+    for row, mask in enumerate(loaded.vision_mask(inputs)):
+        assert decoded(loaded, inputs["input_ids"][row, mask]) == f"<bos>{TEXTS[row]}"
+    assert loaded.text_spans("Ben") == [(0, 0), (0, 1), (1, 2), (2, 3)]

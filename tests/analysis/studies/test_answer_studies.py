@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparison import answer_sweep
 from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
 from analysis.comparison.answer_keys import OTHER_DRAWS, RANDOM_DRAWS, Key
-from analysis.comparison.answer_studies import PHASES, STUDIES, Study, answers
-from analysis.comparison.answer_sweep import CHUNK, RECORDED, ask_again, load_answers, run_sweep
-from analysis.comparison.criterion_studies import PLANTED_INTO, STRENGTHS
 from analysis.confirmation import confirmatory_seed
 from analysis.scenes.questions import sample
+from analysis.studies import answer_sweep
+from analysis.studies.answer_studies import PHASES, STUDIES, Study, answers
+from analysis.studies.answer_sweep import CHUNK, RECORDED, ask_again, load_answers, run_sweep
+from analysis.studies.criterion_studies import PLANTED_INTO, STRENGTHS
 from analysis.work_folders import TABLES, checksum
 from v2drop import Random, Schedule, Stratified, V2Drop
 
@@ -148,7 +148,7 @@ def test_a_slice_of_what_is_recorded_is_made_again(embedded, name):
 def test_wrong_studies_and_folders_are_refused(embedded, tmp_path, without_type_checker):
     with pytest.raises(ValueError, match="study must be one of 'budgets', .*; got 'all'"):
         run_sweep(embedded, "all", tmp_path)
-    with pytest.raises(ValueError, match="must hold what analysis.comparison.answer_sweep wrote"):
+    with pytest.raises(ValueError, match="must hold what analysis.studies.answer_sweep wrote"):
         load_answers("budgets", tmp_path)
     with pytest.raises(ValueError, match="loaded must be a model with its processor"):
         run_sweep(embedded.model, "budgets", tmp_path)
