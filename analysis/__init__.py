@@ -23,7 +23,7 @@ _NAMES = {  # module -> its public names
     "scenes.picture_size": "at_side",
     "scenes.sizes": "with_enough_tokens",
     "scenes.answers": "is_right miscount",
-    "scenes.ground_truth": "object_third text_labels token_labels",
+    "scenes.ground_truth": "labels_for object_third text_labels token_labels",
     "training.evaluate": "depth_curve",
     "theorem.operator_norms": "ESTIMATORS operator_norms",
     "theorem.variation_impact": "variation_impact",

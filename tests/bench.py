@@ -10,7 +10,7 @@ from scipy.sparse.linalg import LinearOperator, svds
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis import load
-from analysis.models.checkpoints import smollm2
+from analysis.models.checkpoints import folders
 from analysis.models.loading import EMBEDDED
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.residual_stream.measured_tokens import measured_prompts
@@ -106,7 +106,7 @@ def bench_norms(loaded, inputs):
 
 def bench_large_norms():
     """Operator norms of a pretrained decoder: the default there, a shared subspace, against exact ones."""
-    if not smollm2.FOLDER.exists():
+    if not folders.SMOLLM2.exists():
         print("norms on SmolLM2: not measured, make has not set it up")
         return
     loaded, pair = load("smollm2"), next(pair for pair in text_sample(100) if len(pair[0].facts) == 4)

@@ -64,6 +64,7 @@ def tokens_of_every_prompt(loaded: Loaded, questions: Questions) -> int:
         shown = ", ".join(f"{count} in that of question {number}" for count, number in counts.items())
         raise ValueError(
             f"prompts must have the same number of vision tokens to be compared at one budget; got {shown}. Scale the "
-            "pictures to one size, or ask about those of one size at a time."
+            "pictures to one size, or ask about those of one size at a time; for texts, give `accuracy` methods whose "
+            "schedules hold shares, such as Schedule({3: 0.5})."
         )
     return next(iter(counts))

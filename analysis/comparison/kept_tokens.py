@@ -14,7 +14,7 @@ from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
 from analysis.progress import progress_bar
 from analysis.scenes.asked import asked, prompts
-from analysis.scenes.ground_truth import token_labels
+from analysis.scenes.ground_truth import labels_for
 from analysis.scenes.question_seeds import with_question_seeds
 from analysis.scenes.questions import Questions
 from analysis.statistics.frames import checked
@@ -163,12 +163,7 @@ def kept_on_objects(loaded: Loaded, questions: Questions, methods: Mapping[str, 
     """
     questions = asked(questions, "text", "objects", "relevant")
     kept = kept_at_layer(loaded, questions, methods, layer)
-    grids = [loaded.token_grids(scene.image) for scene, _ in questions]
-    each = [
-        token_labels([one], own).assign(sample=i) for i, (one, own) in enumerate(zip(questions, grids, strict=True))
-    ]
-    labels = pd.concat(each, ignore_index=True)
-    labelled = kept.merge(labels, on=["sample", "vision_index"])
+    labelled = kept.merge(labels_for(loaded, questions), on=["sample", "vision_index"])
     labelled["side"] = np.where(labelled.label == "background", "beside", "on_digits")
     share = labelled.pivot_table(index=["sample", "criterion"], columns="side", values="kept", sort=False).reset_index()
     names = {"criterion": "method", "sample": "question"}

@@ -45,7 +45,8 @@ def scored_with_jacobians(
 
     Returns:
         The frame of `analysis.scored` with the columns operator_norm (units of y per unit of x), predicted_impact
-        (operator_norm times variation_l2, units of y), norm_estimator, dtype and output.
+        (operator_norm times variation_l2, units of y), norm_estimator, dtype and output. Norms by "shared",
+        the default for outputs of more than 256 entries, are lower bounds.
 
     Raises:
         ValueError: There is no question, or as for `operator_norms`.

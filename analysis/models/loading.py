@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 
-from analysis.models.checkpoints import smollm2
+from analysis.models.checkpoints import folders, smollm2
 from analysis.models.checkpoints.torchvision_ops import usable
 from analysis.models.loaded import Loaded
 from analysis.models.text import LoadedText
 
-EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "mosaic_llava"
-NAMED = {name: EMBEDDED.with_name(name) for name in ("smollm2", "mosaic_smollm2")}  # in place of their folders
+EMBEDDED = folders.EMBEDDED
 
 
 def load(
@@ -48,12 +47,13 @@ def load(
     # Imported late: a torchvision that does not fit must be mended before any class of transformers is imported.
     from analysis.models.checkpoints import checkpoint, graft
 
-    if name in NAMED or graft.is_graft(name):
-        smollm2.check_set_up()
-    folder = str(NAMED.get(name, name))
+    known = {"smollm2": folders.SMOLLM2, "mosaic_smollm2": folders.MOSAIC_SMOLLM2}
+    folder = os.path.expanduser(known.get(name, name))
     if name == "mosaic_smollm2" or graft.is_graft(folder):
-        return Loaded(name, *graft.read(dtype, device_map, attn_implementation, Path(folder)))
-    model, processor = checkpoint.read(folder, dtype, device_map, attn_implementation)
+        return Loaded(name, *graft.read(str(folder), dtype, device_map, attn_implementation))
+    if name == "smollm2":
+        smollm2.check_set_up()
+    model, processor = checkpoint.read(str(folder), dtype, device_map, attn_implementation)
     return (LoadedText if checkpoint.is_text_model(model.config) else Loaded)(name, model, processor)
 
 

@@ -30,13 +30,19 @@ class LoadedText(Loaded):
     """A language model with its tokenizer, offered as one for pictures is.
 
     A prompt is the text, a line break, and the question, which the model goes on from. No chat template is used: a
-    question may end in the middle of a sentence.
+    question may end in the middle of a sentence. Where a tokenizer makes one token of the text's last sign and the line
+    break, that token is none of the text's.
 
     Attributes:
         drops_start: Whether the start token in front counts as one of the text's, and so may be dropped.
     """
 
     drops_start: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that there is a start token if it is to count."""
+        if self.drops_start and not self.processor.bos_token:
+            raise ValueError("drops_start must be False for a tokenizer without a start token; got True.")
 
     def inputs(self, texts: Sequence[str], questions: Sequence[str], videos: None = None) -> TextInputs:
         """A batch of prompts, padded on the left: text, line break, question.
@@ -50,9 +56,10 @@ class LoadedText(Loaded):
             The keyword arguments of `generate`, with the attribute `droppable`.
 
         Raises:
-            ValueError: There are pictures or videos, or the numbers of rows differ.
+            ValueError: There are pictures or videos, a text is blank or ends in blank space (which would be one token
+                with the line break), or the numbers of rows differ.
         """
-        asked, shown = as_texts("questions", questions), as_texts("texts", texts)
+        asked, shown = as_texts("questions", questions), _checked_texts(texts)
         if videos is not None or len(shown) != len(asked):
             raise ValueError(
                 f"a text model takes one text a question and no videos; got {len(shown)} texts and {len(asked)} "
@@ -73,13 +80,13 @@ class LoadedText(Loaded):
         first, behind = spans.unbind(-1)
         inside = (first >= 0) & (behind > first) & (behind <= torch.tensor([[len(text)] for text in texts]))
         spans = spans.masked_fill(~inside[..., None], -1)
-        if self.drops_start and start:
+        if self.drops_start:
             spans[torch.arange(len(texts)), made["attention_mask"].int().argmax(1)] = 0
         return made, spans
 
     def text_spans(self, text: str) -> list[tuple[int, int]]:
         """The characters of each token that `vision_mask` marks: first, and behind the last; 0, 0 for a start token."""
-        spans = self._tokenised([text], [""])[1][0]
+        spans = self._tokenised(_checked_texts([text]), [""])[1][0]
         return [tuple(span) for span in spans[spans[:, 0] >= 0].tolist()]
 
     def vision_mask(self, inputs: TextInputs) -> Tensor:
@@ -111,3 +118,15 @@ class LoadedText(Loaded):
     def token_grids(self, image: Any) -> NoReturn:
         """Refused: a text has no grid."""
         raise ValueError("a text model's tokens lie in no grid; ask for pictures, or leave the grid out.")
+
+
+def _checked_texts(texts: Any) -> list[str]:
+    listed = list(texts) if isinstance(texts, (list, tuple)) else [texts]
+    odd = [text for text in listed if not isinstance(text, str) or text != text.rstrip() or not text]
+    if odd or not listed:
+        shown = repr(odd[0])[:80] if odd and isinstance(odd[0], str) else [type(each).__name__ for each in odd[:1]]
+        raise ValueError(
+            "this is a text model: texts must be a list of strings that do not end in blank space, one for each "
+            f"question, as text_sample gives them; got {shown}."
+        )
+    return listed

@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.criteria.scores import CRITERIA, scored
 from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.scenes.asked import asked
+from analysis.scenes.asked import asked, picture_of
 from analysis.scenes.mosaic import Scene
 from analysis.scenes.questions import Question, Questions
 from analysis.statistics.frames import checked
@@ -55,7 +55,7 @@ def rankings_under_shifts(
             its side.
     """
     check_loaded(loaded)
-    size = len(_square_array(scene.image))
+    size = len(_square_array(picture_of(scene)))
     grids = loaded.token_grids(scene.image)
     side, n = grids[0].rows, grids[0].n_tokens
     if len(grids) > 1 or n != side**2:

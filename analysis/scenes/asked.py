@@ -56,5 +56,16 @@ def material(scene: Any) -> Any:
     return scene.image if hasattr(scene, "image") else scene.text
 
 
+def picture_of(scene: Any) -> Any:
+    """A scene's picture or pictures.
+
+    Raises:
+        ValueError: It is a text.
+    """
+    if not hasattr(scene, "image"):
+        raise ValueError(f"the question must be about a picture here; got one about a text, {scene.text[:40]!r} ...")
+    return scene.image
+
+
 def _has_material(scene: Any) -> bool:
     return hasattr(scene, "image") or hasattr(scene, "text")

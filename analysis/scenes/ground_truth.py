@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.models.loaded_argument import check_text_model
+from analysis.models.loaded import Loaded
+from analysis.models.loaded_argument import check_loaded, check_text_model
 from analysis.models.text import LoadedText
-from analysis.scenes.asked import asked
+from analysis.scenes.asked import asked, picture_of
 from analysis.scenes.drawing import PATCH
 from analysis.scenes.facts import TextQuestions
 from analysis.scenes.mosaic import SIDE
@@ -50,10 +51,12 @@ def token_labels(questions: Questions, grids: Grids) -> pd.DataFrame:
         (`Question.second`), 1 for the other relevant ones, 0 for the rest.
 
     Raises:
-        ValueError: A number of tokens is not a square number, or there is no question.
+        ValueError: A number of tokens is not a square number, there is no question, or one is about a text
+            (`text_labels`).
     """
     frames = []
     for sample, (scene, question) in enumerate(asked(questions, "objects", "relevant", "second")):
+        picture_of(scene)
         patches = patches_of(grids, scene.grid)
         label = np.full(scene.grid**2 + 1, "background", dtype=object)  # the last for newlines
         label[list(question.objects)] = "other"
@@ -96,6 +99,27 @@ def text_labels(loaded: LoadedText, questions: TextQuestions) -> pd.DataFrame:
         rows = {"sample": sample, "vision_index": range(len(first)), "label": label, "look": look}
         frames.append(pd.DataFrame(rows))
     return pd.concat(frames, ignore_index=True)
+
+
+def labels_for(loaded: Loaded, questions: Questions) -> pd.DataFrame:
+    """What each token that a model makes of each question's picture or text shows.
+
+    Args:
+        loaded: Model and processor.
+        questions: Scenes, or texts for a text model, with a question each.
+
+    Returns:
+        The frame of `token_labels`, by each picture's own grids, or of `text_labels`.
+
+    Raises:
+        ValueError: There is no question, or the family's layout does not fit the number of tokens.
+    """
+    check_loaded(loaded)
+    if isinstance(loaded, LoadedText):
+        return text_labels(loaded, questions)
+    pairs = asked(questions, "objects", "relevant", "second")
+    frames = [token_labels([pair], loaded.token_grids(picture_of(pair[0]))) for pair in pairs]
+    return pd.concat([frame.assign(sample=i) for i, frame in enumerate(frames)], ignore_index=True)
 
 
 def object_third(questions: Questions) -> pd.DataFrame:

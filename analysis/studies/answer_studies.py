@@ -91,6 +91,7 @@ class Study(NamedTuple):
             have no common one) to the methods.
         side: The width of the pictures, in pixels.
         subject: The model that is asked, as `analysis.load` takes it; None for the embedded model.
+        about_texts: Whether the questions are about texts.
         drops_start: For a text model, `LoadedText.drops_start`.
         max_new_tokens: The length of the longest reply.
     """
@@ -100,9 +101,12 @@ class Study(NamedTuple):
     runs: Callable[[Loaded, Questions, int | None], Runs]
     side: int = SIDE
     subject: str | None = None
+    about_texts: bool = False
     drops_start: bool = False
     max_new_tokens: int = 8
 
+
+TEXT = {"subject": "smollm2", "about_texts": True, "max_new_tokens": 1}  # its answers are one token long
 
 STUDIES: Mapping[str, Study] = {
     "budgets": Study("01_quickstart", 400, budget_runs),
@@ -114,8 +118,8 @@ STUDIES: Mapping[str, Study] = {
     "jacobians": Study("03_variation_impact_theorem", 400, jacobian_runs),
     "criteria": Study("04_metrics", 400, criterion_runs),
     "planted": Study("05_positional_bias", 400, planted_runs),
-    "text_depths": Study("07_real_decoder", 100, text_runs, subject="smollm2", max_new_tokens=1),
-    "text_start": Study("07_real_decoder", 100, start_runs, subject="smollm2", drops_start=True, max_new_tokens=1),
+    "text_depths": Study("07_real_decoder", 100, text_runs, **TEXT),
+    "text_start": Study("07_real_decoder", 100, start_runs, drops_start=True, **TEXT),
 }
 
 

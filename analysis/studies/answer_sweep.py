@@ -29,7 +29,7 @@ from analysis.theorem.sweep import weights_digest
 from analysis.work_folders import check_writable, read_tables, record_tables
 from v2drop.arguments import one_of, whole_number
 
-CHUNK = 20  # questions in a file: every kind twice
+CHUNK = 20  # questions in a file: of pictures, every kind twice
 COMMAND = "analysis.studies.answer_sweep"
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "answers"
 
@@ -77,14 +77,14 @@ def study_answers(loaded: Loaded, study: str, n: int = 20) -> pd.DataFrame:
 
 def _questions(study: str, n: int) -> Questions:
     seed = confirmatory_seed(STUDIES[study].notebook)
-    if STUDIES[study].subject == "smollm2":
+    if STUDIES[study].about_texts:
         return text_sample(n, seed)
     return sample(n, "test", seed, side=STUDIES[study].side)
 
 
 def _prepared(loaded: Loaded, study: str, questions: Questions) -> tuple[Loaded, Questions, Runs]:
     """The model for a study's pictures (as it is for those of the usual size), the questions, and what is run."""
-    if STUDIES[study].subject == "smollm2":
+    if STUDIES[study].about_texts:
         check_text_model(loaded)
         loaded = replace(loaded, drops_start=STUDIES[study].drops_start)
         return loaded, questions, STUDIES[study].runs(loaded, questions, None)

@@ -31,7 +31,7 @@ def text_runs(loaded: Loaded, questions: Questions, _: int | None) -> Runs:
 
 
 def start_runs(loaded: Loaded, questions: Questions, _: int | None) -> Runs:
-    """Variation with the start token among the candidates, sinks kept or not, and random dropping."""
+    """Variation and attention with the start token among the candidates, sinks kept or not, and random dropping."""
     layers = layers_at(loaded.n_layers, DEPTHS)
     table = with_sinks_kept(scored(loaded, questions, layers), VARIATIONS)
     columns = [*VARIATIONS, *(SINKS_KEPT.format(name) for name in VARIATIONS), "attention_last"]

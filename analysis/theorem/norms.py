@@ -15,6 +15,8 @@ from torch import Tensor
 
 from analysis.theorem.linearised import Linearised
 
+ROUNDING = 1e3  # in units of the dtype's precision: what is smaller beside the whole is taken for rounding
+
 
 @dataclass(frozen=True)
 class Norms:
@@ -121,12 +123,9 @@ def shared_subspace(
     q = _orthonormal(start)
     blocks, products = [q], [linear.vjp_all(q, tokens)]
     for _ in range(iterations):
-        known = torch.cat(blocks)
-        n_left = len(linear.output) - len(known)
-        if not n_left:
+        q = _outside(torch.cat(blocks), linear.jvp_sum(_equally_large(products[-1]), tokens))
+        if not len(q):
             break
-        image = linear.jvp_sum(_equally_large(products[-1]), tokens)[:n_left]
-        q = _outside(known, _outside(known, image))  # twice, as rounding leaves some of `known` in it the first time
         blocks.append(q)
         products.append(linear.vjp_all(q, tokens))
     q, inside = torch.cat(blocks), exact(torch.cat(products, 2))
@@ -143,8 +142,17 @@ def _equally_large(products: Float[Tensor, "layer token n dim"]) -> Float[Tensor
 
 
 def _outside(basis: Float[Tensor, "k out"], rows: Float[Tensor, "n out"]) -> Float[Tensor, "rank out"]:
-    """Orthonormal rows that span what is left of some rows without their part in an orthonormal basis."""
-    return _orthonormal(rows - (rows @ basis.mT) @ basis)
+    """Orthonormal rows that span what is left of some rows without their part in an orthonormal basis.
+
+    What is left by rounding alone is no direction: there are fewer rows then, or none.
+    """
+    left = rows
+    for _ in range(2):  # rounding leaves some of the basis in it the first time
+        left = left - (left @ basis.mT) @ basis
+    _, sizes, directions = torch.linalg.svd(left, full_matrices=False)
+    large = sizes > ROUNDING * torch.finfo(rows.dtype).eps * torch.linalg.matrix_norm(rows)
+    found = directions[large][: rows.shape[1] - len(basis)]
+    return _orthonormal(found - (found @ basis.mT) @ basis) if len(found) else found
 
 
 def _orthonormal(rows: Float[Tensor, "k out"]) -> Float[Tensor, "rank out"]:

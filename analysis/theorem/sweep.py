@@ -21,7 +21,7 @@ from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import EMBEDDED, load
 from analysis.scenes.asked import prompts
-from analysis.scenes.ground_truth import token_labels
+from analysis.scenes.ground_truth import labels_for
 from analysis.scenes.questions import sample
 from analysis.statistics.frames import checked
 from analysis.statistics.token_tables import checked_table
@@ -42,7 +42,7 @@ def one_question(loaded: Loaded, number: int, n: int, layers: list[int] | None =
     """
     scene, question = sample(n, split="test", seed=QUESTION_SEED)[number]
     inputs = prompts(loaded, [(scene, question)])
-    shown = token_labels([(scene, question)], loaded.token_grids(scene.image)).label
+    shown = labels_for(loaded, [(scene, question)]).label
     known = {
         "tokens": loaded.vision_mask(inputs),
         "answers": [loaded.answer_ids(question.text, question.answer)],

@@ -93,7 +93,8 @@ def variation_impact(
         layers: Decoder layers l, counted from 0; None for all. The last one changes only the last token's output.
         tokens: As for `operator_norms`, but not a row's last token, where the output is read.
         output: "hidden" or "logits", the y of the theorem.
-        estimator: The estimator of the operator norms: "exact", "lanczos" or "shared".
+        estimator: The estimator of the operator norms: "exact", "lanczos" or "shared". "exact" has the products with
+            all directions in passing, so that "shared" is seldom faster here; a few `candidates` are.
         answers: The token ids of the right answer of every row (`Loaded.answer_ids`). All of an answer's tokens count,
             each behind those before it; each further token costs the revert_... and drop_... runs again.
         labels: What each measured token of every row shows (`analysis.token_labels`), say, in the order of the tokens.

@@ -28,6 +28,7 @@ from analysis.scenes.questions import Questions, sample
 from analysis.work_folders import check_writable, write_checksums, written_whole
 from v2drop import Method, Schedule, Uniform
 from v2drop.arguments import whole_number
+from v2drop.models.parts import is_vision, locate
 
 HELD_OUT_SEED = 2026  # of the held-out questions; training looked at test scenes of another seed, to log its progress
 COLUMNS = [*"n accuracy blind other prior".split()]
@@ -54,7 +55,7 @@ def greedy_replies(
         n_tokens: The number of tokens.
     """
     check_loaded(loaded)
-    replies = []
+    replies, placeholders = [], locate(loaded.model).vision_ids
     for start in progress_bar(range(0, len(questions), BATCH), desc=name):
         inputs = prompts(loaded, questions[start : start + BATCH])
         present = inputs["attention_mask"]
@@ -65,7 +66,9 @@ def greedy_replies(
         for _ in range(n_tokens):
             with loaded.dropping(method, inputs) if method else nullcontext():
                 logits = loaded.model(**inputs, logits_to_keep=1).logits[:, -1]
-            said.append(logits.argmax(-1, keepdim=True))
+            likely = logits.argmax(-1, keepdim=True)
+            # A placeholder of a picture is no word, and would have to come with a picture.
+            said.append(likely.masked_fill(is_vision(likely, placeholders), loaded.processor.tokenizer.eos_token_id))
             _continue(inputs, said[-1])
         replies += [_up_to_end(loaded, ids) for ids in torch.cat(said, 1).tolist()]
     return replies

@@ -29,13 +29,15 @@ from analysis.training.tower import held_out_scenes, patch_labels, pixels, scene
 from analysis.work_folders import check_writable, written_whole
 from v2drop.arguments import whole_number
 
-KINDS = (  # asked about every scene; what takes two looks or all digits more often
+KINDS = (  # asked about every scene; what takes two looks, or a count of one colour, twice
     *("what", "colour", "is-there", "how-many", "where", "how-many-of", "how-many-of", "next-to-colour"),
     *("next-to-colour", "next-to-digit", "next-to-digit", "largest", "twice"),
 )
-WEIGHTS = {"how-many": 2.0, "twice": 2.0}  # of kinds of which a scene has only one question
+WEIGHTS = {"how-many": 2.0, "twice": 2.0}  # of questions that are the same about every scene, and can stand there once
+EVERY = 50  # steps between two checkpoints
 HELD_OUT = 32  # number of test scenes behind the accuracies in the log
 BACKGROUND = 0.2  # weight of a patch without a digit in stage 1
+SIDES = (("top", "bottom"), ("left", "right"))
 PLACE = 0.7  # size of the words for a place beside those for digit and colour
 
 
@@ -91,9 +93,6 @@ def word_loss(model: Graft, scenes: Sequence[Scene]) -> tuple[Tensor, dict]:
     return 1000 * loss, {"explained": share.item()}
 
 
-SIDES = (("top", "bottom"), ("left", "right"))
-
-
 def answer_loss(model: Graft, scenes: Sequence[Scene], step: int) -> tuple[Tensor, dict]:
     """The loss of stage 2, on answers and their ends, and the share of right answers by kind."""
     tokens, labels, slots = chat_slots(scenes, step, model.words, KINDS)
@@ -128,16 +127,15 @@ def train(args: argparse.Namespace) -> Graft:
     torch.manual_seed(args.seed)
     model = Graft(ATTENTION if args.attention_only else EVERYWHERE, args.device)
     held_out, data = held_out_scenes(HELD_OUT), {"batch": args.batch, "seed": args.seed}
-    data["attention_only"] = args.attention_only
     if args.word_steps:
         Fit(model.trained["projector"], args.word_steps, 2e-3, args.work, "words", data).run(
             lambda step: word_loss(model, scenes_at(step, 4 * args.batch)), lambda: word_loss(model, held_out)[1]
         )
-    data["word_steps"] = args.word_steps
+    data |= {"word_steps": args.word_steps, "attention_only": args.attention_only}
     Fit(model.trained, args.steps, 1e-3, args.work, "answers", data).run(
         lambda step: answer_loss(model, scenes_at(step, args.batch), step),
         lambda: answer_loss(model, held_out, 2**31)[1],
-        every=50,
+        every=EVERY,
     )
     return model
 

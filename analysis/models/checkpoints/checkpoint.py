@@ -24,7 +24,12 @@ from transformers import (
 )
 
 from analysis.models.checkpoints import processor_fit, weights
-from analysis.models.checkpoints.load_options import check_modules, from_pretrained_options, only_local_files
+from analysis.models.checkpoints.load_options import (
+    check_modules,
+    check_parts,
+    from_pretrained_options,
+    only_local_files,
+)
 from analysis.models.checkpoints.one_line import ADVICE, in_one_line, quiet, refusal
 from v2drop.models.families import FAMILIES
 from v2drop.models.parts import CROSS_ATTENTION, locate
@@ -54,7 +59,7 @@ def read(name: str, dtype: Any, device_map: Any, operator: Any) -> tuple[PreTrai
         source = {"trust_remote_code": False, "local_files_only": only_local_files(name)}
         with in_one_line(name):
             config = AutoConfig.from_pretrained(name, **source)
-        _check_parts(config, operator)
+        check_parts(config, operator)
         check_modules(device_map, _without_weights(name, config))
         processor = _tokenizer(name, source) if is_text_model(config) else _processor(name, source, config)
         model = _model(name, _class(config), options | source)
@@ -82,15 +87,6 @@ def _model(name: str, of: Any, options: dict[str, Any]) -> PreTrainedModel:
     weights.check_report(name, report)
     weights.check_finite(name, model)
     return model
-
-
-def _check_parts(config: PreTrainedConfig, operator: Any) -> None:
-    unknown = set(operator) - {"", *config.sub_configs} if isinstance(operator, dict) else ()
-    if unknown:
-        raise ValueError(
-            f"attn_implementation names parts of the configuration, {', '.join(sorted(config.sub_configs))}; got "
-            f"{', '.join(map(repr, sorted(unknown)))}."
-        )
 
 
 def _without_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
@@ -127,4 +123,8 @@ def _tokenizer(name: str, source: dict[str, Any]) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left", **source)
         if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # what some classes make of no file
             raise ValueError("there is no file with its words, tokenizer.json")
+        if not tokenizer.is_fast:
+            raise ValueError("it is one in Python alone, which cannot say where in a text a token stands")
+        if tokenizer.pad_token is None:  # as with Llama and Mistral; padding is masked out, so any token will do
+            tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

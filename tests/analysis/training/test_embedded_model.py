@@ -1,5 +1,6 @@
 """The trained model that ships: what it is, that it is what was measured, and that it needs the picture."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from scipy.stats import binomtest
 from transformers import LlamaConfig, LlamaForCausalLM, LlavaForConditionalGeneration, LlavaProcessor
 
 from analysis import load
+from analysis.models.loaded import Loaded
 from analysis.models.loading import EMBEDDED
 from analysis.scenes.answers import is_right
 from analysis.scenes.mosaic import PICTURE_SIDES, SIDE
@@ -18,7 +20,9 @@ from analysis.scenes.questions import sample
 from analysis.training.evaluate import evaluate, greedy_replies
 from analysis.training.model import config
 from analysis.work_folders import checksum
+from tests.support import zoo
 from v2drop import Schedule, Uniform
+from v2drop.models.parts import locate
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +127,23 @@ def test_a_checkpoint_without_pictures_is_refused(tmp_path):
     LlamaForCausalLM(config).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="cannot be loaded"):
         load(tmp_path)
+
+
+def test_replies_of_several_tokens_end_where_the_turn_does(embedded):
+    questions = sample(20, seed=3)
+    assert greedy_replies(embedded, questions, n_tokens=3) == greedy_replies(embedded, questions)
+    masked = greedy_replies(embedded, questions, masked=True, n_tokens=2)
+    assert masked != greedy_replies(embedded, questions, n_tokens=2)
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "llava"])
+def test_a_model_that_says_a_placeholder_has_come_to_its_end(family):
+    model = copy.deepcopy(zoo.model(family))
+    loaded = Loaded(family, model, zoo.processor(family))
+    vision = locate(model).vision_ids[0]
+
+    def says_it(_, __, out):
+        out.logits[..., vision] = 1e9
+
+    model.register_forward_hook(says_it)
+    assert greedy_replies(loaded, sample(2), n_tokens=3) == ["", ""]

