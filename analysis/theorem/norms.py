@@ -15,7 +15,7 @@ from torch import Tensor
 
 from analysis.theorem.linearised import Linearised
 
-ROUNDING = 1e3  # in units of the dtype's precision: what is smaller beside the whole is taken for rounding
+ROUNDING = 30  # in units of the dtype's precision: what is smaller beside the whole is taken for rounding
 
 
 @dataclass(frozen=True)
