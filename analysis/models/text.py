@@ -121,10 +121,11 @@ class LoadedText(Loaded):
 
 
 def _checked_texts(texts: Any) -> list[str]:
-    listed = list(texts) if isinstance(texts, (list, tuple)) else [texts]
+    listed = list(texts) if isinstance(texts, (list, tuple)) else []  # one string alone is no list of texts
     odd = [text for text in listed if not isinstance(text, str) or text != text.rstrip() or not text]
     if odd or not listed:
         shown = repr(odd[0])[:80] if odd and isinstance(odd[0], str) else [type(each).__name__ for each in odd[:1]]
+        shown = shown if listed else f"a {type(texts).__name__}"
         raise ValueError(
             "this is a text model: texts must be a list of strings that do not end in blank space, one for each "
             f"question, as text_sample gives them; got {shown}."

@@ -1,4 +1,4 @@
-"""The embedded data set and its model: scenes with questions, what is known of them, the recipe, marking of replies.
+"""The embedded data sets: scenes and texts with questions, what is known of them, prompts, marking of replies.
 
 Imports `statistics` and `models`.
 """

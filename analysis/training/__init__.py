@@ -1,4 +1,4 @@
-"""The recipe of the embedded model: its configuration, the two stages of training, its accuracy.
+"""The recipes of the embedded model and of the graft: configuration, stages of training, accuracy.
 
 Imports `statistics`, `models` and `scenes`.
 """

@@ -98,6 +98,8 @@ def test_refuses_what_is_no_text(embedded, asked, without_type_checker):
     loaded = text_model()
     with pytest.raises(ValueError, match=r"this is a text model: texts .*; got \['ndarray'\].$"):
         loaded.inputs(*asked)
+    with pytest.raises(ValueError, match="must be a list of strings .*; got a str"):
+        loaded.inputs(TEXTS[0], QUESTIONS[:1])
     for blank in ("Ben sold a hat. ", "Ben\n", ""):
         with pytest.raises(ValueError, match="do not end in blank space"):
             loaded.inputs([blank], ["Ben"])
