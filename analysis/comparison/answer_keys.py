@@ -14,7 +14,7 @@ class Key(NamedTuple):
 
     Attributes:
         method: The method's name in the frame.
-        budget: Vision tokens: their true layer average, or the number that is left behind a single drop.
+        budget: Vision tokens: their true layer average, or the number (or share) that is left behind a single drop.
         layers: The drop layers, "1, 6, 8"; "none" for the model itself, "own" for each method's own.
         draw: The number of the first draw.
     """
@@ -28,8 +28,8 @@ class Key(NamedTuple):
 Runs = dict[Key, Any]  # methods as for `accuracy`
 
 
-def nothing_dropped(n_tokens: int) -> Runs:
-    """The model itself."""
+def nothing_dropped(n_tokens: float | int) -> Runs:
+    """The model itself, whose budget are all tokens of a prompt, or all of them as a share."""
     return {Key(NOTHING_DROPPED, n_tokens, "none"): None}
 
 

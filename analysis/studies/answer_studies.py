@@ -17,6 +17,7 @@ from analysis.models.loaded import Loaded
 from analysis.scenes.mosaic import PICTURE_SIDES, SIDE
 from analysis.scenes.questions import Questions
 from analysis.studies.criterion_studies import criterion_runs, jacobian_runs, planted_runs
+from analysis.studies.text_studies import start_runs, text_runs
 from v2drop import Coverage, Random, Schedule, Stratified, Uniform, V2Drop
 
 PHASES = (1 / 8, 3 / 8, 5 / 8, 7 / 8)  # of even spacing; each counts as a draw
@@ -86,15 +87,26 @@ class Study(NamedTuple):
     Attributes:
         notebook: The notebook whose confirmatory seed the questions have.
         n_questions: Their number.
-        runs: A function from the model, some of the questions and the number of vision tokens to the methods.
+        runs: A function from the model, some of the questions and the number of vision tokens (None for texts, which
+            have no common one) to the methods.
         side: The width of the pictures, in pixels.
+        subject: The model that is asked, as `analysis.load` takes it; None for the embedded model.
+        about_texts: Whether the questions are about texts.
+        drops_start: For a text model, `LoadedText.drops_start`.
+        max_new_tokens: The length of the longest reply.
     """
 
     notebook: str
     n_questions: int
-    runs: Callable[[Loaded, Questions, int], Runs]
+    runs: Callable[[Loaded, Questions, int | None], Runs]
     side: int = SIDE
+    subject: str | None = None
+    about_texts: bool = False
+    drops_start: bool = False
+    max_new_tokens: int = 8
 
+
+TEXT = {"subject": "smollm2", "about_texts": True, "max_new_tokens": 1}  # its answers are one token long
 
 STUDIES: Mapping[str, Study] = {
     "budgets": Study("01_quickstart", 400, budget_runs),
@@ -106,12 +118,15 @@ STUDIES: Mapping[str, Study] = {
     "jacobians": Study("03_variation_impact_theorem", 400, jacobian_runs),
     "criteria": Study("04_metrics", 400, criterion_runs),
     "planted": Study("05_positional_bias", 400, planted_runs),
+    "text_depths": Study("07_real_decoder", 100, text_runs, **TEXT),
+    "text_start": Study("07_real_decoder", 100, start_runs, drops_start=True, **TEXT),
 }
 
 
-def answers(loaded: Loaded, questions: Questions, runs: Runs, first: int = 0) -> pd.DataFrame:
+def answers(loaded: Loaded, questions: Questions, runs: Runs, first: int = 0, max_new_tokens: int = 8) -> pd.DataFrame:
     """The frame of `accuracy` for the runs of a study, keys as columns; questions are counted from `first`."""
-    frames = [accuracy(loaded, questions, part, draws=draws) for draws, part in _by_draws(runs)]
+    settings = {"max_new_tokens": max_new_tokens}
+    frames = [accuracy(loaded, questions, part, draws=draws, **settings) for draws, part in _by_draws(runs)]
     frame = pd.concat(frames, ignore_index=True)
     keys = pd.DataFrame([Key(*key) for key in frame.method], columns=Key._fields)
     return frame.assign(**keys.drop(columns="draw"), draw=frame.draw + keys.draw, question=frame.question + first)

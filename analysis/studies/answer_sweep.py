@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +17,9 @@ from analysis.comparison.answer_keys import OTHER_DRAWS, RANDOM_DRAWS, Runs
 from analysis.comparison.arguments import tokens_of_every_prompt
 from analysis.confirmation import confirmatory_seed
 from analysis.models.loaded import Loaded
-from analysis.models.loaded_argument import check_loaded
+from analysis.models.loaded_argument import check_loaded, check_text_model
 from analysis.models.loading import load
+from analysis.scenes.facts import text_sample
 from analysis.scenes.mosaic import SIDE
 from analysis.scenes.picture_size import at_side
 from analysis.scenes.questions import Questions, sample
@@ -27,7 +29,7 @@ from analysis.theorem.sweep import weights_digest
 from analysis.work_folders import check_writable, read_tables, record_tables
 from v2drop.arguments import one_of, whole_number
 
-CHUNK = 20  # questions in a file: every kind twice
+CHUNK = 20  # questions in a file: of pictures, every kind twice
 COMMAND = "analysis.studies.answer_sweep"
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "answers"
 
@@ -74,11 +76,18 @@ def study_answers(loaded: Loaded, study: str, n: int = 20) -> pd.DataFrame:
 
 
 def _questions(study: str, n: int) -> Questions:
-    return sample(n, "test", confirmatory_seed(STUDIES[study].notebook), side=STUDIES[study].side)
+    seed = confirmatory_seed(STUDIES[study].notebook)
+    if STUDIES[study].about_texts:
+        return text_sample(n, seed)
+    return sample(n, "test", seed, side=STUDIES[study].side)
 
 
 def _prepared(loaded: Loaded, study: str, questions: Questions) -> tuple[Loaded, Questions, Runs]:
     """The model for a study's pictures (as it is for those of the usual size), the questions, and what is run."""
+    if STUDIES[study].about_texts:
+        check_text_model(loaded)
+        loaded = replace(loaded, drops_start=STUDIES[study].drops_start)
+        return loaded, questions, STUDIES[study].runs(loaded, questions, None)
     if STUDIES[study].side != SIDE:
         loaded = at_side(loaded, STUDIES[study].side)
     questions = with_enough_tokens(loaded, questions)
@@ -86,7 +95,7 @@ def _prepared(loaded: Loaded, study: str, questions: Questions) -> tuple[Loaded,
 
 
 def _asked(loaded: Loaded, study: str, questions: Questions, first: int) -> pd.DataFrame:
-    return answers(*_prepared(loaded, study, questions), first)
+    return answers(*_prepared(loaded, study, questions), first, STUDIES[study].max_new_tokens)
 
 
 def _settings(loaded: Loaded, study: str) -> dict[str, str | int]:
@@ -139,7 +148,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="folder of the tables; data/answers/<study> if none is given")
     options = parser.parse_args()
     try:
-        run_sweep(load(), options.study, options.output or RECORDED / options.study)
+        run_sweep(load(STUDIES[options.study].subject), options.study, options.output or RECORDED / options.study)
     except ValueError as error:
         parser.error(str(error))
 

@@ -29,7 +29,7 @@ def criterion_runs(loaded: Loaded, questions: Questions, n_tokens: int) -> Runs:
     table = scored(loaded, questions, sorted({before for before, _ in drops}))
     columns = [name for name in CRITERIA if name != "random" and table[name].notna().all()]
     return nothing_dropped(n_tokens) | {
-        key: method for before, left in drops for key, method in _one_drop(table, columns, before + 1, left).items()
+        key: method for before, left in drops for key, method in one_drop(table, columns, before + 1, left).items()
     }
 
 
@@ -39,7 +39,7 @@ def jacobian_runs(loaded: Loaded, questions: Questions, n_tokens: int) -> Runs:
     table = scored_with_jacobians(loaded, questions, before)
     columns = ["variation_l2", "operator_norm", "predicted_impact"]
     return nothing_dropped(n_tokens) | {
-        key: method for layer in before for key, method in _one_drop(table, columns, layer + 1, left).items()
+        key: method for layer in before for key, method in one_drop(table, columns, layer + 1, left).items()
     }
 
 
@@ -55,7 +55,8 @@ def planted_runs(loaded: Loaded, questions: Questions, n_tokens: int) -> Runs:
     return runs
 
 
-def _one_drop(table: pd.DataFrame, columns: list[str], layer: int, left: int) -> Runs:
+def one_drop(table: pd.DataFrame, columns: list[str], layer: int, left: float | int) -> Runs:
+    """A drop at one layer by every column, and at random; `left` as a schedule has it."""
     schedule = Schedule({layer: left})
     runs: Runs = {Key(name, left, str(layer)): method_from_column(table, name, schedule) for name in columns}
     return runs | {Key("random", left, str(layer)): Random(schedule)}

@@ -1,0 +1,49 @@
+"""Studies of a text model: drops to a share of every text, and sinks that are kept."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.comparison.accuracy import NOTHING_DROPPED
+from analysis.criteria.scores import CRITERIA
+from analysis.scenes.facts import text_sample
+from analysis.studies import answer_sweep
+from analysis.studies.answer_studies import STUDIES
+from analysis.studies.text_studies import LEFT, SINKS_KEPT, with_sinks_kept
+from tests.support.text_models import text_model
+
+TEXT = [name for name, study in STUDIES.items() if study.about_texts]
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_every_drop_leaves_half_of_each_text(name):
+    frame = answer_sweep._asked(text_model(), name, text_sample(2), 0)
+    plain = frame[frame.method == NOTHING_DROPPED].set_index("question").average_tokens
+    dropped = frame[frame.method != NOTHING_DROPPED]
+    n_layers = text_model().n_layers
+    for row in dropped.itertuples():
+        before, n = int(row.layers), plain[row.question]
+        left = row.average_tokens * n_layers - before * n  # over the layers behind the drop
+        assert left / (n_layers - before) == pytest.approx(LEFT * n, abs=1)
+    methods = set(dropped.method)
+    assert {SINKS_KEPT.format("variation_l2"), "variation_l2", "random", "attention_last"} <= methods
+    if name == "text_depths":
+        assert {*CRITERIA, "uniform"} <= methods
+    starts = plain - [len(text_model().text_spans(scene.text)) for scene, _ in text_sample(2)]
+    assert (starts == STUDIES[name].drops_start).all()
+
+
+def test_sinks_score_above_all_others_and_no_other_score_changes():
+    keys = {"sample": 0, "layer": [0] * 12 + [1] * 12, "token": [*range(12)] * 2, "vision_index": [*range(12)] * 2}
+    scores = np.tile(-np.arange(12.0), 2)
+    norms = np.ones(24)
+    norms[5] = 50.0  # behind layer 0 alone
+    table = pd.DataFrame(keys | {"a": scores, "token_norm": norms, "attention_last": 0.01})
+    kept = with_sinks_kept(table, ("a",))[SINKS_KEPT.format("a")]
+    assert kept[:12].idxmax() == 5 and kept[12:].idxmax() == 12
+    assert (np.delete(kept.to_numpy(), 5) == np.delete(scores, 5)).all()
+
+
+def test_another_kind_of_model_is_refused(embedded):
+    with pytest.raises(ValueError, match="must be a text model"):
+        answer_sweep.study_answers(embedded, "text_depths", n=1)
