@@ -38,6 +38,7 @@ ROOMS = {
         "models",
         "scenes",
         "training",
+        "subjects",
         "residual_stream",
         "theorem.statistics",
         "theorem",

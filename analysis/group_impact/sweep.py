@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.confirmation import confirmatory_seed
 from analysis.group_impact.effects import DEPTHS, inclusion_impact, shapley_impact
 from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
 from analysis.residual_stream.measured_tokens import layers_at
-from analysis.scenes.questions import sample
-from analysis.theorem.sweep import QUESTION_SEED, command, weights_digest
+from analysis.subjects import SUBJECTS, Subject
+from analysis.theorem.sweep import command, weights_digest
 from analysis.work_folders import TABLES, check_writable, read_tables, record_tables, written_whole
 
 SEED, SUBSETS, RATIOS = 0, 640, (1 / 3, 1 / 2)
@@ -46,16 +47,19 @@ not mixed in.
 """
 
 
-def one_question(loaded: Loaded, number: int, n: int, layers: list[int] | None = None) -> pd.DataFrame:
-    """The table of question `number` of n held-out ones; its column sample is that number, kind the question's kind.
+def one_question(
+    loaded: Loaded, number: int, n: int, layers: list[int] | None = None, subject: Subject = SUBJECTS["embedded"]
+) -> pd.DataFrame:
+    """The table of question `number` of a subject's first n; its column sample is that number, kind the question's.
 
     Args:
         loaded: Model and processor.
         number: The question's number.
         n: The number of questions.
         layers: Layers of the inclusion effects; None for those of the sweep.
+        subject: Where the questions are from.
     """
-    asked = sample(n, split="test", seed=QUESTION_SEED)[number : number + 1]
+    asked = subject.questions(n)[number : number + 1]
     deep = layers_at(loaded.n_layers, [SHAPLEY_DEPTH])
     parts = [
         inclusion_impact(loaded, asked, layers, RATIOS, SUBSETS, SEED),
@@ -64,16 +68,16 @@ def one_question(loaded: Loaded, number: int, n: int, layers: list[int] | None =
     return pd.concat(parts, ignore_index=True).assign(sample=number, kind=asked[0][1].kind)
 
 
-def run_sweep(loaded: Loaded, folder: Path, n: int) -> None:
-    """Write the tables of n held-out questions that are not in the folder yet, and the folder's README and checksums.
+def run_sweep(loaded: Loaded, folder: Path, n: int, subject: Subject = SUBJECTS["embedded"]) -> None:
+    """Write the tables of a subject's first n questions that are not there yet, the folder's README and checksums.
 
     Raises:
         ValueError: The folder cannot be written to, or holds tables of another model or other settings.
     """
     check_loaded(loaded)
     check_writable("--output", folder)
-    settings = _settings(loaded)
-    record_tables(folder, "group_sweep", settings, n, lambda number: one_question(loaded, number, n))
+    settings = _settings(loaded, subject)
+    record_tables(folder, "group_sweep", settings, n, lambda number: one_question(loaded, number, n, subject=subject))
     with written_whole(folder / "README.md") as draft:
         draft.write_text(_card(settings, len([*folder.glob(TABLES)])))
 
@@ -90,11 +94,11 @@ def load_group_impact(folder: str | Path = RECORDED) -> pd.DataFrame:
     return read_tables(folder, "analysis.group_impact.sweep")
 
 
-def _settings(loaded: Loaded) -> dict[str, str | int]:
+def _settings(loaded: Loaded, subject: Subject) -> dict[str, str | int]:
     """Everything that the tables depend on but the machine."""
     return {
         "weights": weights_digest(loaded.model),
-        "question_seed": QUESTION_SEED,
+        "question_seed": confirmatory_seed(subject.notebook),
         "seed": SEED,
         "layers": " ".join(map(str, layers_at(loaded.n_layers, DEPTHS))),
         "ratios": " ".join(map(str, RATIOS)),  # all digits: a third of 144 tokens is one more than .3333 of them

@@ -123,6 +123,11 @@ def words() -> list[str]:
     """Every word that a question or an answer may contain, in a fixed order."""
     asked = (
         "what which digit digits is are colour where the there a one of how many left right above below largest "
-        "appears twice yes no"
+        "appears twice"
     ).split()
-    return list(dict.fromkeys([*asked, *map(str, range(10)), *COLOURS, *NUMBERS[: 1 + max(N_DIGITS)], *QUADRANTS]))
+    return list(dict.fromkeys([*asked, *answer_words()]))
+
+
+def answer_words() -> list[str]:
+    """Every word that an answer may be, in a fixed order."""
+    return ["yes", "no", *map(str, range(10)), *COLOURS, *NUMBERS[: 1 + max(N_DIGITS)], *QUADRANTS]

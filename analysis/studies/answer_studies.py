@@ -90,8 +90,7 @@ class Study(NamedTuple):
         runs: A function from the model, some of the questions and the number of vision tokens (None for texts, which
             have no common one) to the methods.
         side: The width of the pictures, in pixels.
-        subject: The model that is asked, as `analysis.load` takes it; None for the embedded model.
-        about_texts: Whether the questions are about texts.
+        subject: The model that is asked, a key of `analysis.subjects.SUBJECTS`.
         drops_start: For a text model, `LoadedText.drops_start`.
         max_new_tokens: The length of the longest reply.
     """
@@ -100,13 +99,12 @@ class Study(NamedTuple):
     n_questions: int
     runs: Callable[[Loaded, Questions, int | None], Runs]
     side: int = SIDE
-    subject: str | None = None
-    about_texts: bool = False
+    subject: str = "embedded"
     drops_start: bool = False
     max_new_tokens: int = 8
 
 
-TEXT = {"subject": "smollm2", "about_texts": True, "max_new_tokens": 1}  # its answers are one token long
+TEXT = {"subject": "smollm2", "max_new_tokens": 1}  # its answers are one token long
 
 STUDIES: Mapping[str, Study] = {
     "budgets": Study("01_quickstart", 400, budget_runs),

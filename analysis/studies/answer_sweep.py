@@ -18,13 +18,12 @@ from analysis.comparison.arguments import tokens_of_every_prompt
 from analysis.confirmation import confirmatory_seed
 from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded, check_text_model
-from analysis.models.loading import load
-from analysis.scenes.facts import text_sample
 from analysis.scenes.mosaic import SIDE
 from analysis.scenes.picture_size import at_side
 from analysis.scenes.questions import Questions, sample
 from analysis.scenes.sizes import with_enough_tokens
 from analysis.studies.answer_studies import STUDIES, answers
+from analysis.subjects import SUBJECTS
 from analysis.theorem.sweep import weights_digest
 from analysis.work_folders import check_writable, read_tables, record_tables
 from v2drop.arguments import one_of, whole_number
@@ -77,14 +76,14 @@ def study_answers(loaded: Loaded, study: str, n: int = 20) -> pd.DataFrame:
 
 def _questions(study: str, n: int) -> Questions:
     seed = confirmatory_seed(STUDIES[study].notebook)
-    if STUDIES[study].about_texts:
-        return text_sample(n, seed)
+    if STUDIES[study].subject != "embedded":
+        return SUBJECTS[STUDIES[study].subject].sample(n, seed)
     return sample(n, "test", seed, side=STUDIES[study].side)
 
 
 def _prepared(loaded: Loaded, study: str, questions: Questions) -> tuple[Loaded, Questions, Runs]:
     """The model for a study's pictures (as it is for those of the usual size), the questions, and what is run."""
-    if STUDIES[study].about_texts:
+    if STUDIES[study].subject == "smollm2":
         check_text_model(loaded)
         loaded = replace(loaded, drops_start=STUDIES[study].drops_start)
         return loaded, questions, STUDIES[study].runs(loaded, questions, None)
@@ -148,7 +147,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="folder of the tables; data/answers/<study> if none is given")
     options = parser.parse_args()
     try:
-        run_sweep(load(STUDIES[options.study].subject), options.study, options.output or RECORDED / options.study)
+        run_sweep(
+            SUBJECTS[STUDIES[options.study].subject].load(), options.study, options.output or RECORDED / options.study
+        )
     except ValueError as error:
         parser.error(str(error))
 

@@ -19,41 +19,48 @@ from torch import nn
 from analysis.confirmation import confirmatory_seed
 from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import EMBEDDED, load
+from analysis.models.loading import EMBEDDED
+from analysis.residual_stream.measured_tokens import layers_at
 from analysis.scenes.asked import prompts
 from analysis.scenes.ground_truth import labels_for
-from analysis.scenes.questions import sample
 from analysis.statistics.frames import checked
 from analysis.statistics.token_tables import checked_table
+from analysis.subjects import SUBJECTS, Subject
 from analysis.theorem.variation_impact import variation_impact
 from analysis.work_folders import check_writable, read_tables, record_tables
 from v2drop.arguments import whole_number
 
 NOTEBOOK = "03_variation_impact_theorem"
-QUESTION_SEED, TAYLOR_TOKENS = confirmatory_seed(NOTEBOOK), 12
+TAYLOR_TOKENS = 12
 OUTPUTS = "hidden, logits, answer"  # what impacts are measured on; tables with fewer columns are not mixed in
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "variation_impact"
 
 
-def one_question(loaded: Loaded, number: int, n: int, layers: list[int] | None = None) -> pd.DataFrame:
-    """The table of question `number` of n held-out ones.
+def one_question(
+    loaded: Loaded, number: int, n: int, layers: list[int] | None = None, subject: Subject = SUBJECTS["embedded"]
+) -> pd.DataFrame:
+    """The table of question `number` of a subject's first n ones.
 
     Its column sample is that number, kind the question's kind, label "object" or "background".
     """
-    scene, question = sample(n, split="test", seed=QUESTION_SEED)[number]
+    scene, question = subject.questions(n)[number]
+    if layers is None and subject.depths is not None:
+        layers = layers_at(loaded.n_layers, subject.depths)
     inputs = prompts(loaded, [(scene, question)])
     shown = labels_for(loaded, [(scene, question)]).label
     known = {
         "tokens": loaded.vision_mask(inputs),
         "answers": [loaded.answer_ids(question.text, question.answer)],
         "labels": [["background" if label == "background" else "object" for label in shown]],
+        "candidates": subject.candidates(loaded),
+        "output": "hidden" if subject.answers is None else "logits",
     }
     table = variation_impact(loaded.model, inputs, layers, **known, taylor_tokens=TAYLOR_TOKENS, seed=number)
     return table.assign(sample=number, kind=question.kind)
 
 
-def run_sweep(loaded: Loaded, folder: Path, n: int) -> None:
-    """Write the tables of n held-out questions that are not in the folder yet.
+def run_sweep(loaded: Loaded, folder: Path, n: int, subject: Subject = SUBJECTS["embedded"]) -> None:
+    """Write the tables of a subject's first n questions that are not in the folder yet.
 
     Raises:
         ValueError: The folder cannot be written to, or holds tables of another model or other settings.
@@ -62,11 +69,13 @@ def run_sweep(loaded: Loaded, folder: Path, n: int) -> None:
     check_writable("--output", folder)
     settings = {
         "weights": weights_digest(loaded.model),
-        "question_seed": QUESTION_SEED,
+        "question_seed": confirmatory_seed(subject.notebook),
         "taylor_tokens": TAYLOR_TOKENS,
         "outputs": OUTPUTS,
     }
-    record_tables(folder, "sweep", settings, n, lambda number: one_question(loaded, number, n))
+    if subject.depths is not None:
+        settings["layers"] = " ".join(map(str, layers_at(loaded.n_layers, subject.depths)))
+    record_tables(folder, "sweep", settings, n, lambda number: one_question(loaded, number, n, subject=subject))
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -120,21 +129,23 @@ def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:
     return joined.drop(columns="stored")
 
 
-def command(description: str, run: Callable[[Loaded, Path, int], None], questions: int) -> None:
+def command(description: str, run: Callable[[Loaded, Path, int, Subject], None], questions: int) -> None:
     """Read the command line of a sweep and run it.
 
     Args:
         description: The first line of the help.
-        run: The sweep: a function of the model, the folder and the number of questions.
+        run: The sweep: a function of the model, the folder, the number of questions and the subject.
         questions: The number of questions if none is given.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--output", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--questions", type=int, default=questions, help="held-out questions, every kind as often")
+    parser.add_argument("--subject", choices=list(SUBJECTS), default="embedded", help="the model, and what it is asked")
     options = parser.parse_args()
+    subject = SUBJECTS[options.subject]
     try:
         whole_number("--questions", options.questions, 1)
-        run(load(), options.output, options.questions)
+        run(subject.load(), options.output, options.questions, subject)
     except ValueError as error:
         parser.error(str(error))
 

@@ -10,10 +10,12 @@ import torch
 from transformers import LlavaForConditionalGeneration
 
 from analysis import group_summary, inclusion_impact, load_group_impact, sample, scored, shapley_impact
+from analysis.confirmation import confirmatory_seed
 from analysis.group_impact import sweep
 from analysis.group_impact.sweep import one_question, run_sweep
 from analysis.work_folders import TABLES, checksum
 
+QUESTION_SEED = confirmatory_seed("03_variation_impact_theorem")
 N = 3
 
 
@@ -41,7 +43,7 @@ def recorded(tiny, few, tmp_path_factory):
     """A sweep that was killed at its second question, and called again."""
     folder, made = tmp_path_factory.mktemp("recorded"), []
 
-    def killed(*args):
+    def killed(*args, **_):
         made.append(args)
         if len(made) == 2:
             raise KeyboardInterrupt
@@ -91,7 +93,7 @@ def test_every_question_layer_effect_and_token_is_recorded_once(recorded):
 
 
 def test_recorded_effects_meet_the_criteria_of_the_same_questions(recorded, tiny):
-    table = scored(tiny, sample(N, seed=sweep.QUESTION_SEED), [0, 1])
+    table = scored(tiny, sample(N, seed=QUESTION_SEED), [0, 1])
     summary = group_summary(load_group_impact(recorded), table, ["variation_l2", "attention_last"])
     assert (summary.n == N).all()
     assert set(summary.layer) == {0, 1} and summary["mean"].abs().max() < 1

@@ -8,17 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.confirmation import confirmatory_seed
 from analysis.criteria.scores import scored
 from analysis.models.loading import EMBEDDED
+from analysis.residual_stream.measured_tokens import layers_at
 from analysis.scenes.ground_truth import token_labels
 from analysis.scenes.questions import sample
+from analysis.subjects import DEEP, SUBJECTS
 from analysis.theorem import sweep
 from analysis.theorem.statistics.assumptions import theorem_by_group
 from analysis.theorem.statistics.summary import summarise_impact
 from analysis.theorem.sweep import RECORDED, add_recorded_impact, load_recorded, one_question, run_sweep
 from analysis.work_folders import checksum
 from tests.support.impact_tables import synthetic
+from tests.support.text_models import text_model
 
+QUESTION_SEED = confirmatory_seed("03_variation_impact_theorem")
 N = 60
 ROUNDED = {"_kl": 1e-10, "wer": 5e-7}  # what float32 leaves of divergences and of answers' changes, nats
 
@@ -65,7 +70,7 @@ def test_the_recorded_tables_obey_the_algebra(tables):
 
 def test_a_question_is_recorded_with_its_answer_and_what_its_tokens_show(embedded):
     table = one_question(embedded, 1, N, [5])
-    scene, question = sample(N, split="test", seed=sweep.QUESTION_SEED)[1]
+    scene, question = sample(N, split="test", seed=QUESTION_SEED)[1]
     shown = token_labels([(scene, question)], embedded.token_grids(scene.image)).label
     assert (table.label == "object").tolist() == (shown != "background").tolist()
     assert set(table.label) == {"object", "background"}
@@ -78,7 +83,7 @@ def test_a_question_is_recorded_with_its_answer_and_what_its_tokens_show(embedde
 def test_a_sweep_goes_on_where_it_was(embedded, tmp_path, monkeypatch):
     asked = []
 
-    def fake(loaded, number, n):
+    def fake(loaded, number, n, **_):
         asked.append(number)
         if number == 2 and len(asked) == 3:
             raise KeyboardInterrupt
@@ -101,7 +106,7 @@ def test_a_sweep_goes_on_where_it_was(embedded, tmp_path, monkeypatch):
 
 def test_a_sweep_of_another_model_is_refused(embedded, tmp_path, monkeypatch):
     """The tables that were there stayed in the folder, those of two models side by side."""
-    monkeypatch.setattr(sweep, "one_question", lambda loaded, number, n: pd.DataFrame({"sample": [number]}))
+    monkeypatch.setattr(sweep, "one_question", lambda loaded, number, n, **_: pd.DataFrame({"sample": [number]}))
     run_sweep(embedded, tmp_path, 1)
     other = replace(embedded, model=copy.deepcopy(embedded.model))
     next(other.model.parameters()).data[0] += 1e-3
@@ -116,7 +121,7 @@ def test_the_recorded_sweep_says_what_it_was_made_with(embedded):
     settings = json.loads((RECORDED / "sweep.settings.json").read_text())
     assert settings == {
         "weights": sweep.weights_digest(embedded.model),
-        "question_seed": sweep.QUESTION_SEED,
+        "question_seed": QUESTION_SEED,
         "taylor_tokens": sweep.TAYLOR_TOKENS,
         "outputs": sweep.OUTPUTS,
     }
@@ -167,7 +172,7 @@ def test_a_group_without_tokens_says_so_and_nothing_else():
 
 
 def test_recorded_bounds_join_scores_by_the_tokens_rank_whatever_the_padding(tables, embedded):
-    asked = sample(4, split="test", seed=sweep.QUESTION_SEED)
+    asked = sample(4, split="test", seed=QUESTION_SEED)
     scores = add_recorded_impact(scored(embedded, asked, [5]), embedded)
     stored = tables[(tables["sample"] < 4) & (tables.layer == 5)]
     assert scores.predicted_impact.tolist() == stored.predicted_impact.tolist()
@@ -180,7 +185,7 @@ def test_another_model_has_no_recorded_bounds(embedded):
 
 
 def test_recorded_bounds_may_be_joined_again_and_need_a_frame(embedded, without_type_checker):
-    table = scored(embedded, sample(1, seed=sweep.QUESTION_SEED), [5])
+    table = scored(embedded, sample(1, seed=QUESTION_SEED), [5])
     once = add_recorded_impact(table, embedded)
     pd.testing.assert_frame_equal(add_recorded_impact(once, embedded), once)
     for loaded in (embedded, replace(embedded, name="mine")):
@@ -207,5 +212,16 @@ def test_bounds_of_other_questions_are_not_attached(embedded):
 
 def test_the_embedded_model_is_known_by_any_name(embedded, monkeypatch):
     monkeypatch.chdir(EMBEDDED.parent)
-    table = scored(embedded, sample(1, split="test", seed=sweep.QUESTION_SEED), [5])
+    table = scored(embedded, sample(1, split="test", seed=QUESTION_SEED), [5])
     assert add_recorded_impact(table, replace(embedded, name=EMBEDDED.name)).predicted_impact.notna().all()
+
+
+def test_a_text_model_is_swept_by_its_answers_words():
+    loaded, subject = text_model(), SUBJECTS["smollm2"]
+    scene, question = subject.questions(2)[1]
+    table = one_question(loaded, 1, 2, [1], subject)
+    assert table.output.unique().tolist() == [f"logits of {len(subject.candidates(loaded))}"]
+    assert len(table) == len(loaded.text_spans(scene.text)) and set(table.label) == {"object", "background"}
+    assert (table["sample"] == 1).all() and table.kind.unique().tolist() == [question.kind]
+    assert table.drop_answer.notna().all() and (table.norm_estimator == "exact").all()
+    assert one_question(loaded, 1, 2, None, subject).layer.unique().tolist() == layers_at(loaded.n_layers, DEEP)
