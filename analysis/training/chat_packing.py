@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analysis.scenes.drawing import PATCH
 from analysis.scenes.mosaic import Scene
 from analysis.scenes.question_kinds import KINDS
+from analysis.training.packing import place_of
 from analysis.training.tower import TRAINING_SEED
 
 BEHIND = "<|im_end|>\n<|im_start|>assistant\n"  # what follows a question in SmolLM2's chat format
@@ -25,11 +27,14 @@ class ChatSlots(NamedTuple):
         tokens: Token ids, int64 [batch, sum of slots].
         labels: Next-token labels, int64 [batch, sum of slots]; -100: none.
         slots: The tokens of each slot.
+        places: Row and column, from -1 to 1, of the digit of the first look and of the last, float32 [batch, question,
+            2, 2]; NaN where a look is at several digits or at none.
     """
 
     tokens: Tensor
     labels: Tensor
     slots: tuple[int, ...]
+    places: Tensor
 
 
 class ChatWords:
@@ -60,4 +65,7 @@ def chat_slots(scenes: Sequence[Scene], step: int, words: ChatWords, kinds: Sequ
             n, m = start + len(question), len(answer)
             tokens[row, start : n + m - 1] = torch.tensor([*question, *answer[:-1]])
             labels[row, n - 1 : n - 1 + m] = torch.tensor(answer)
-    return ChatSlots(tokens, labels, slots)
+    looks = [[(q.first, q.second or q.first) for q in row] for row in drawn]
+    sides = [scene.grid * PATCH for scene in scenes]
+    places = [[[place_of(d, side) for d in both] for both in row] for row, side in zip(looks, sides, strict=True)]
+    return ChatSlots(tokens, labels, slots, torch.tensor(places))

@@ -75,7 +75,9 @@ def pack_questions(scenes: list[Scene], step: int, ids: Callable, asked: Packing
         row, row_labels = [], []
         for kind, slot in zip(*asked, strict=True):
             drawn = KINDS[kind](each, rng)
-            places.append([_place(digits, each.grid * PATCH) for digits in (drawn.first, drawn.second or drawn.first)])
+            places.append(
+                [place_of(digits, each.grid * PATCH) for digits in (drawn.first, drawn.second or drawn.first)]
+            )
             words = ids(drawn.text.split())
             answer, pad = ids([drawn.answer, EOS]), slot - 1 - len(words)
             row += [*words, answer[0], *ids([PAD] * pad)]
@@ -86,7 +88,13 @@ def pack_questions(scenes: list[Scene], step: int, ids: Callable, asked: Packing
     return Packed(torch.tensor(tokens), torch.tensor(labels), torch.tensor(places).view(shape))
 
 
-def _place(digits: list[Digit], side: int) -> tuple[float, float]:
+def place_of(digits: list[Digit], side: int) -> tuple[float, float]:
+    """Row and column of the only digit among these, from -1 to 1 over a picture of this side; NaN if there are several.
+
+    Args:
+        digits: The digits that a look is at.
+        side: The picture's side in pixels.
+    """
     if len(digits) != 1:
         return math.nan, math.nan
     row, column = (2 * line / side - 1 for line in digits[0].centre)

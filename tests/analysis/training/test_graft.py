@@ -11,6 +11,7 @@ from analysis import accuracy, load, sample, scored
 from analysis.models.checkpoints import folders, graft
 from analysis.training import graft as recipe
 from analysis.training.chat_packing import chat_slots
+from analysis.training.graft_stages import Graft, answer_loss, states_behind
 from analysis.training.low_rank import ATTENTION, LowRank, add_low_rank
 from tests.support import tiny_smollm2
 
@@ -28,7 +29,7 @@ def tiny(tmp_path, monkeypatch):
 def trained(names=recipe.EVERYWHERE):
     """A model under training whose low-rank parts are not zero any more."""
     torch.manual_seed(1)
-    model = recipe.Graft(names, "cpu")
+    model = Graft(names, "cpu")
     with torch.no_grad():
         for each in model.updates.values():
             each.up.normal_(std=0.05)
@@ -57,7 +58,7 @@ def test_questions_packed_for_training_are_those_of_the_finished_model(tiny):
     scenes = [scene for scene, _ in questions]
     slots = chat_slots(scenes, 0, model.words, ("what", "where"))
     with torch.no_grad():
-        states = recipe._states(model, scenes, slots.tokens, slots.slots)[:, -sum(slots.slots) :]
+        states = states_behind(model, model.features(scenes), slots)[:, -sum(slots.slots) :]
         packed = F.linear(states, model.decoder.embed_tokens.weight)
     recipe.write(model, tiny / "out")
     loaded = load(tiny / "out")
@@ -133,26 +134,27 @@ def test_without_what_was_trained_it_says_how_to_make_it(tiny, monkeypatch):
         load("mosaic_smollm2")
 
 
-def test_the_command_trains_both_stages_and_goes_on_where_it_was(tiny, monkeypatch):
+def test_the_command_trains_all_stages_and_goes_on_where_it_was(tiny, monkeypatch):
     monkeypatch.setattr(recipe, "HELD_OUT", 2)
     monkeypatch.setattr(recipe, "EVERY", 1)
 
     def run(work, stop_at=None):
         losses = []
 
-        def loss(model, scenes, step):
-            if step == stop_at:
+        def loss(model, scenes, step, kinds):
+            if (step, kinds) == (stop_at, recipe.KINDS):
                 raise KeyboardInterrupt
-            losses.append(step)
-            return answer_loss(model, scenes, step)
+            losses.append((step, kinds))
+            return answer_loss(model, scenes, step, kinds)
 
         monkeypatch.setattr(recipe, "answer_loss", loss)
         command = ["graft", "--output", str(tiny / "out"), "--work", str(tiny / work), "--device", "cpu"]
-        monkeypatch.setattr(sys, "argv", [*command, "--word-steps", "1", "--steps", "3", "--batch", "2"])
+        steps = ["--word-steps", "1", "--lookup-steps", "1", "--steps", "3", "--batch", "2"]
+        monkeypatch.setattr(sys, "argv", [*command, *steps])
         recipe.main()
-        return [step for step in losses if step < 3], load_file(tiny / "out" / graft.TRAINED)
+        asked = [step for step, kinds in losses if step < 3 and kinds == recipe.KINDS]
+        return asked, load_file(tiny / "out" / graft.TRAINED)
 
-    answer_loss = recipe.answer_loss
     steps, whole = run("whole")
     with pytest.raises(KeyboardInterrupt):
         run("stopped", stop_at=2)
@@ -160,13 +162,36 @@ def test_the_command_trains_both_stages_and_goes_on_where_it_was(tiny, monkeypat
     steps_left, continued = run("stopped")
     assert (steps, steps_left) == ([0, 1, 2], [2])
     assert all(torch.equal(whole[name], continued[name]) for name in whole)
-    assert {path.name for path in (tiny / "out").iterdir()} == {graft.TRAINED, "words.jsonl", "answers.jsonl"}
+    logs = {f"{stage}.jsonl" for stage in ("words", "lookups", "answers")}
+    assert {path.name for path in (tiny / "out").iterdir()} == {graft.TRAINED, *logs}
     assert load(tiny / "out").n_layers == 2
 
 
-@pytest.mark.parametrize(("option", "value"), [("--steps", "0"), ("--batch", "0"), ("--word-steps", "-1")])
+@pytest.mark.parametrize(("option", "value"), [("--steps", "-1"), ("--batch", "0"), ("--word-steps", "-1")])
 def test_the_command_refuses_numbers_that_are_none(tiny, monkeypatch, capsys, option, value):
     monkeypatch.setattr(sys, "argv", ["graft", "--output", str(tiny / "out"), option, value])
     with pytest.raises(SystemExit):
         recipe.main()
     assert f"{option} must be" in capsys.readouterr().err
+
+
+def test_the_places_learnt_are_those_of_the_digits_a_question_makes_one_look_at(tiny):
+    model, questions = trained(), sample(4)
+    scenes = [scene for scene, _ in questions]
+    asked = chat_slots(scenes, 0, model.words, ("where", "next-to-colour", "how-many"))
+    assert asked.places.shape == (4, 3, 2, 2) and asked.places[:, 2].isnan().all()
+    for row, scene in enumerate(scenes):
+        centres = torch.tensor([d.centre for d in scene.digits]) * 2 / (scene.grid * 8) - 1
+        looks = asked.places[row, :2].flatten(0, 1).float()
+        assert (torch.cdist(looks, centres.float()).amin(1) < 1e-6).all()
+        assert torch.equal(looks[0], looks[1]) and not torch.equal(looks[2], looks[3])
+
+
+def test_the_norms_of_word_embeddings_are_held_where_asked(tiny):
+    scenes, losses = [scene for scene, _ in sample(2)], {}
+    for held in (False, True):
+        torch.manual_seed(1)
+        model = Graft(recipe.EVERYWHERE, "cpu", word_norms=held)
+        losses[held] = answer_loss(model, scenes, 0, ("what",))[0]
+    norms = model.features(scenes).norm(dim=-1) / model.decoder.embed_tokens.weight.norm(dim=-1).mean()
+    torch.testing.assert_close(losses[True] - losses[False], (norms - 1).square().mean())
