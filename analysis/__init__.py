@@ -25,6 +25,7 @@ _NAMES = {  # module -> its public names
     "scenes.answers": "is_right miscount",
     "scenes.ground_truth": "labels_for object_third text_labels token_labels",
     "training.evaluate": "depth_curve",
+    "subjects": "SUBJECTS side_by_side",
     "theorem.operator_norms": "ESTIMATORS operator_norms",
     "theorem.variation_impact": "variation_impact",
     "theorem.statistics.impact_table": "PREDICTORS",

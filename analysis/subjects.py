@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+
+import pandas as pd
 
 from analysis.confirmation import confirmatory_seed
 from analysis.models.loaded import Loaded
 from analysis.models.loading import load
+from analysis.residual_stream.measured_tokens import layers_at
 from analysis.scenes.facts import OBJECTS, text_sample
 from analysis.scenes.question_kinds import answer_words
 from analysis.scenes.questions import Questions, sample
+from analysis.statistics.frames import checked
+from v2drop.arguments import one_of
 
 DEEP = (1 / 10, 1 / 5, 1 / 3, 1 / 2, 2 / 3, 5 / 6)  # depths at which a model of many layers is looked at
 
@@ -37,6 +42,10 @@ class Subject(NamedTuple):
         """The model with its processor."""
         return load(self.name)
 
+    def layers(self, loaded: Loaded) -> list[int]:
+        """The layers at the six depths at which all subjects are compared, or those before them."""
+        return layers_at(loaded.n_layers, DEEP)
+
     def questions(self, n: int) -> Questions:
         """The first n questions."""
         return self.sample(n, confirmatory_seed(self.notebook))
@@ -58,3 +67,22 @@ SUBJECTS = {
     "smollm2": Subject("smollm2", "07_real_decoder", text_sample, DEEP, OBJECTS),
     "mosaic_smollm2": Subject("mosaic_smollm2", "07_real_decoder", _pictures, DEEP, answer_words()),
 }
+
+
+def side_by_side(frames: Mapping[str, pd.DataFrame], models: Mapping[str, Loaded]) -> pd.DataFrame:
+    """Frames of several models in one, with the columns subject (the key) and depth: (layer + 1) / number of layers.
+
+    Args:
+        frames: Frames with a column layer, of whole numbers; rows in which it is something else ("all") have no depth.
+        models: The models, by the same keys.
+
+    Raises:
+        ValueError: A frame has no column layer, or no model.
+    """
+    parts = []
+    for name, frame in frames.items():
+        one_of("frames' names", name, models)
+        frame = checked(frame, f"frames[{name!r}]", {"layer": "as it is"})
+        depth = (pd.to_numeric(frame.layer, errors="coerce") + 1) / models[name].n_layers
+        parts.append(frame.assign(subject=name, depth=depth))
+    return pd.concat(parts, ignore_index=True)

@@ -7,6 +7,7 @@ What a cell writes to stderr counts as output; pictures do not, so a figure's nu
 import math
 import os
 import re
+from pathlib import Path
 
 from nbval.plugin import IPyNbCell
 
@@ -16,6 +17,10 @@ FLOAT = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE][-+]?\d))(?:[eE][-+]?\d+)?
 # The kernels inherit the conditions under which the stored numbers were made: see STILL in the Makefile.
 os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TQDM_DISABLE="1", TRANSFORMERS_VERBOSITY="error")
 os.environ.pop("V2DROP_MODEL", None)
+
+# Where the package index has SmolLM2 no more, everything but its notebook is still checked.
+SMOLLM2 = Path(__file__).parents[1] / "data" / "smollm2"
+collect_ignore = [] if SMOLLM2.exists() else ["07_real_decoder.ipynb"]
 
 
 class ApproxText(str):

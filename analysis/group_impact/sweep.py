@@ -19,22 +19,23 @@ from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
 from analysis.residual_stream.measured_tokens import layers_at
 from analysis.subjects import SUBJECTS, Subject
-from analysis.theorem.sweep import command, weights_digest
+from analysis.theorem.sweep import command, recorded_folder, weights_digest
 from analysis.work_folders import TABLES, check_writable, read_tables, record_tables, written_whole
 
 SEED, SUBSETS, RATIOS = 0, 640, (1 / 3, 1 / 2)
 SHAPLEY_PAIRS, SHAPLEY_DEPTH = 8, 1 / 2
+DEEP_SUBSETS, DEEP_RATIOS = 192, (1 / 2,)  # for subjects of many layers, of which no Shapley values are recorded
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "group_impact"
 CPUS = Path("/proc/cpuinfo")
-CARD = """# Impact of vision tokens in groups
+CARD = """# Impact of tokens in groups
 
-The tables of `analysis.inclusion_impact` and `analysis.shapley_impact` for {n} held-out questions, one file a question:
-what every vision token adds to the log probability of the right answer (nats) when only some vision tokens stay behind
-a layer. Columns are described at these functions; `sample` is the question's number, `kind` its kind. Six significant
+The tables of {tables} for {n} held-out questions, one file a question: what every vision
+token, or token of a text, adds to the log probability of the right answer (nats) when only some of them stay behind a
+layer. Columns are described at these functions; `sample` is the question's number, `kind` its kind. Six significant
 digits.
 
 ```sh
-.venv/bin/python -m analysis.group_impact.sweep --output data/group_impact   # stop it and call it again to go on
+.venv/bin/python -m analysis.group_impact.sweep{options}   # stop it and call it again to go on
 ```
 
 {settings}
@@ -60,11 +61,15 @@ def one_question(
         subject: Where the questions are from.
     """
     asked = subject.questions(n)[number : number + 1]
-    deep = layers_at(loaded.n_layers, [SHAPLEY_DEPTH])
-    parts = [
-        inclusion_impact(loaded, asked, layers, RATIOS, SUBSETS, SEED),
-        shapley_impact(loaded, asked, deep, SHAPLEY_PAIRS, SEED),
-    ]
+    layers = _layers(loaded, subject) if layers is None else layers
+    if subject.depths is not None:
+        parts = [inclusion_impact(loaded, asked, layers, DEEP_RATIOS, DEEP_SUBSETS, SEED)]
+    else:
+        deep = layers_at(loaded.n_layers, [SHAPLEY_DEPTH])
+        parts = [
+            inclusion_impact(loaded, asked, layers, RATIOS, SUBSETS, SEED),
+            shapley_impact(loaded, asked, deep, SHAPLEY_PAIRS, SEED),
+        ]
     return pd.concat(parts, ignore_index=True).assign(sample=number, kind=asked[0][1].kind)
 
 
@@ -79,39 +84,54 @@ def run_sweep(loaded: Loaded, folder: Path, n: int, subject: Subject = SUBJECTS[
     settings = _settings(loaded, subject)
     record_tables(folder, "group_sweep", settings, n, lambda number: one_question(loaded, number, n, subject=subject))
     with written_whole(folder / "README.md") as draft:
-        draft.write_text(_card(settings, len([*folder.glob(TABLES)])))
+        draft.write_text(_card(settings, len([*folder.glob(TABLES)]), subject))
 
 
-def load_group_impact(folder: str | Path = RECORDED) -> pd.DataFrame:
+def load_group_impact(folder: str | Path | None = None, subject: str = "embedded") -> pd.DataFrame:
     """All tables of a sweep in one frame: the columns of `inclusion_impact`, and kind.
 
     Args:
-        folder: The folder that `python -m analysis.group_impact.sweep` wrote to.
+        folder: The folder that `python -m analysis.group_impact.sweep` wrote to; None for the subject's under data/.
+        subject: A key of `analysis.SUBJECTS`.
 
     Raises:
-        ValueError: The folder holds no table.
+        ValueError: There is no such subject, or the folder holds no table.
     """
-    return read_tables(folder, "analysis.group_impact.sweep")
+    return read_tables(recorded_folder(RECORDED, subject) if folder is None else folder, "analysis.group_impact.sweep")
+
+
+def _layers(loaded: Loaded, subject: Subject) -> list[int]:
+    """The layers of the inclusion effects; of a deep subject every other one at which the theorem is tested."""
+    return layers_at(loaded.n_layers, DEPTHS if subject.depths is None else subject.depths[::2])
 
 
 def _settings(loaded: Loaded, subject: Subject) -> dict[str, str | int]:
     """Everything that the tables depend on but the machine."""
-    return {
+    deep = subject.depths is not None
+    ratios, subsets = (DEEP_RATIOS, DEEP_SUBSETS) if deep else (RATIOS, SUBSETS)
+    shared = {
         "weights": weights_digest(loaded.model),
         "question_seed": confirmatory_seed(subject.notebook),
         "seed": SEED,
-        "layers": " ".join(map(str, layers_at(loaded.n_layers, DEPTHS))),
-        "ratios": " ".join(map(str, RATIOS)),  # all digits: a third of 144 tokens is one more than .3333 of them
-        "subsets": SUBSETS,
-        "shapley_layers": " ".join(map(str, layers_at(loaded.n_layers, [SHAPLEY_DEPTH]))),
-        "shapley_pairs": SHAPLEY_PAIRS,
+        "layers": " ".join(map(str, _layers(loaded, subject))),
+        "ratios": " ".join(map(str, ratios)),  # all digits: a third of 144 tokens is one more than .3333 of them
+        "subsets": subsets,
     }
+    if deep:
+        return shared
+    shapley = " ".join(map(str, layers_at(loaded.n_layers, [SHAPLEY_DEPTH])))
+    return shared | {"shapley_layers": shapley, "shapley_pairs": SHAPLEY_PAIRS}
 
 
-def _card(settings: dict[str, str | int], n: int) -> str:
+def _card(settings: dict[str, str | int], n: int, subject: Subject) -> str:
     listed = "\n".join(f"- {name}: {value}" for name, value in settings.items())
     versions = {package: version(package) for package in ("torch", "transformers", "numpy")}
-    return CARD.format(n=n, settings=listed, python=platform.python_version(), machine=_machine(), **versions)
+    deep = subject.depths is not None
+    tables = "`analysis.inclusion_impact`" + ("" if deep else " and `analysis.shapley_impact`")
+    folder = f"data/group_impact/{subject.name}" if deep else "data/group_impact"
+    options = (f" --subject {subject.name}" if deep else "") + f" --output {folder}"
+    machine = {"python": platform.python_version(), "machine": _machine()}
+    return CARD.format(n=n, settings=listed, tables=tables, options=options, **machine, **versions)
 
 
 def _machine() -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from analysis.report.claims import CLAIMS, Claim
+from analysis.report.claims import CLAIMS, MODELS, Claim, Verdict
 from analysis.report.html_pages import markdown
 from analysis.report.index_style import STYLE
 from analysis.report.notebook_cards import Card, Figure, thumbnail
@@ -58,20 +58,22 @@ class ReportEntry:
 
 def ledger(pages: set[str]) -> str:
     """Return the claims as an HTML table; `pages` are those that can be linked to."""
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("", "claim", "verdict", "measured", "notebook"))
-    rows = "".join(_row(claim, f"{claim.notebook}.html" in pages) for claim in CLAIMS)
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("", "claim", *MODELS))
+    rows = "".join(_row(claim, pages) for claim in CLAIMS)
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _row(claim: Claim, linked: bool) -> str:
-    text = {field: html.escape(value) for field, value in claim._asdict().items()}
-    link = f'<a href="{text["notebook"]}.html">{text["notebook"][:2]}</a>' if linked else text["notebook"][:2]
-    model = f"<small>{text['model']}</small>" if claim.model else ""
-    return (
-        f'<tr><th scope="row">{text["name"]}</th><td>{text["claim"]}</td>'
-        f'<td class="verdict"><span class="{claim.kind}">{text["verdict"]}</span>{model}</td>'
-        f'<td data-label="measured">{text["number"]}</td><td data-label="notebook">{link}</td></tr>'
-    )
+def _row(claim: Claim, pages: set[str]) -> str:
+    cells = "".join(_cell(model, found, pages) for model, found in zip(MODELS, claim.verdicts, strict=True))
+    return f'<tr><th scope="row">{claim.name}</th><td>{html.escape(claim.claim)}</td>{cells}</tr>'
+
+
+def _cell(model: str, found: Verdict, pages: set[str]) -> str:
+    page, number = f"{found.notebook}.html", found.notebook[:2]
+    link = f'<a href="{page}">{number}</a>' if page in pages else number
+    measured = f"<small>{html.escape(found.number)} {link}</small>" if found.number else ""
+    span = f'<span class="{found.kind}">{html.escape(found.verdict)}</span>'
+    return f'<td class="verdict" data-label="{html.escape(model)}">{span}{measured}</td>'
 
 
 def index(entries: Sequence[ReportEntry], model: str) -> str:
@@ -84,9 +86,11 @@ def index(entries: Sequence[ReportEntry], model: str) -> str:
     bad = sum(bool(entry.error) for entry in entries)
     failed = f'<p><strong class="bad">{bad} of {len(entries)} notebooks FAILED</strong></p>' if bad else ""
     pages = {entry.href for entry in entries}
-    ours = any(f"{claim.notebook}.html" in pages for claim in CLAIMS)  # or the notebooks are about something else
+    ours = any(
+        f"{found.notebook}.html" in pages for claim in CLAIMS for found in claim.verdicts
+    )  # or the notebooks are about something else
     claims = f'<h2 id="claims">What the paper claims, what was found</h2>{ledger(pages)}' if ours else ""
-    other = "<p>The ledger and the findings are about the embedded model; the pages are about " if ours else "<p>"
+    other = "<p>The ledger and the findings are about the models they name; the pages are about " if ours else "<p>"
     note = f"{other}<code>{html.escape(model)}</code>.</p>" if model and ours else ""
     cards = "".join(entry.item(model) for entry in entries)
     body = (

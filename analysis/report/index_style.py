@@ -23,9 +23,10 @@ table { width: 100%; border-collapse: collapse; background: var(--card); border:
 th, td { text-align: left; vertical-align: top; padding: .6rem .75rem; border-top: 1px solid var(--line); }
 thead th { border-top: 0; color: var(--soft); font-size: .8125rem; font-weight: 600; }
 tbody th { white-space: nowrap; }
-td:nth-child(2) { width: 27%; } td:nth-child(3) { width: 25%; }
+td:nth-child(2) { width: 24%; }
 td[data-label] { font-size: .9375rem; font-variant-numeric: tabular-nums; }
 .verdict span { display: block; font-weight: 650; }
+.verdict small { color: var(--ink); }
 .verdict span::before { content: ""; display: inline-block; width: .6em; height: .6em; margin-right: .45em;
   border-radius: 50%; border: 2px solid currentColor; }
 .verdict .yes { color: var(--yes); } .verdict .yes::before { background: currentColor; }

@@ -17,7 +17,7 @@ from analysis.models.loaded import Loaded
 from analysis.scenes.mosaic import PICTURE_SIDES, SIDE
 from analysis.scenes.questions import Questions
 from analysis.studies.criterion_studies import criterion_runs, jacobian_runs, planted_runs
-from analysis.studies.text_studies import start_runs, text_runs
+from analysis.studies.decoder_studies import DRAWS, depth_runs, start_runs
 from v2drop import Coverage, Random, Schedule, Stratified, Uniform, V2Drop
 
 PHASES = (1 / 8, 3 / 8, 5 / 8, 7 / 8)  # of even spacing; each counts as a draw
@@ -102,9 +102,11 @@ class Study(NamedTuple):
     subject: str = "embedded"
     drops_start: bool = False
     max_new_tokens: int = 8
+    random_draws: int = RANDOM_DRAWS
 
 
-TEXT = {"subject": "smollm2", "max_new_tokens": 1}  # its answers are one token long
+DEPTHS = {"notebook": "07_real_decoder", "n_questions": 60, "random_draws": DRAWS}
+TEXT = DEPTHS | {"subject": "smollm2", "max_new_tokens": 1}  # its answers are one token long
 
 STUDIES: Mapping[str, Study] = {
     "budgets": Study("01_quickstart", 400, budget_runs),
@@ -116,25 +118,27 @@ STUDIES: Mapping[str, Study] = {
     "jacobians": Study("03_variation_impact_theorem", 400, jacobian_runs),
     "criteria": Study("04_metrics", 400, criterion_runs),
     "planted": Study("05_positional_bias", 400, planted_runs),
-    "text_depths": Study("07_real_decoder", 100, text_runs, **TEXT),
-    "text_start": Study("07_real_decoder", 100, start_runs, drops_start=True, **TEXT),
+    "depths_embedded": Study(runs=depth_runs, **DEPTHS),
+    "depths_smollm2": Study(runs=depth_runs, **TEXT),
+    "start_smollm2": Study(runs=start_runs, drops_start=True, **TEXT | {"n_questions": 40}),
 }
 
 
-def answers(loaded: Loaded, questions: Questions, runs: Runs, first: int = 0, max_new_tokens: int = 8) -> pd.DataFrame:
+def answers(loaded: Loaded, questions: Questions, runs: Runs, study: Study, first: int = 0) -> pd.DataFrame:
     """The frame of `accuracy` for the runs of a study, keys as columns; questions are counted from `first`."""
-    settings = {"max_new_tokens": max_new_tokens}
-    frames = [accuracy(loaded, questions, part, draws=draws, **settings) for draws, part in _by_draws(runs)]
+    parts = _by_draws(runs, study.random_draws)
+    longest = study.max_new_tokens
+    frames = [accuracy(loaded, questions, part, draws=draws, max_new_tokens=longest) for draws, part in parts]
     frame = pd.concat(frames, ignore_index=True)
     keys = pd.DataFrame([Key(*key) for key in frame.method], columns=Key._fields)
     return frame.assign(**keys.drop(columns="draw"), draw=frame.draw + keys.draw, question=frame.question + first)
 
 
-def _by_draws(runs: Runs) -> Iterator[tuple[int, Runs]]:
+def _by_draws(runs: Runs, random_draws: int) -> Iterator[tuple[int, Runs]]:
     """The runs with random dropping, which draws often, and the others."""
     often = {key: method for key, method in runs.items() if isinstance(method, Random)}
     rest = {key: method for key, method in runs.items() if key not in often}
-    return ((draws, part) for draws, part in ((OTHER_DRAWS, rest), (RANDOM_DRAWS, often)) if part)
+    return ((draws, part) for draws, part in ((OTHER_DRAWS, rest), (random_draws, often)) if part)
 
 
 def _spread(schedule: Schedule) -> dict[tuple[str, int], Uniform | Random]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.comparison.answer_keys import OTHER_DRAWS, RANDOM_DRAWS, Runs
+from analysis.comparison.answer_keys import OTHER_DRAWS, Runs
 from analysis.comparison.arguments import tokens_of_every_prompt
 from analysis.confirmation import confirmatory_seed
 from analysis.models.loaded import Loaded
@@ -33,24 +33,26 @@ COMMAND = "analysis.studies.answer_sweep"
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "answers"
 
 
-def ask_again(loaded: Loaded, study: str, chunk: int = 0) -> pd.DataFrame:
-    """The answers, asked now, to the questions 20 `chunk` to 20 `chunk` + 19 of a study: one file of the recorded ones.
+def ask_again(loaded: Loaded, study: str, chunk: int = 0, n: int | None = None) -> pd.DataFrame:
+    """The answers, asked now, to the questions of a study from 20 `chunk` on: all or some of a file of recorded ones.
 
     Args:
         loaded: Model and processor.
         study: A key of STUDIES.
         chunk: The number of the file.
+        n: The number of questions, 1 to 20; None for all 20.
 
     Returns:
         The columns of `analysis.accuracy`, and budget, layers.
 
     Raises:
-        ValueError: There is no such study, or `chunk` is no int of 0 or more.
+        ValueError: There is no such study, `chunk` is no int of 0 or more, or `n` none from 1 to 20.
     """
     check_loaded(loaded)
     one_of("study", study, STUDIES)
     first = CHUNK * whole_number("chunk", chunk, 0)
-    return _asked(loaded, study, _questions(study, first + CHUNK)[first:], first)
+    last = first + (CHUNK if n is None else whole_number("n", n, 1, CHUNK))
+    return _asked(loaded, study, _questions(study, last)[first:], first)
 
 
 def study_answers(loaded: Loaded, study: str, n: int = 20) -> pd.DataFrame:
@@ -76,7 +78,7 @@ def study_answers(loaded: Loaded, study: str, n: int = 20) -> pd.DataFrame:
 
 def _questions(study: str, n: int) -> Questions:
     seed = confirmatory_seed(STUDIES[study].notebook)
-    if STUDIES[study].subject != "embedded":
+    if STUDIES[study].subject != "embedded":  # whose pictures have several sizes
         return SUBJECTS[STUDIES[study].subject].sample(n, seed)
     return sample(n, "test", seed, side=STUDIES[study].side)
 
@@ -94,7 +96,7 @@ def _prepared(loaded: Loaded, study: str, questions: Questions) -> tuple[Loaded,
 
 
 def _asked(loaded: Loaded, study: str, questions: Questions, first: int) -> pd.DataFrame:
-    return answers(*_prepared(loaded, study, questions), first, STUDIES[study].max_new_tokens)
+    return answers(*_prepared(loaded, study, questions), STUDIES[study], first)
 
 
 def _settings(loaded: Loaded, study: str) -> dict[str, str | int]:
@@ -105,7 +107,7 @@ def _settings(loaded: Loaded, study: str) -> dict[str, str | int]:
         "study": study,
         "question_seed": confirmatory_seed(STUDIES[study].notebook),
         "side": STUDIES[study].side,
-        "draws": f"{RANDOM_DRAWS} {OTHER_DRAWS}",
+        "draws": f"{STUDIES[study].random_draws} {OTHER_DRAWS}",
         "runs": hashlib.sha256(repr([tuple(key) for key in runs]).encode()).hexdigest()[:16],
     }
 

@@ -28,7 +28,7 @@ from analysis.statistics.token_tables import checked_table
 from analysis.subjects import SUBJECTS, Subject
 from analysis.theorem.variation_impact import variation_impact
 from analysis.work_folders import check_writable, read_tables, record_tables
-from v2drop.arguments import whole_number
+from v2drop.arguments import one_of, whole_number
 
 NOTEBOOK = "03_variation_impact_theorem"
 TAYLOR_TOKENS = 12
@@ -87,16 +87,22 @@ def weights_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def load_recorded(folder: str | Path = RECORDED) -> pd.DataFrame:
+def load_recorded(folder: str | Path | None = None, subject: str = "embedded") -> pd.DataFrame:
     """All tables of a sweep in one frame: the columns of `variation_impact`, label among them, and kind.
 
     Args:
-        folder: The folder that `python -m analysis.theorem.sweep` wrote to.
+        folder: The folder that `python -m analysis.theorem.sweep` wrote to; None for the subject's under data/.
+        subject: A key of `analysis.SUBJECTS`.
 
     Raises:
-        ValueError: The folder holds no table.
+        ValueError: There is no such subject, or the folder holds no table.
     """
-    return read_tables(folder, "analysis.theorem.sweep")
+    return read_tables(recorded_folder(RECORDED, subject) if folder is None else folder, "analysis.theorem.sweep")
+
+
+def recorded_folder(root: Path, subject: str) -> Path:
+    """The folder of a subject's tables: that of the embedded model holds those of the others."""
+    return root if one_of("subject", subject, SUBJECTS) == "embedded" else root / subject
 
 
 def add_recorded_impact(table: pd.DataFrame, loaded: Loaded) -> pd.DataFrame:

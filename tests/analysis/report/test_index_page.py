@@ -1,11 +1,12 @@
 """The first page: the ledger on top, a card for each notebook with its question, its finding and its figure."""
 
 import base64
+import html
 import re
 
 import pytest
 
-from analysis.report.claims import CLAIMS
+from analysis.report.claims import CLAIMS, MODELS
 from analysis.report.index_page import ReportEntry, index
 from analysis.report.notebook_cards import Card, Figure
 from tests.analysis.report.test_html_pages import PIXEL
@@ -22,11 +23,17 @@ def rows(page):
     return re.findall(r"<tr><th scope=\"row\">.*?</tr>", page)
 
 
-def test_every_claim_has_a_row_with_its_verdict_and_a_link_to_its_page():
-    page = index([entry(name) for name in sorted({claim.notebook for claim in CLAIMS} - {""})], "")
+NOTEBOOKS = {found.notebook for claim in CLAIMS for found in claim.verdicts} - {""}
+
+
+def test_every_claim_has_a_row_with_its_verdicts_and_links_to_their_pages():
+    page = index([entry(name) for name in sorted(NOTEBOOKS)], "")
     for row, claim in zip(rows(page), CLAIMS, strict=True):
-        assert f'class="{claim.kind}">{claim.verdict}' in row and claim.model in row
-        assert (f'href="{claim.notebook}.html"' in row) == bool(claim.notebook)
+        assert row.count("<td class") == len(MODELS)
+        for found in claim.verdicts:
+            assert f'class="{found.kind}">{found.verdict}' in row and html.escape(found.number) in row
+            assert (f'href="{found.notebook}.html"' in row) == bool(found.notebook)
+    assert all(f'<th scope="col">{model}</th>' in page for model in MODELS)
     assert page.index("<table>") < page.index("<ol>")
 
 
@@ -55,7 +62,7 @@ def test_a_failure_hides_the_finding_it_no_longer_supports():
 @pytest.mark.parametrize("model", ["", "some/model"])
 def test_findings_on_another_model_are_not_said_to_be_its_own(model):
     page = index([entry("04_metrics")], model)
-    assert ("The ledger and the findings are about the embedded model" in page) == bool(model)
+    assert ("The ledger and the findings are about the models they name" in page) == bool(model)
 
 
 @pytest.mark.parametrize("model", ["", "some/<model>"])

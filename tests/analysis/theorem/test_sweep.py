@@ -144,6 +144,17 @@ def test_the_card_names_the_script_and_the_machine():
     assert "python -m analysis.theorem.sweep --output data/variation_impact" in card and "AMD EPYC" in card
 
 
+def test_tables_of_another_subject_are_in_a_folder_of_its_own(monkeypatch, tmp_path):
+    (tmp_path / "smollm2").mkdir()
+    pd.DataFrame({"sample": [3]}).to_csv(tmp_path / "smollm2" / "question_000.csv.gz", index=False)
+    monkeypatch.setattr(sweep, "RECORDED", tmp_path)
+    assert load_recorded(subject="smollm2")["sample"].tolist() == [3]
+    with pytest.raises(ValueError, match="must hold what analysis.theorem.sweep wrote"):
+        load_recorded()
+    with pytest.raises(ValueError, match="subject must be"):
+        load_recorded(subject="llava")
+
+
 def test_groups_hold_the_tokens_they_are_named_for():
     table = synthetic(samples=4, layers=3, tokens=50)
     table["operator_norm"] = table.token + 1.0
@@ -195,7 +206,7 @@ def test_recorded_bounds_may_be_joined_again_and_need_a_frame(embedded, without_
 
 def test_a_folder_is_named_by_any_path(tmp_path, without_type_checker):
     assert len(load_recorded(str(RECORDED))) == len(load_recorded())
-    for wrong in (None, 3, ["data"]):
+    for wrong in (3, ["data"]):
         with pytest.raises(ValueError, match="folder must be the path of a folder; got"):
             load_recorded(wrong)
     with pytest.raises(ValueError, match="must hold what analysis.theorem.sweep wrote"):
