@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -14,6 +15,7 @@ from analysis.statistics.frames import checked
 from analysis.statistics.token_tables import checked_table
 from v2drop import Schedule
 from v2drop.engine.contract import Candidates
+from v2drop.engine.protection import checked_protect
 from v2drop.methods.base import Method
 from v2drop.types import Scores
 
@@ -69,7 +71,7 @@ class ScoresFromTable(Method):
 
     def _check_prompts(self, candidates: Candidates, scores: Tensor, index: Tensor) -> None:
         """Compare with the prompts what the table says of them, while all their tokens are there."""
-        given, there = (~scores.isnan()).sum(1), candidates.valid.sum(1)
+        given, there = (~scores.isnan()).sum(1), scores.new_tensor(candidates.n_prompt_tokens, dtype=torch.long)
         if ((given != there) & (there > 0)).any():  # a row of text may have scores: it drops nothing
             raise ValueError(
                 f"there must be a score for every token of the prompts and no others; got {given.tolist()} for rows of "
@@ -87,7 +89,7 @@ class ScoresFromTable(Method):
 
 
 def method_from_column(
-    table: pd.DataFrame, criterion: str, schedule: Schedule
+    table: pd.DataFrame, criterion: str, schedule: Schedule, protect: Collection[int] | Literal["sinks"] = ()
 ) -> Callable[[Sequence[int]], ScoresFromTable]:
     """A method for `analysis.accuracy` that drops by a column: the scores at drop layer l are those behind layer l - 1.
 
@@ -98,16 +100,18 @@ def method_from_column(
             there, scores of another model or of other pictures are refused when the first drop meets them.
         criterion: The column that holds the scores; higher is kept.
         schedule: A schedule whose first drop is at layer 1 or later.
+        protect: Tokens that stay whatever their scores (`v2drop.Method`).
 
     Returns:
         A function from the numbers of a batch's questions to the method for that batch.
 
     Raises:
         ValueError: A column, question or layer is missing, a score is NaN or infinite, a token occurs twice, or
-            `schedule` is none.
+            `schedule` or `protect` is none.
     """
     if not isinstance(schedule, Schedule):
         raise ValueError(f"schedule must be a Schedule, such as Schedule({{1: 48}}); got {schedule!r}.")
+    protect = checked_protect(protect)
     has_norms = isinstance(table, pd.DataFrame) and "token_norm" in table
     columns = {criterion: "number or NaN", "vision_index": "counted"}
     table = checked_table(table, columns | ({"token_norm": "number or NaN"} if has_norms else {}))
@@ -131,7 +135,8 @@ def method_from_column(
             raise ValueError(f"the table must hold every question asked; {unknown[:5]} are missing.")
         first = schedule.layers[0]
         met = None if norms is None else _rows(norms, first, questions).float()
-        return ScoresFromTable(schedule, {layer: _rows(wide, layer, questions) for layer in schedule.layers}, met)
+        scores = {layer: _rows(wide, layer, questions) for layer in schedule.layers}
+        return ScoresFromTable(schedule, scores, met, protect=protect)
 
     return method
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
+from itertools import product
+
 import pandas as pd
 
 from analysis.comparison.answer_keys import Key, Runs, nothing_dropped
+from analysis.criteria.dropping_by_table import method_from_column
 from analysis.criteria.scores import CRITERIA, scored
 from analysis.models.loaded import Loaded
 from analysis.residual_stream.measured_tokens import layers_at
 from analysis.scenes.questions import Questions
 from analysis.studies.criterion_studies import one_drop
-from analysis.theorem.statistics.sinks import norm_ratio
 from v2drop import Schedule, Uniform
 
 MILD, HARSH = 1 / 2, 1 / 4  # shares of the tokens that are left behind the drop
 DEPTHS = (1 / 10, 1 / 5, 1 / 3, 1 / 2, 2 / 3, 5 / 6)
 DRAWS = 4  # of random dropping: questions differ more than draws
-MASSIVE = 5.0  # times the median norm of its layer: a token that "sinks kept" keeps, whatever attends to it
 HARSHLY = ("variation_l2", "variation_cosine", "attention_last", "token_norm")
 FROM_THE_START = ("variation_l2", "variation_cosine", "attention_last")
 SINKS_KEPT = "{}, sinks kept"
@@ -32,11 +32,14 @@ def depth_runs(loaded: Loaded, questions: Questions, n_tokens: int | None) -> Ru
 
 
 def start_runs(loaded: Loaded, questions: Questions, n_tokens: int | None) -> Runs:
-    """Criteria with the start token among the candidates, sinks kept or not, to half of the tokens."""
+    """Criteria with the start token among the candidates, sinks protected or not, to half of the tokens."""
     layers = layers_at(loaded.n_layers, DEPTHS)
-    table = with_sinks_kept(scored(loaded, questions, layers), FROM_THE_START)
-    columns = [*FROM_THE_START, *(SINKS_KEPT.format(name) for name in FROM_THE_START)]
-    return _drops(table, columns, layers, MILD, n_tokens)
+    table = scored(loaded, questions, layers)
+    runs = _drops(table, list(FROM_THE_START), layers, MILD, n_tokens)
+    for layer, name in product((before + 1 for before in layers), FROM_THE_START):
+        method = method_from_column(table, name, Schedule({layer: MILD}), protect="sinks")
+        runs[Key(SINKS_KEPT.format(name), MILD, str(layer))] = method
+    return runs
 
 
 def _drops(table: pd.DataFrame, columns: list[str], layers: list[int], left: float, n_tokens: int | None) -> Runs:
@@ -46,15 +49,3 @@ def _drops(table: pd.DataFrame, columns: list[str], layers: list[int], left: flo
         runs |= one_drop(table, columns, layer, left)
         runs[Key("uniform", left, str(layer))] = Uniform(Schedule({layer: left}))
     return runs
-
-
-def with_sinks_kept(table: pd.DataFrame, criteria: tuple[str, ...]) -> pd.DataFrame:
-    """The table with another column for each criterion, in which massive activations score above all other tokens.
-
-    Args:
-        table: The frame of `analysis.scored`.
-        criteria: Columns of scores.
-    """
-    sinks, within = norm_ratio(table) > MASSIVE, [table["sample"], table.layer]
-    above = {name: 1 + 2 * table[name].abs().groupby(within).transform("max") for name in criteria}
-    return table.assign(**{SINKS_KEPT.format(name): np.where(sinks, above[name], table[name]) for name in criteria})

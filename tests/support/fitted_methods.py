@@ -5,10 +5,10 @@ import pytest
 from v2drop import METHODS, Schedule
 
 
-def fitted(name, left):
+def fitted(name, left, **options):
     """The method with this schedule; one that acts before the language model takes the first count, at layer 0."""
     kind = METHODS[name]
-    return kind(Schedule({0: next(iter(left.values()))} if kind.before_llm else left))
+    return kind(Schedule({0: next(iter(left.values()))} if kind.before_llm else left), **options)
 
 
 def skip_unless_possible(name, family, merges_tokens=True):

@@ -54,6 +54,8 @@ class TokenSequence(TensorRecord):
 class Candidates(TensorRecord):
     """What a method is shown at one drop layer: the remaining vision tokens, in prompt order, rows padded at the end.
 
+    Without those that are protected, which stay and count as kept.
+
     Attributes:
         layer: the drop layer, at whose input tokens are dropped.
         hidden: hidden states of the candidates at the input of the layer, [batch, vision, dim].
@@ -146,9 +148,11 @@ class Dropper(Protocol):
         trims_caches: whether KV caches of earlier layers are trimmed to the tokens that survive the last drop.
         needs_previous: whether `candidates.previous` must hold the states one layer earlier.
         positions: "keep": survivors keep their position ids; "repack": gaps in position ids are closed.
+        protect: positions of tokens that are never candidates, or "sinks" (`v2drop.engine.protection`).
     """
 
     schedule: Schedule
+    protect: tuple[int, ...] | Literal["sinks"]
     merges_at_entry: ClassVar[bool]
     trims_caches: ClassVar[bool]
     needs_previous: ClassVar[bool]

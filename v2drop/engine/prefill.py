@@ -10,11 +10,12 @@ from torch import Tensor
 
 from v2drop.engine.contract import Candidates, Dropper, Hooks, Selection, TokenSequence
 from v2drop.engine.prompt_columns import PromptColumns
+from v2drop.engine.protection import protected_flags
 from v2drop.engine.trace import DropRecord, Trace
 from v2drop.guards.values import check_scores, check_states
 from v2drop.models.devices import to_device
 from v2drop.models.parts import ModelParts
-from v2drop.scoring.selection import gather_columns, padded_columns
+from v2drop.scoring.selection import gather_columns, padded_columns, with_new_states
 from v2drop.sequence.cached_prompt import CachedPrompt
 from v2drop.sequence.layout import Layout
 from v2drop.sequence.shortened_prompt import ShortenedPrompt
@@ -101,19 +102,25 @@ class Prefill:
             ValueError: the schedule's counts grow for this prompt; a hidden state is not finite; the method's scores
                 have a wrong shape or are NaN.
         """
-        columns, valid = padded_columns(self.columns.flags_in(layout, "vision"), max(self.n_left))
+        protected = protected_flags(self.method.protect, self.columns, layout, states)
+        n_shown = [left - n for left, n in zip(self.n_left, protected.sum(1).tolist(), strict=True)]
+        shown = self.columns.flags_in(layout, "vision") & ~protected
+        columns, valid = padded_columns(shown, max(n_shown))
         sequence = self._sequence(layout, states, columns, angles, mask)
-        candidates = self._candidates(layer, layout, valid, previous, sequence)
+        candidates = self._candidates(layer, layout, valid, previous, sequence, n_shown)
         score, selection = self._choose(candidates, states.device)
-        trace.note_drop(layer, DropRecord(sequence.position, valid, score, replace(selection, states=None)))
-        if selection.n_kept == self.n_left:
+        stay = self.columns.origin.gather(1, layout.index).masked_fill(~protected, -1)
+        trace.note_drop(layer, DropRecord(sequence.position, valid, score, replace(selection, states=None), stay))
+        if selection.n_kept == n_shown:
             return None
-        self.n_left = selection.n_kept
-        fixed = self.columns.flags_in(layout, "fixed")
+        self.n_left = [left - n + kept for left, n, kept in zip(self.n_left, n_shown, selection.n_kept, strict=True)]
+        fixed = self.columns.flags_in(layout, "fixed") | protected
         kept = torch.zeros_like(fixed).scatter(1, columns, selection.keep)
-        lengths = [text + vision for text, vision in zip(self.n_fixed, selection.n_kept, strict=True)]
+        lengths = [text + vision for text, vision in zip(self.n_fixed, self.n_left, strict=True)]
         new, old = layout.selected(fixed | kept, lengths)
-        states = self._with_new_states(gather_columns(states, old), new, selection)
+        states = gather_columns(states, old)
+        if selection.states is not None:
+            states = with_new_states(states, kept.gather(1, old) & new.valid, selection.states)
         if selection.order is not None:
             self.columns = self.columns.reordered(selection, candidates, layout.index.gather(1, columns))
         return new, old, states
@@ -139,7 +146,7 @@ class Prefill:
         )
 
     def _candidates(
-        self, layer: int, layout: Layout, valid: Valid, previous: States | None, sequence: TokenSequence
+        self, layer: int, layout: Layout, valid: Valid, previous: States | None, sequence: TokenSequence, shown: list
     ) -> Candidates:
         scheduled = [self.method.schedule.after(n).get(layer, n) for n in self.n_prompt_tokens]
         return Candidates(
@@ -149,8 +156,9 @@ class Prefill:
             vision_index=self.columns.vision_index.gather(1, layout.index.gather(1, sequence.columns)),
             valid=valid,
             n_prompt_tokens=self.n_prompt_tokens,
-            n_candidates=list(self.n_left),
-            n_keep=[min(n, most) for n, most in zip(scheduled, self.n_left, strict=True)],  # a method may leave fewer
+            n_candidates=shown,
+            # A method may leave fewer; protected tokens count as left.
+            n_keep=[max(0, min(n, m) - (m - k)) for n, m, k in zip(scheduled, self.n_left, shown, strict=True)],
             sequence=sequence,
         )
 
@@ -158,7 +166,7 @@ class Prefill:
         """Scores and selection, on the device of `candidates`; the method works on `device`, that of the states."""
         valid = candidates.valid
         if valid.numel() == 0:
-            return valid.float(), Selection(valid, list(self.n_left))
+            return valid.float(), Selection(valid, candidates.n_candidates)
         shown = to_device(candidates, device)
         check_states(candidates.layer, shown.sequence.states, shown.sequence.visible)
         with torch.no_grad():
@@ -167,14 +175,6 @@ class Prefill:
         score = score.detach()
         selection, score = to_device((self.method.choose(shown, score.to(device)), score), valid.device)
         return score, selection
-
-    def _with_new_states(self, states: States, layout: Layout, selection: Selection) -> States:
-        """States of a layout, with those of its vision tokens replaced if the selection has new states."""
-        if selection.states is None:
-            return states
-        vision = self.columns.flags_in(layout, "vision")
-        new = gather_columns(selection.states, (vision.cumsum(1) - 1).clamp(min=0)).to(states)
-        return torch.where(vision[..., None].to(states.device), new, states)
 
     def shorten_at_entry(self, layout: Layout, kwargs: dict, dtype: torch.dtype) -> dict:
         """Replace the caller's sequence by what a drop at layer 0 left; returns the decoder's arguments for it.

@@ -15,7 +15,7 @@ from torch import Tensor
 from v2drop.arguments import Named
 from v2drop.engine.contract import Selection
 from v2drop.scoring.selection import padded_columns
-from v2drop.types import Indices, Scores, Valid
+from v2drop.types import Columns, Indices, Scores, Valid
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,14 @@ class DropRecord:
         valid: False in padding.
         score: score of each candidate; any number in padding.
         selection: the candidates that survive.
+        protected: position of every column's token that was protected, and so no candidate; -1 for all others.
     """
 
     position: Indices
     valid: Valid
     score: Scores
     selection: Selection
+    protected: Columns
 
 
 @dataclass
@@ -55,7 +57,8 @@ class Trace:
         """Positions in the original sequence of the vision tokens left, by drop layer; ascending, -1 in padding.
 
         If a method merges or reorders tokens, positions are in the order of the shortened sequence. A merged token has
-        the position of the token that its method names for it, or -1 (`Selection.order`).
+        the position of the token that its method names for it, or -1 (`Selection.order`). Protected tokens are there
+        too; in a method that merges or reorders, behind the others.
         """
         return self._by_layer(_kept_positions)
 
@@ -126,4 +129,13 @@ def _kept_positions(drop: DropRecord) -> Int[Tensor, "batch left"]:
     order, valid = padded_columns(selection.keep, max(selection.n_kept))
     if selection.order is not None:
         order, valid = selection.order.clamp(min=0), selection.order >= 0
-    return torch.where(valid, drop.position.gather(1, order), -1)
+    kept = torch.where(valid, drop.position.gather(1, order), -1)
+    stay, there = padded_columns(drop.protected >= 0, int((drop.protected >= 0).sum(1).max()))
+    if not stay.shape[1]:
+        return kept
+    both = torch.cat([kept, torch.where(there, drop.protected.gather(1, stay), -1)], 1)
+    if selection.order is not None:
+        return both
+    past_all = torch.iinfo(both.dtype).max
+    ascending = both.masked_fill(both < 0, past_all).sort(1).values
+    return ascending.masked_fill(ascending == past_all, -1)[:, : int((both >= 0).sum(1).max())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from v2drop.budgets.released_depths import scaled
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates, Hooks, Selection
 from v2drop.engine.dropping import Dropping
+from v2drop.engine.protection import Protect, checked_protect
 from v2drop.hooks.attention import AttentionHooks
 from v2drop.models.parts import ModelParts, locate
 from v2drop.scoring.selection import top_mask
@@ -23,11 +24,13 @@ from v2drop.types import Flags, Scores, States
 class Method(ABC):
     """A way to choose the vision tokens that stay. A subclass implements `score`; the engine handles the model.
 
-    Calling a method on a model gives a context manager. Inside it the model drops tokens; after it nothing is left on
-    the model. A method has no state and can be used on any number of models; each can be in one `with` at a time.
+    Calling a method on a model gives a context manager: inside it the model drops tokens, after it nothing is left on
+    the model. A method has no state and works on any number of models; each can be in one `with` at a time.
 
     Args:
         schedule: layers at whose inputs tokens are dropped, and the number or share of tokens left.
+        protect: vision tokens that stay, and count as left, whatever their scores: positions in the prompt (padding not
+            counted), or "sinks": norms over five times the vision tokens' median (arXiv 2402.17762). By name only.
 
     Class attributes:
         released_schedule: schedule of the released code for LLaVA-1.5-7B (576 vision tokens, 32 layers), in shares.
@@ -37,19 +40,19 @@ class Method(ABC):
         needs_tower: whether the method reads the vision tower.
         needs_frames: whether the method compares several images of a row; a row with one image then loses nothing.
         before_llm: whether tokens are dropped at layer 0 only, before the language model.
-        exact_count: whether as many tokens are left as the schedule says. Methods that merge in the tower (ToMe,
-            Downsample, MustDrop) may leave fewer. DyCoke may leave more, because it never drops whole frames.
+        exact_count: whether as many tokens are left as the schedule says: merging in the tower (ToMe, Downsample,
+            MustDrop) may leave fewer; DyCoke, which never drops whole frames, more.
         merges_tokens: whether some tokens that stay are merged from several.
         merges_at_entry: whether `choose` is also called at layer 0, before the schedule applies (MustDrop's windows).
-        trims_caches: whether at the last drop layer the KV caches of the layers from (first drop layer - 1) to (last
-            drop layer - 1), but never of layer 0, are trimmed to the tokens that survive the last drop (MustDrop).
+        trims_caches: whether at the last drop layer the KV caches of the layers from (first drop layer - 1) on, but
+            not of layer 0, are trimmed to the tokens that survive the last drop (MustDrop).
         uses_query: whether the score depends on the text after the vision tokens, the question.
-        uses_position: whether a permutation of the vision tokens may change the choice.
-        positions: "keep": survivors keep their position ids; "repack": gaps in position ids are closed, except for
-            position ids of time, height and width (M-RoPE), which are kept.
+        uses_position: whether permuting the vision tokens may change the choice.
+        positions: "keep": survivors keep their position ids; "repack": gaps in them are closed, but not in M-RoPE's.
     """
 
     schedule: Schedule
+    protect: Protect = field(default=(), kw_only=True)
 
     released_schedule: ClassVar[Schedule]
     before_llm: ClassVar[bool] = False
@@ -70,18 +73,20 @@ class Method(ABC):
         """Check the schedule and the options.
 
         Raises:
-            ValueError: `schedule` is not a Schedule or drops before `first_layer`; a boolean option is not a bool.
+            ValueError: `schedule` is not a Schedule or drops before `first_layer`; a boolean option is not a bool;
+                `protect` is neither "sinks" nor a collection of positions.
         """
         if not isinstance(self.schedule, Schedule):
             raise ValueError(f"schedule must be a Schedule, as in Schedule({{3: 0.5}}); got {self.schedule!r}.")
         for option in fields(self):
             if option.type in (bool, "bool"):
                 self._set(option.name, flag(option.name, getattr(self, option.name)))
+        self._set("protect", checked_protect(self.protect))
         early = [layer for layer in self.schedule.layers if layer < self.first_layer]
         if early:
             raise ValueError(
-                f"{type(self).__name__} scores by what layer 0 does not have yet; allowed: layers from "
-                f"{self.first_layer} on; got {early}."
+                f"{type(self).__name__} drops by what layer 0 lacks; allowed: layers from {self.first_layer} on; "
+                f"got {early}."
             )
 
     def _set(self, option: str, value: Any) -> None:
@@ -111,11 +116,7 @@ class Method(ABC):
 
     @classmethod
     def default(cls, model: nn.Module, **options: Any) -> Method:
-        """The method as released: drop layers at the same depths, the same shares.
-
-        Args:
-            model: model of a supported family.
-            options: options of the method.
+        """The method as released, with these options: drop layers at the same depths, the same shares.
 
         Raises:
             ValueError: the model is not supported, or has no layer from `first_layer` on.
@@ -182,11 +183,10 @@ class Method(ABC):
         - A KV cache can be used only inside the `with` in which it was filled.
         - A vision token at the very end of a prompt is never dropped, because the next token is predicted there.
         - Without a KV cache, `generate` runs each longer sequence as a new prompt, and the trace is of the last one.
-        - Draft tokens (prompt lookup, an assistant) are prefilled with the prompt. So they count as text after the
-          vision tokens, and a method that `uses_query` may keep other tokens.
-        - If `generate` runs in another thread, for a streamer, leaving the `with` waits for it.
-        - A 4-D attention mask does not say which columns are padding: rows must then be padded on the left, or not at
-          all.
+        - Draft tokens (prompt lookup, an assistant) are prefilled with the prompt and count as text after the vision
+          tokens, so a method that `uses_query` may keep other tokens.
+        - Leaving the `with` waits for a `generate` in another thread (for a streamer).
+        - With a 4-D attention mask, which does not show padding, rows must be padded on the left, or not at all.
         - A dropped position has NaN as its output, and a loss at that position is NaN.
 
         Args:

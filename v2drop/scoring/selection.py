@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from v2drop.types import Columns, Flags, Scores, Valid
+from v2drop.types import Columns, Flags, Scores, States, Survivors, Valid
 
 
 def gather_columns(x: Tensor, columns: Columns) -> Tensor:
@@ -57,3 +57,15 @@ def padded_columns(flags: Flags, width: int) -> tuple[Tensor, Tensor]:
     """
     columns = torch.sort((~flags).int(), dim=1, stable=True).indices[:, :width]
     return columns, flags.gather(1, columns)
+
+
+def with_new_states(states: States, places: Flags, new: Survivors) -> States:
+    """Hidden states with those at flagged columns replaced.
+
+    Args:
+        states: hidden states.
+        places: the columns that are replaced.
+        new: states of these columns of every row, ascending, rows padded at the end.
+    """
+    replaced = gather_columns(new, (places.cumsum(1) - 1).clamp(min=0)).to(states)
+    return torch.where(places[..., None].to(states.device), replaced, states)

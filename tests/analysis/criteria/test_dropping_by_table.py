@@ -115,3 +115,18 @@ def test_tokens_without_a_score_are_refused(wrong):
     with pytest.raises(ValueError, match="a score for every token of the prompts"):
         with ScoresFromTable(Schedule({1: 4}), {1: given})(model):
             model(**data.inputs)
+
+
+def test_protected_tokens_stay_whatever_their_scores(embedded):
+    asked = sample(2)
+    table = scored(embedded, asked, [0])
+    lowest = [rows.sort_values("variation_l2").token.iloc[0] for _, rows in table.groupby("sample")]
+    inputs = embedded.inputs([scene.image for scene, _ in asked], [question.text for _, question in asked])
+    method = method_from_column(table, "variation_l2", Schedule({1: 48}), protect={int(token) for token in lowest})
+    with method([0, 1])(embedded.model) as trace:
+        embedded.model(**inputs)
+    padding = (inputs["attention_mask"] == 0).sum(1).tolist()
+    for row, token, n in zip(trace.kept[1].tolist(), lowest, padding, strict=True):
+        assert token + n in row and len(row) == 48
+    with pytest.raises(ValueError, match="protect must be"):
+        method_from_column(table, "variation_l2", Schedule({1: 48}), protect=[-1])

@@ -1,7 +1,5 @@
 """Studies of one drop at each depth, on texts too, and sinks that are kept."""
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from analysis.comparison.accuracy import NOTHING_DROPPED
@@ -9,7 +7,7 @@ from analysis.criteria.scores import CRITERIA
 from analysis.scenes.facts import text_sample
 from analysis.studies import answer_sweep
 from analysis.studies.answer_studies import STUDIES
-from analysis.studies.decoder_studies import SINKS_KEPT, with_sinks_kept
+from analysis.studies.decoder_studies import SINKS_KEPT
 from tests.support.text_models import text_model
 
 TEXT = [name for name, study in STUDIES.items() if study.subject == "smollm2"]
@@ -32,17 +30,6 @@ def test_every_drop_leaves_its_share_of_each_text(name):
     assert (dropped[dropped.method == "random"].groupby(["question", "layers", "budget"]).size() == 4).all()
     starts = plain - [len(text_model().text_spans(scene.text)) for scene, _ in text_sample(2)]
     assert (starts == STUDIES[name].drops_start).all()
-
-
-def test_sinks_score_above_all_others_and_no_other_score_changes():
-    keys = {"sample": 0, "layer": [0] * 12 + [1] * 12, "token": [*range(12)] * 2, "vision_index": [*range(12)] * 2}
-    scores = np.tile(-np.arange(12.0), 2)
-    norms = np.ones(24)
-    norms[5] = 50.0  # behind layer 0 alone
-    table = pd.DataFrame(keys | {"a": scores, "token_norm": norms, "attention_last": 0.01})
-    kept = with_sinks_kept(table, ("a",))[SINKS_KEPT.format("a")]
-    assert kept[:12].idxmax() == 5 and kept[12:].idxmax() == 12
-    assert (np.delete(kept.to_numpy(), 5) == np.delete(scores, 5)).all()
 
 
 def test_another_kind_of_model_is_refused(embedded):

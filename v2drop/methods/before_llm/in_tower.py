@@ -25,12 +25,19 @@ class InTower(BeforeLLM):
         schedule: schedule with layer 0 only; a share, if rows have several images.
 
     Raises:
-        ValueError: the schedule has other layers; on a model, if it has no CLIP tower; in a forward pass, if the
-            schedule is a count and a row has several images.
+        ValueError: the schedule has other layers, or `protect` is given: a protected placeholder may hold no token; on
+            a model, if it has no CLIP tower; in a forward pass, if it is a count and a row has several images.
     """
 
     merges_tokens: ClassVar[bool] = True
     exact_count: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Refuse protected tokens too."""
+        super().__post_init__()
+        if len(self.protect):
+            name = type(self).__name__
+            raise ValueError(f"{name} merges tokens in the tower, where none can be protected; leave protect= out.")
 
     def tokens_per_image(self, parts: ModelParts) -> int:
         """Number of tokens that an image becomes; all its patches if the schedule leaves 0 (nothing is merged then)."""
