@@ -29,10 +29,10 @@ RECORDED = Path(__file__).resolve().parents[2] / "data" / "group_impact"
 CPUS = Path("/proc/cpuinfo")
 CARD = """# Impact of tokens in groups
 
-The tables of {tables} for {n} held-out questions, one file a question: what every vision
-token, or token of a text, adds to the log probability of the right answer (nats) when only some of them stay behind a
-layer. Columns are described at these functions; `sample` is the question's number, `kind` its kind. Six significant
-digits.
+The tables of {tables} for {n} held-out questions, one file a question:
+what every vision token, or token of a text, adds to the log probability of the right answer (nats) when only some of
+them stay behind a layer. Columns are described at these functions; `sample` is the question's number, `kind` its kind.
+Six significant digits.
 
 ```sh
 .venv/bin/python -m analysis.group_impact.sweep{options}   # stop it and call it again to go on
@@ -129,7 +129,7 @@ def _card(settings: dict[str, str | int], n: int, subject: Subject) -> str:
     deep = subject.depths is not None
     tables = "`analysis.inclusion_impact`" + ("" if deep else " and `analysis.shapley_impact`")
     folder = f"data/group_impact/{subject.name}" if deep else "data/group_impact"
-    options = (f" --subject {subject.name}" if deep else "") + f" --output {folder}"
+    options = (f" --subject {subject.name} --questions {n}" if deep else "") + f" --output {folder}"
     machine = {"python": platform.python_version(), "machine": _machine()}
     return CARD.format(n=n, settings=listed, tables=tables, options=options, **machine, **versions)
 

@@ -60,7 +60,7 @@ def thumbnail(figure: Figure) -> bytes:
 
 def notebooks_table(folder: Path) -> str:
     """Return the README's table of the notebooks in a folder, as Markdown."""
-    head = ["| what do you want to know? | notebook | answer, on the embedded model |", "|---|---|---|"]
+    head = ["| what do you want to know? | notebook | answer, on the embedded model (07: on SmolLM2) |", "|---|---|---|"]
     rows = []
     for path in sorted(folder.glob("*.ipynb")):
         question, finding = card(nbformat.read(path, as_version=4))
