@@ -60,8 +60,8 @@ def thumbnail(figure: Figure) -> bytes:
 
 def notebooks_table(folder: Path) -> str:
     """Return the README's table of the notebooks in a folder, as Markdown."""
-    head = ["| what do you want to know? | notebook | answer, on the embedded model (07: on SmolLM2) |", "|---|---|---|"]
-    rows = []
+    head = ["| what do you want to know? | notebook | answer, on the embedded model (07: on SmolLM2) |"]
+    rows = ["|---|---|---|"]
     for path in sorted(folder.glob("*.ipynb")):
         question, finding = card(nbformat.read(path, as_version=4))
         cells = (question, f"[{path.stem}]({folder.name}/{path.name})", finding)

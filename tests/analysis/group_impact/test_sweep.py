@@ -13,6 +13,8 @@ from analysis import group_summary, inclusion_impact, load_group_impact, sample,
 from analysis.confirmation import confirmatory_seed
 from analysis.group_impact import sweep
 from analysis.group_impact.sweep import one_question, run_sweep
+from analysis.models.checkpoints import folders
+from analysis.subjects import SUBJECTS
 from analysis.work_folders import TABLES, checksum
 
 QUESTION_SEED = confirmatory_seed("03_variation_impact_theorem")
@@ -120,3 +122,18 @@ def test_a_sweep_with_other_settings_is_refused(recorded, tiny, monkeypatch):
 def test_a_folder_without_tables_is_refused(tmp_path):
     with pytest.raises(ValueError, match="must hold what analysis.group_impact.sweep wrote; it holds no question_"):
         load_group_impact(tmp_path)
+
+
+@pytest.mark.skipif(not folders.SMOLLM2.exists(), reason="make has not set SmolLM2 up: no package index")
+def test_a_slice_of_the_effects_on_smollm2_is_made_again():
+    subject, folder = SUBJECTS["smollm2"], sweep.RECORDED / "smollm2"
+    loaded, stored = subject.load(), load_group_impact(subject="smollm2")
+    assert json.loads((folder / "group_sweep.settings.json").read_text()) == sweep._settings(loaded, subject)
+    assert sorted(stored["sample"].unique()) == list(range(10))
+    shortest = int(stored.groupby("sample").token.nunique().idxmin())
+    again = one_question(loaded, shortest, 10, [19], subject)
+    there = stored[(stored["sample"] == shortest) & (stored.layer == 19)].reset_index(drop=True)
+    assert there.token.tolist() == again.token.tolist() and set(again.effect) == {"inclusion@0.50"}
+    np.testing.assert_allclose(there.value, again.value, rtol=1e-2, atol=1e-3)
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    assert all(checksum(folder / name) == digest for digest, name in (line.split("  ") for line in lines))

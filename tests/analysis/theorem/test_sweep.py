@@ -10,6 +10,7 @@ import pytest
 
 from analysis.confirmation import confirmatory_seed
 from analysis.criteria.scores import scored
+from analysis.models.checkpoints import folders
 from analysis.models.loading import EMBEDDED
 from analysis.residual_stream.measured_tokens import layers_at
 from analysis.scenes.ground_truth import token_labels
@@ -25,6 +26,7 @@ from tests.support.text_models import text_model
 
 QUESTION_SEED = confirmatory_seed("03_variation_impact_theorem")
 N = 60
+KEYS = ["sample", "layer", "token"]
 ROUNDED = {"_kl": 1e-10, "wer": 5e-7}  # what float32 leaves of divergences and of answers' changes, nats
 
 
@@ -53,6 +55,22 @@ def test_a_slice_of_the_recorded_tables_is_made_again(tables, embedded):
     for slopes in (stored.taylor_slope, again.taylor_slope):
         assert slopes[stored.layer == 6].notna().sum() >= 8 and slopes[stored.layer == 11].isna().all()
     assert (stored.taylor_slope - again.taylor_slope).abs().max() < 0.05
+
+
+@pytest.mark.skipif(not folders.SMOLLM2.exists(), reason="make has not set SmolLM2 up: no package index")
+def test_a_slice_of_the_tables_of_smollm2_is_made_again():
+    subject, folder = SUBJECTS["smollm2"], RECORDED / "smollm2"
+    loaded, stored = subject.load(), load_recorded(subject="smollm2")
+    assert sorted(stored["sample"].unique()) == list(range(8))
+    assert sorted(stored.layer.unique()) == subject.layers(loaded) and not stored.duplicated(KEYS).any()
+    settings = json.loads((folder / "sweep.settings.json").read_text())
+    assert settings["weights"] == sweep.weights_digest(loaded.model)
+    shortest = int(stored.groupby("sample").token.nunique().idxmin())
+    again = one_question(loaded, shortest, 8, [24], subject)
+    there = stored[(stored["sample"] == shortest) & (stored.layer == 24)].reset_index(drop=True)
+    assert there[[*KEYS, "label"]].equals(again[[*KEYS, "label"]])
+    for name in ("variation_l2", "operator_norm", "gain_ratio", "revert_impact", "drop_impact", "token_norm"):
+        np.testing.assert_allclose(there[name], again[name], rtol=2e-2, err_msg=name)
 
 
 def test_every_question_layer_and_token_is_recorded_once_and_every_kind_as_often(tables):
@@ -132,11 +150,12 @@ def test_a_folder_without_tables_is_refused(tmp_path):
         load_recorded(tmp_path)
 
 
-def test_the_tables_are_the_ones_that_were_listed():
-    lines = (RECORDED / "SHA256SUMS").read_text().splitlines()
+@pytest.mark.parametrize("folder", [RECORDED, RECORDED / "smollm2"], ids=["embedded", "smollm2"])
+def test_the_tables_are_the_ones_that_were_listed(folder):
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
     sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
-    assert set(sums) == {path.name for path in RECORDED.glob("*.csv.gz")}
-    assert all(checksum(RECORDED / name) == digest for name, digest in sums.items())
+    assert set(sums) == {path.name for path in folder.glob("*.csv.gz")}
+    assert all(checksum(folder / name) == digest for name, digest in sums.items())
 
 
 def test_the_card_names_the_script_and_the_machine():
