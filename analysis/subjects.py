@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.confirmation import confirmatory_seed
 from analysis.models.loaded import Loaded
-from analysis.models.loading import load
+from analysis.models.loading import EMBEDDED, load
 from analysis.residual_stream.measured_tokens import layers_at
 from analysis.scenes.facts import OBJECTS, text_sample
 from analysis.scenes.question_kinds import answer_words
@@ -24,7 +24,7 @@ class Subject(NamedTuple):
     """A model and the questions it is asked.
 
     Attributes:
-        name: The model, as `analysis.load` takes it; None for the embedded model or V2DROP_MODEL.
+        name: The model, as `analysis.load` takes it.
         notebook: The notebook whose confirmatory seed the questions have.
         sample: A function from their number and seed to the questions.
         depths: Depths of the layers that are looked at, shares of the layers; None for all layers.
@@ -32,7 +32,7 @@ class Subject(NamedTuple):
             operator norms cost a backward pass for each of its entries.
     """
 
-    name: str | None
+    name: str
     notebook: str
     sample: Callable[[int, int], Questions]
     depths: Sequence[float] | None = None
@@ -63,7 +63,7 @@ def _pictures(n: int, seed: int) -> Questions:
 
 
 SUBJECTS = {
-    "embedded": Subject(None, "03_variation_impact_theorem", _pictures),
+    "embedded": Subject(str(EMBEDDED), "03_variation_impact_theorem", _pictures),
     "smollm2": Subject("smollm2", "07_real_decoder", text_sample, DEEP, OBJECTS),
     "mosaic_smollm2": Subject("mosaic_smollm2", "07_real_decoder", _pictures, DEEP, answer_words()),
 }

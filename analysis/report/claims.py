@@ -43,7 +43,7 @@ CLAIMS = (
             ),
             Verdict(
                 "no",
-                "no: it avoids them in the middle layers",
+                "no: it avoids them in the middle",
                 "AUROC for the relevant words over six depths: L2 variation 0.53 [0.50, 0.55], "
                 "last-token attention 0.73 [0.69, 0.78]",
                 REAL,
@@ -63,7 +63,7 @@ CLAIMS = (
             ),
             Verdict(
                 "partly",
-                "attention has; variation is even on average only",
+                "attention has an end bias; variation leans either way, by layer",
                 "retention at the end by that at the start: last-token attention 2.72 [2.16, 3.38]; "
                 "cosine variation 3.42 [2.29, 5.15] behind layer 19, 0.26 [0.17, 0.37] behind layer 24",
                 REAL,

@@ -18,6 +18,7 @@ from analysis.comparison.arguments import tokens_of_every_prompt
 from analysis.confirmation import confirmatory_seed
 from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded, check_text_model
+from analysis.models.loading import load
 from analysis.scenes.mosaic import SIDE
 from analysis.scenes.picture_size import at_side
 from analysis.scenes.questions import Questions, sample
@@ -149,9 +150,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="folder of the tables; data/answers/<study> if none is given")
     options = parser.parse_args()
     try:
-        run_sweep(
-            SUBJECTS[STUDIES[options.study].subject].load(), options.study, options.output or RECORDED / options.study
-        )
+        subject = STUDIES[options.study].subject  # V2DROP_MODEL takes the place of the embedded model alone
+        loaded = load() if subject == "embedded" else SUBJECTS[subject].load()
+        run_sweep(loaded, options.study, options.output or RECORDED / options.study)
     except ValueError as error:
         parser.error(str(error))
 

@@ -19,7 +19,7 @@ from torch import nn
 from analysis.confirmation import confirmatory_seed
 from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
-from analysis.models.loading import EMBEDDED
+from analysis.models.loading import EMBEDDED, load
 from analysis.residual_stream.measured_tokens import layers_at
 from analysis.scenes.asked import prompts
 from analysis.scenes.ground_truth import labels_for
@@ -151,7 +151,8 @@ def command(description: str, run: Callable[[Loaded, Path, int, Subject], None],
     subject = SUBJECTS[options.subject]
     try:
         whole_number("--questions", options.questions, 1)
-        run(subject.load(), options.output, options.questions, subject)
+        # V2DROP_MODEL takes the place of the embedded model alone.
+        run(load() if options.subject == "embedded" else subject.load(), options.output, options.questions, subject)
     except ValueError as error:
         parser.error(str(error))
 

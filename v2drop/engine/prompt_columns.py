@@ -25,6 +25,7 @@ class PromptColumns:
         text_after: text after the row's last vision token.
         vision_index: number of the prompt's vision tokens before a vision token.
         origin: column in the caller's sequence; -1 for a new token (`Selection.order`).
+        place: number of columns before it in the caller's sequence that are no padding.
     """
 
     vision: Flags
@@ -33,6 +34,7 @@ class PromptColumns:
     text_after: Flags
     vision_index: Columns
     origin: Columns
+    place: Columns
 
     @classmethod
     def of_call(cls, padding_mask: Tensor | None, vision: Bool[Tensor, "batch length"]) -> PromptColumns:
@@ -57,7 +59,7 @@ class PromptColumns:
         fixed = (not_padding & ~vision) | (origin == length - 1)
         vision_index = vision.cumsum(1) - 1
         text_after = not_padding & ~vision & (vision_index == vision_index[:, -1:])
-        return cls(vision, not_padding, fixed, text_after, vision_index, origin)
+        return cls(vision, not_padding, fixed, text_after, vision_index, origin, not_padding.cumsum(1) - 1)
 
     @property
     def length(self) -> int:
@@ -77,8 +79,8 @@ class PromptColumns:
     def selected(self, layout: Layout) -> PromptColumns:
         """The columns of a layout only."""
         flags = {name: self.flags_in(layout, name) for name in ("vision", "not_padding", "fixed", "text_after")}
-        vision_index, origin = (x.gather(1, layout.index) for x in (self.vision_index, self.origin))
-        return PromptColumns(**flags, vision_index=vision_index, origin=origin)
+        numbers = {name: getattr(self, name).gather(1, layout.index) for name in ("vision_index", "origin", "place")}
+        return PromptColumns(**flags, **numbers)
 
     def reordered(self, selection: Selection, candidates: Candidates, columns: Indices) -> PromptColumns:
         """The columns after a drop in which tokens were merged or changed their order.

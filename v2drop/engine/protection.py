@@ -17,19 +17,25 @@ MASSIVE = 5.0  # times the median norm of a row's vision tokens: an attention si
 Protect = tuple[int, ...] | Literal["sinks"]
 
 
-def checked_protect(protect: Any) -> Protect:
+def checked_protect(protect: Any, refused: str = "") -> Protect:
     """What the user protects: ascending positions, or "sinks".
 
+    Args:
+        protect: what the user passed.
+        refused: why a method cannot protect tokens; "" if it can.
+
     Raises:
-        ValueError: it is neither "sinks" nor a collection of different ints of 0 or more.
+        ValueError: it is neither "sinks" nor a collection of different ints of 0 or more; or not empty, and `refused`.
 
     >>> checked_protect({4, 0}), checked_protect(()), checked_protect("sinks")
     ((0, 4), (), 'sinks')
     """
-    if isinstance(protect, str) and protect == "sinks":
-        return "sinks"
-    if isinstance(protect, str) or not isinstance(protect, Collection):
+    if not isinstance(protect, Collection) or (isinstance(protect, str) and protect != "sinks"):
         raise ValueError(f'protect must be a collection of positions, or "sinks"; got {protect!r}.')
+    if refused and len(protect):
+        raise ValueError(f"protect must be left out: the method {refused}; got {protect!r}.")
+    if isinstance(protect, str):
+        return "sinks"
     return whole_numbers("protect", protect, 0) if len(protect) else ()
 
 
@@ -50,6 +56,5 @@ def protected_flags(protect: Protect, columns: PromptColumns, layout: Layout, st
         norms = states.detach().float().norm(dim=-1).to(vision.device)
         median = norms.masked_fill(~vision, torch.nan).nanmedian(1, keepdim=True).values
         return vision & (norms > MASSIVE * median)
-    place = columns.not_padding.cumsum(1) - 1
-    named = torch.isin(place, torch.tensor(protect, device=place.device))
+    named = torch.isin(columns.place, torch.tensor(protect, device=vision.device))
     return vision & named.gather(1, layout.index)

@@ -43,6 +43,7 @@ class Method(ABC):
         exact_count: whether as many tokens are left as the schedule says: merging in the tower (ToMe, Downsample,
             MustDrop) may leave fewer; DyCoke, which never drops whole frames, more.
         merges_tokens: whether some tokens that stay are merged from several.
+        cannot_protect: why `protect` is refused; "": it is not.
         merges_at_entry: whether `choose` is also called at layer 0, before the schedule applies (MustDrop's windows).
         trims_caches: whether at the last drop layer the KV caches of the layers from (first drop layer - 1) on, but
             not of layer 0, are trimmed to the tokens that survive the last drop (MustDrop).
@@ -58,6 +59,7 @@ class Method(ABC):
     before_llm: ClassVar[bool] = False
     exact_count: ClassVar[bool] = True
     merges_tokens: ClassVar[bool] = False
+    cannot_protect: ClassVar[str] = ""
     merges_at_entry: ClassVar[bool] = False
     trims_caches: ClassVar[bool] = False
     needs_frames: ClassVar[bool] = False
@@ -73,15 +75,14 @@ class Method(ABC):
         """Check the schedule and the options.
 
         Raises:
-            ValueError: `schedule` is not a Schedule or drops before `first_layer`; a boolean option is not a bool;
-                `protect` is neither "sinks" nor a collection of positions.
+            ValueError: `schedule` is no Schedule or drops before `first_layer`; an option is none of those described.
         """
         if not isinstance(self.schedule, Schedule):
             raise ValueError(f"schedule must be a Schedule, as in Schedule({{3: 0.5}}); got {self.schedule!r}.")
         for option in fields(self):
             if option.type in (bool, "bool"):
                 self._set(option.name, flag(option.name, getattr(self, option.name)))
-        self._set("protect", checked_protect(self.protect))
+        self._set("protect", checked_protect(self.protect, self.cannot_protect))
         early = [layer for layer in self.schedule.layers if layer < self.first_layer]
         if early:
             raise ValueError(
@@ -89,8 +90,7 @@ class Method(ABC):
                 f"got {early}."
             )
 
-    def _set(self, option: str, value: Any) -> None:
-        """Give an option its checked value; the only change that a method sees."""
+    def _set(self, option: str, value: Any) -> None:  # the only change that a method sees
         object.__setattr__(self, option, value)
 
     @classmethod

@@ -26,6 +26,8 @@ def kept(method, data, model, options):
 @pytest.mark.parametrize("family", ROWS)
 def test_protected_tokens_stay_and_the_others_are_chosen_as_without_them(name, family):
     skip_unless_possible(name, family, merges_tokens=False)
+    if METHODS[name].cannot_protect:
+        pytest.skip(f"{name} {METHODS[name].cannot_protect}")
     data, model = batch(family, ROWS[family]), toy(family)
     starts = (~data.present).sum(1).tolist()
     stay = [[start + i for i in sorted(PROTECTED)] for start in starts]
@@ -44,17 +46,31 @@ def test_protected_tokens_stay_and_the_others_are_chosen_as_without_them(name, f
         torch.testing.assert_close(logits, others)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].merges_tokens])
-def test_methods_that_merge_leave_protected_tokens_as_they_are_or_refuse(name):
+@pytest.mark.parametrize("name", [n for n, kind in METHODS.items() if kind.merges_tokens and not kind.cannot_protect])
+def test_methods_that_merge_leave_protected_tokens_as_they_are(name):
     data, model = batch("llava", ROWS["llava"][:1]), toy("llava")
-    if name in ("tome", "downsample"):
-        with pytest.raises(ValueError, match="merges tokens in the tower, where none can be protected"):
-            fitted(name, {1: 6}, protect="sinks")
-        return
     tokens, trace, logits = kept(fitted(name, {1: 6, 3: 4}, protect=PROTECTED), data, model, data.options)
     assert all({*rows[0]} >= PROTECTED for rows in tokens.values()) and logits.isfinite().all()
     plain = kept(fitted(name, {1: 6, 3: 4}), data, model, data.options)[1]
     assert trace.vision_tokens == plain.vision_tokens
+
+
+@pytest.mark.parametrize("name", ["tome", "downsample", "mustdrop", "dycoke"])
+def test_a_method_that_cannot_protect_says_why(name):
+    for protect in ("sinks", {3}):
+        with pytest.raises(ValueError, match="protect must be left out: the method .* can be left out; got"):
+            fitted(name, {1: 6, 3: 4}, protect=protect)
+    assert fitted(name, {1: 6, 3: 4}).protect == ()
+
+
+def test_positions_are_those_of_the_prompt_behind_a_drop_at_layer_0_too():
+    """They were counted anew in the shortened prompt."""
+    data, model = batch("llama", ROWS["llama"]), toy("llama")
+    starts = (~data.present).sum(1).tolist()
+    for seed in range(8):
+        tokens = kept(Random(Schedule({0: 6, 3: 3}), seed, protect={7, 8}), data, model, data.options)[0]
+        for left in tokens.values():
+            assert all({start + 7, start + 8} <= {*row} for start, row in zip(starts, left, strict=True))
 
 
 def test_positions_of_text_and_beyond_the_prompt_change_nothing():

@@ -56,6 +56,7 @@ class DyCoke(BeforeLLM):
     released_schedule: ClassVar[Schedule] = Schedule({0: 1.0}, label="DyCoke, README: by the share pruned k = 0.7")
     needs_frames: ClassVar[bool] = True
     needs_tower: ClassVar[bool] = False
+    cannot_protect: ClassVar[str] = "compares frames token by token, of which none can be left out"
     exact_count: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -31,13 +31,7 @@ class InTower(BeforeLLM):
 
     merges_tokens: ClassVar[bool] = True
     exact_count: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        """Refuse protected tokens too."""
-        super().__post_init__()
-        if len(self.protect):
-            name = type(self).__name__
-            raise ValueError(f"{name} merges tokens in the tower, where none can be protected; leave protect= out.")
+    cannot_protect: ClassVar[str] = "merges patches in the tower, where none can be left out"
 
     def tokens_per_image(self, parts: ModelParts) -> int:
         """Number of tokens that an image becomes; all its patches if the schedule leaves 0 (nothing is merged then)."""

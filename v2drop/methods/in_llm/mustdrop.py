@@ -78,6 +78,7 @@ class MustDrop(Method):
     trims_caches: ClassVar[bool] = True
     merges_tokens: ClassVar[bool] = True
     exact_count: ClassVar[bool] = False  # merging may leave fewer tokens than the schedule
+    cannot_protect: ClassVar[str] = "merges patches in the tower, where none can be left out"
     needs_tower: ClassVar[bool] = True
     first_layer: ClassVar[int] = 1
     uses_query: ClassVar[bool] = True
