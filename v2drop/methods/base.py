@@ -86,8 +86,8 @@ class Method(ABC):
         early = [layer for layer in self.schedule.layers if layer < self.first_layer]
         if early:
             raise ValueError(
-                f"{type(self).__name__} drops by what layer 0 lacks; allowed: layers from {self.first_layer} on; "
-                f"got {early}."
+                f"{type(self).__name__} drops by what layer 0 does not have; allowed: layers from "
+                f"{self.first_layer} on; got {early}."
             )
 
     def _set(self, option: str, value: Any) -> None:  # the only change that a method sees
