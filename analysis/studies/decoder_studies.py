@@ -13,10 +13,10 @@ from analysis.models.loaded import Loaded
 from analysis.residual_stream.measured_tokens import layers_at
 from analysis.scenes.questions import Questions
 from analysis.studies.criterion_studies import one_drop
+from analysis.subjects import DEEP
 from v2drop import Schedule, Uniform
 
 MILD, HARSH = 1 / 2, 1 / 4  # shares of the tokens that are left behind the drop
-DEPTHS = (1 / 10, 1 / 5, 1 / 3, 1 / 2, 2 / 3, 5 / 6)
 DRAWS = 4  # of random dropping: questions differ more than draws
 HARSHLY = ("variation_l2", "variation_cosine", "attention_last", "token_norm")
 FROM_THE_START = ("variation_l2", "variation_cosine", "attention_last")
@@ -25,7 +25,7 @@ SINKS_KEPT = "{}, sinks kept"
 
 def depth_runs(loaded: Loaded, questions: Questions, n_tokens: int | None) -> Runs:
     """Every criterion, random dropping and even spacing to half of the tokens, and some of them to a quarter."""
-    layers = layers_at(loaded.n_layers, DEPTHS)
+    layers = layers_at(loaded.n_layers, DEEP)
     table = scored(loaded, questions, layers)
     mildly = [name for name in CRITERIA if name != "random"]
     return _drops(table, mildly, layers, MILD, n_tokens) | _drops(table, list(HARSHLY), layers, HARSH, n_tokens)
@@ -33,7 +33,7 @@ def depth_runs(loaded: Loaded, questions: Questions, n_tokens: int | None) -> Ru
 
 def start_runs(loaded: Loaded, questions: Questions, n_tokens: int | None) -> Runs:
     """Criteria with the start token among the candidates, sinks protected or not, to half of the tokens."""
-    layers = layers_at(loaded.n_layers, DEPTHS)
+    layers = layers_at(loaded.n_layers, DEEP)
     table = scored(loaded, questions, layers)
     runs = _drops(table, list(FROM_THE_START), layers, MILD, n_tokens)
     for layer, name in product((before + 1 for before in layers), FROM_THE_START):
