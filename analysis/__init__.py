@@ -2,7 +2,7 @@
 
 All public names are importable from here and are loaded at their first use: `import analysis` itself loads nothing.
 Rooms, in the order of imports: statistics, models, scenes, training, residual_stream, theorem, group_impact, criteria,
-position, comparison, studies, efficiency, figures, report. A room imports only rooms before it.
+position, comparison, answers, efficiency, figures, studies, report. A room imports only rooms before it.
 """
 
 from importlib import import_module
@@ -53,7 +53,7 @@ _NAMES = {  # module -> its public names
     "comparison.at_one_average": "accuracy_at_averages accuracy_by_difficulty fitting_methods methods_at_average "
     "repacking",
     "comparison.budgets": "reachable_budgets",
-    "studies.answer_sweep": "load_answers ask_again study_answers",
+    "answers.sweep": "load_answers ask_again study_answers",
     "comparison.layer_choices": "accuracy_over_layers best_and_worst drop_layer_choices",
     "comparison.pairs": "paired_difference pairwise_differences",
     "comparison.wins": "significant_pairs win_counts",

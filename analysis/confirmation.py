@@ -9,6 +9,7 @@ CONFIRMATORY_SEEDS = {  # drawn once; frozen, since a seed that is changed after
     "04_metrics": 951_376_284,
     "05_positional_bias": 630_492_871,
     "07_real_decoder": 742_085_913,
+    "08_ablations": 519_604_338,
 }
 
 

@@ -31,7 +31,7 @@ def check_writable(option: str, folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+        with tempfile.TemporaryFile(dir=folder) as probe:  # nameless where the system can: a kill leaves nothing
             probe.write(bytes(PROBE))
             probe.flush()
             os.fsync(probe.fileno())

@@ -46,9 +46,11 @@ ROOMS = {
         "criteria",
         "position",
         "comparison",
-        "studies",
+        "answers",
         "efficiency",
         "figures",
+        "studies",
+        "studies.ablations",
         "report",
     ],
 }

@@ -50,7 +50,7 @@ def test_what_is_not_there_is_said_beside_any_names(names):
         lambda: analysis.paired_difference(given, "v3", ["budget"]): "baseline must be one of .*; got 'v3'",
         lambda: analysis.accuracy_by_difficulty(given, "v3"): "judge must be one of .*; got 'v3'",
         lambda: analysis.accuracy_by_difficulty(alone, one): "must hold the method 'nothing dropped'; got",
-        lambda: analysis.pairwise_differences(alone): "must be two methods at a budget; got",
+        lambda: analysis.pairwise_differences(alone): "must be two values of 'method' at a budget; got",
         lambda: analysis.criterion_minus_baseline(located, "v3", VALUES[:2]): "baseline must be one of .*; got 'v3'",
         lambda: analysis.paired_difference(given, ["v3"], ["budget"]): r"baseline must be one of .*; got \['v3'\]",
     }.items():

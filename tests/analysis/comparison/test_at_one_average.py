@@ -99,7 +99,7 @@ def test_pairs_refuse_questions_that_some_were_not_asked():
     table = frame(a=[1, 0, 1], b=[1, 1, 0])
     with pytest.raises(ValueError, match="the same questions.*budget 48"):
         pairwise_differences(table.drop(index=4))
-    with pytest.raises(ValueError, match="two methods at a budget; got a"):
+    with pytest.raises(ValueError, match="two values of 'method' at a budget; got a"):
         pairwise_differences(frame(a=[1, 0]))
 
 

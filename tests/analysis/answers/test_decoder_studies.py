@@ -2,12 +2,12 @@
 
 import pytest
 
+from analysis.answers import sweep
+from analysis.answers.answer_studies import STUDIES
+from analysis.answers.decoder_studies import SINKS_KEPT
 from analysis.comparison.accuracy import NOTHING_DROPPED
 from analysis.criteria.scores import CRITERIA
 from analysis.scenes.facts import text_sample
-from analysis.studies import answer_sweep
-from analysis.studies.answer_studies import STUDIES
-from analysis.studies.decoder_studies import SINKS_KEPT
 from tests.support.text_models import text_model
 
 TEXT = [name for name, study in STUDIES.items() if study.subject == "smollm2"]
@@ -15,7 +15,7 @@ TEXT = [name for name, study in STUDIES.items() if study.subject == "smollm2"]
 
 @pytest.mark.parametrize("name", TEXT)
 def test_every_drop_leaves_its_share_of_each_text(name):
-    frame = answer_sweep._asked(text_model(), name, text_sample(2), 0)
+    frame = sweep._asked(text_model(), name, text_sample(2), 0)
     plain = frame[frame.method == NOTHING_DROPPED].set_index("question").average_tokens
     dropped = frame[frame.method != NOTHING_DROPPED]
     n_layers = text_model().n_layers
@@ -34,4 +34,4 @@ def test_every_drop_leaves_its_share_of_each_text(name):
 
 def test_another_kind_of_model_is_refused(embedded):
     with pytest.raises(ValueError, match="must be a text model"):
-        answer_sweep.study_answers(embedded, "depths_smollm2", n=1)
+        sweep.study_answers(embedded, "depths_smollm2", n=1)

@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.answers import sweep
+from analysis.answers.answer_studies import PHASES, STUDIES, AnswerStudy, answers
+from analysis.answers.criterion_studies import PLANTED_INTO, STRENGTHS
+from analysis.answers.sweep import CHUNK, RECORDED, ask_again, load_answers, run_sweep
 from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
 from analysis.comparison.answer_keys import OTHER_DRAWS, RANDOM_DRAWS, Key
 from analysis.confirmation import confirmatory_seed
 from analysis.models.checkpoints import folders
 from analysis.models.loading import load
 from analysis.scenes.questions import sample
-from analysis.studies import answer_sweep
-from analysis.studies.answer_studies import PHASES, STUDIES, Study, answers
-from analysis.studies.answer_sweep import CHUNK, RECORDED, ask_again, load_answers, run_sweep
-from analysis.studies.criterion_studies import PLANTED_INTO, STRENGTHS
 from analysis.work_folders import TABLES, checksum
 from v2drop import Random, Schedule, Stratified, V2Drop
 
@@ -36,8 +36,8 @@ def few_runs(loaded, questions, n_tokens):
 @pytest.fixture
 def small(monkeypatch):
     """A study of few runs; 4 questions in a file."""
-    monkeypatch.setitem(STUDIES, "small", Study("01_quickstart", 8, few_runs))
-    monkeypatch.setattr(answer_sweep, "CHUNK", 4)
+    monkeypatch.setitem(STUDIES, "small", AnswerStudy("01_quickstart", 8, few_runs))
+    monkeypatch.setattr(sweep, "CHUNK", 4)
 
 
 BY_SCHEDULE = ("budgets", "layers", "small_pictures", "large_pictures", "methods", "positions")
@@ -153,13 +153,13 @@ def test_what_is_recorded_is_whole_and_of_this_model(subjects, name):
     if STUDIES[name].subject != "smollm2":
         kinds = found.drop_duplicates("question").kind.value_counts()
         assert len(kinds) == 10 and kinds.nunique() == 1
-    assert settings == answer_sweep._settings(subjects(STUDIES[name].subject), name)
+    assert settings == sweep._settings(subjects(STUDIES[name].subject), name)
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_slice_of_what_is_recorded_is_made_again(subjects, name):
     loaded = subjects(STUDIES[name].subject)
-    sized, asked, runs = answer_sweep._prepared(loaded, name, answer_sweep._questions(name, 4))
+    sized, asked, runs = sweep._prepared(loaded, name, sweep._questions(name, 4))
     again = answers(sized, asked, dict([*runs.items()][:: len(runs) // 4]), STUDIES[name])
     both = again.merge(
         load_answers(name), on=["method", "budget", "layers", "question", "draw"], suffixes=("", "_then")
@@ -172,7 +172,7 @@ def test_a_slice_of_what_is_recorded_is_made_again(subjects, name):
 def test_wrong_studies_and_folders_are_refused(embedded, tmp_path, without_type_checker):
     with pytest.raises(ValueError, match="study must be one of 'budgets', .*; got 'all'"):
         run_sweep(embedded, "all", tmp_path)
-    with pytest.raises(ValueError, match="must hold what analysis.studies.answer_sweep wrote"):
+    with pytest.raises(ValueError, match="must hold what analysis.answers.sweep wrote"):
         load_answers("budgets", tmp_path)
     with pytest.raises(ValueError, match="loaded must be a model with its processor"):
         run_sweep(embedded.model, "budgets", tmp_path)

@@ -1,4 +1,4 @@
-"""Records the answers behind a notebook's verdicts: `python -m analysis.studies.answer_sweep budgets`.
+"""Records the answers behind a notebook's verdicts: `python -m analysis.answers.sweep budgets`.
 
 One file for every 20 questions, written whole or not at all: a sweep that was stopped goes on where it was.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.answers.answer_studies import STUDIES, answers
 from analysis.comparison.answer_keys import OTHER_DRAWS, Runs
 from analysis.comparison.arguments import tokens_of_every_prompt
 from analysis.confirmation import confirmatory_seed
@@ -23,14 +24,13 @@ from analysis.scenes.mosaic import SIDE
 from analysis.scenes.picture_size import at_side
 from analysis.scenes.questions import Questions, sample
 from analysis.scenes.sizes import with_enough_tokens
-from analysis.studies.answer_studies import STUDIES, answers
 from analysis.subjects import SUBJECTS
 from analysis.theorem.sweep import weights_digest
 from analysis.work_folders import check_writable, read_tables, record_tables
 from v2drop.arguments import one_of, whole_number
 
 CHUNK = 20  # questions in a file: of pictures, every kind twice
-COMMAND = "analysis.studies.answer_sweep"
+COMMAND = "analysis.answers.sweep"
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "answers"
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from analysis.answers.criterion_studies import criterion_runs, jacobian_runs, planted_runs
+from analysis.answers.decoder_studies import DRAWS, depth_runs, start_runs
 from analysis.comparison.accuracy import accuracy
 from analysis.comparison.answer_keys import OTHER_DRAWS, RANDOM_DRAWS, Key, Runs, layers_text, nothing_dropped
 from analysis.comparison.at_one_average import fitting_methods, methods_at_average, repacking
@@ -16,8 +18,6 @@ from analysis.comparison.layer_choices import drop_layer_choices
 from analysis.models.loaded import Loaded
 from analysis.scenes.mosaic import PICTURE_SIDES, SIDE
 from analysis.scenes.questions import Questions
-from analysis.studies.criterion_studies import criterion_runs, jacobian_runs, planted_runs
-from analysis.studies.decoder_studies import DRAWS, depth_runs, start_runs
 from v2drop import Coverage, Random, Schedule, Stratified, Uniform, V2Drop
 
 PHASES = (1 / 8, 3 / 8, 5 / 8, 7 / 8)  # of even spacing; each counts as a draw
@@ -81,7 +81,7 @@ def position_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
     return runs
 
 
-class Study(NamedTuple):
+class AnswerStudy(NamedTuple):
     """What a recorded table of answers consists of.
 
     Attributes:
@@ -108,23 +108,23 @@ class Study(NamedTuple):
 DEPTHS = {"notebook": "07_real_decoder", "n_questions": 60, "random_draws": DRAWS}
 TEXT = DEPTHS | {"subject": "smollm2", "max_new_tokens": 1}  # its answers are one token long
 
-STUDIES: Mapping[str, Study] = {
-    "budgets": Study("01_quickstart", 400, budget_runs),
-    "layers": Study("01_quickstart", 400, layer_runs),
-    "small_pictures": Study("01_quickstart", 400, size_runs, min(PICTURE_SIDES)),
-    "large_pictures": Study("01_quickstart", 400, size_runs, max(PICTURE_SIDES)),
-    "methods": Study("02_methods", 400, method_runs),
-    "positions": Study("02_methods", 400, position_runs),
-    "jacobians": Study("03_variation_impact_theorem", 400, jacobian_runs),
-    "criteria": Study("04_metrics", 400, criterion_runs),
-    "planted": Study("05_positional_bias", 400, planted_runs),
-    "depths_embedded": Study(runs=depth_runs, **DEPTHS),
-    "depths_smollm2": Study(runs=depth_runs, **TEXT),
-    "start_smollm2": Study(runs=start_runs, drops_start=True, **TEXT | {"n_questions": 40}),
+STUDIES: Mapping[str, AnswerStudy] = {
+    "budgets": AnswerStudy("01_quickstart", 400, budget_runs),
+    "layers": AnswerStudy("01_quickstart", 400, layer_runs),
+    "small_pictures": AnswerStudy("01_quickstart", 400, size_runs, min(PICTURE_SIDES)),
+    "large_pictures": AnswerStudy("01_quickstart", 400, size_runs, max(PICTURE_SIDES)),
+    "methods": AnswerStudy("02_methods", 400, method_runs),
+    "positions": AnswerStudy("02_methods", 400, position_runs),
+    "jacobians": AnswerStudy("03_variation_impact_theorem", 400, jacobian_runs),
+    "criteria": AnswerStudy("04_metrics", 400, criterion_runs),
+    "planted": AnswerStudy("05_positional_bias", 400, planted_runs),
+    "depths_embedded": AnswerStudy(runs=depth_runs, **DEPTHS),
+    "depths_smollm2": AnswerStudy(runs=depth_runs, **TEXT),
+    "start_smollm2": AnswerStudy(runs=start_runs, drops_start=True, **TEXT | {"n_questions": 40}),
 }
 
 
-def answers(loaded: Loaded, questions: Questions, runs: Runs, study: Study, first: int = 0) -> pd.DataFrame:
+def answers(loaded: Loaded, questions: Questions, runs: Runs, study: AnswerStudy, first: int = 0) -> pd.DataFrame:
     """The frame of `accuracy` for the runs of a study, keys as columns; questions are counted from `first`."""
     parts = _by_draws(runs, study.random_draws)
     longest = study.max_new_tokens

@@ -6,13 +6,13 @@ from itertools import product
 
 import pandas as pd
 
+from analysis.answers.criterion_studies import one_drop
 from analysis.comparison.answer_keys import Key, Runs, nothing_dropped
 from analysis.criteria.dropping_by_table import method_from_column
 from analysis.criteria.scores import CRITERIA, scored
 from analysis.models.loaded import Loaded
 from analysis.residual_stream.measured_tokens import layers_at
 from analysis.scenes.questions import Questions
-from analysis.studies.criterion_studies import one_drop
 from analysis.subjects import DEEP
 from v2drop import Schedule, Uniform
 

@@ -1,0 +1,120 @@
+"""Ablations from the command line: `python -m analysis.studies run layers`.
+
+A study is one of those in analysis/studies/ablations, or a Python file of your own that holds one as STUDY. `run` does
+what is missing and can be stopped at any time (Ctrl-C); the same command goes on. Status 1: cells failed or are
+missing; 2: wrong arguments; 130: stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from analysis.figures.study_figure import study_figure
+from analysis.figures.study_tables import written_table
+from analysis.studies.executors import executor_of
+from analysis.studies.finding import changed, known_studies, study_of
+from analysis.studies.reading import finished, read, status
+from analysis.studies.running import run
+from analysis.studies.study import Study
+from analysis.studies.tabulate import provenance_text, study_table
+from v2drop.arguments import whole_number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; the status of the process."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        limit = None if options.limit is None else whole_number("--limit", options.limit, 1)
+        study = changed(study_of(options.study), options.model, limit)
+        return options.act(study, options.store or Path("runs") / "studies" / study.name, options)
+    except ValueError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _run(study: Study, store: Path, options: argparse.Namespace) -> int:
+    with executor_of(options.scheduler) as executor, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            run(study, store, executor)
+        finally:
+            for warning in caught:
+                print(warning.message, file=sys.stderr)
+    return _status(study, store, options)
+
+
+def _status(study: Study, store: Path, _: argparse.Namespace) -> int:
+    found = status(study, store)
+    for cell in found[found.state == "failed"].itertuples():
+        print(f"failed  {cell.cell}  {cell.error}")
+    counts = found.state.value_counts()
+    said = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "failed", "missing"))
+    print(f"{study.name}: {said}; {found.seconds.sum() / 60:.1f} minutes; {store}")
+    return int((found.state != "done").any())
+
+
+def _table(study: Study, store: Path, options: argparse.Namespace) -> int:
+    table = study_table(read(study, store), study, options.value)
+    form = "latex" if options.latex else "csv" if options.csv else "markdown"
+    caption = f"{study.caption} {provenance_text(finished(study, store))}".strip()
+    print(written_table(table, form, caption, f"tab:{study.name}"))
+    return 0
+
+
+def _figure(study: Study, store: Path, options: argparse.Namespace) -> int:
+    ylabel = "accuracy" if options.value == "right" else options.value.replace("_", " ")
+    figure = study_figure(study_table(read(study, store), study, options.value), ylabel, ", ".join(study.columns))
+    options.output.mkdir(parents=True, exist_ok=True)
+    for suffix in ("pdf", "png"):
+        path = options.output / f"{study.name}.{suffix}"
+        figure.savefig(path, dpi=300)
+        print(path)
+    plt.close(figure)
+    return 0
+
+
+ACTS = {
+    "run": (_run, "run what is missing"),
+    "status": (_status, "what is done, has failed or is missing"),
+    "table": (_table, "print the table: Markdown, or as --latex or --csv"),
+    "figure": (_figure, "write the figure: PDF and PNG"),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.studies", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    acts = parser.add_subparsers(required=True, metavar="{" + ",".join(ACTS) + "}")
+    for name, (act, said) in ACTS.items():
+        each = acts.add_parser(name, help=said, description=said)
+        each.set_defaults(act=act)
+        each.add_argument("study", help=f"{', '.join(known_studies())}, or a Python file")
+        each.add_argument("--model", help="a folder or hub id in place of the study's models")
+        each.add_argument("--limit", type=int, help="of the questions: so many, to try it")
+        each.add_argument("--store", type=Path, help="folder of the cells; default: runs/studies/<study>")
+        if name == "run":
+            text = "here (default), processes:4, dask, tcp://host:8786 or a dask scheduler's file"
+            each.add_argument("--scheduler", default="here", help=text)
+        if name in ("table", "figure"):
+            each.add_argument("--value", default="right", choices=["right", "log_probability"])
+        if name == "table":
+            form = each.add_mutually_exclusive_group()
+            form.add_argument("--latex", action="store_true", help="booktabs")
+            form.add_argument("--csv", action="store_true", help="all numbers, in long form")
+        if name == "figure":
+            each.add_argument("--output", type=Path, default=Path("reports"), help="folder; default: reports")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""The studies that are known by name, and those in files of one's own."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from analysis.studies.study import Study
+
+MARK = "STUDY"  # what a study is called in its file
+ABLATIONS = "analysis.studies.ablations"
+
+
+def known_studies() -> list[str]:
+    """The names of the studies of this package, each the name of its file."""
+    return sorted(path.stem for path in Path(__file__).with_name("ablations").glob("*.py") if path.stem != "__init__")
+
+
+def study_of(name: str) -> Study:
+    """A study by its name, or from a file of one's own that holds it as STUDY.
+
+    Workers of dask on other machines import that file by its name, too: its folder must be on their PYTHONPATH.
+
+    Raises:
+        ValueError: There is no such name, or the file is not there or holds no study.
+    """
+    if name in known_studies():
+        return getattr(import_module(f"{ABLATIONS}.{name}"), MARK)
+    path = Path(name).resolve()
+    if path.suffix != ".py" or not path.is_file():
+        raise ValueError(f"study must be one of {', '.join(known_studies())}, or a Python file; got {name!r}.")
+    if str(path.parent) not in sys.path:  # worker processes import the file again, by its name
+        sys.path.insert(0, str(path.parent))
+    module = import_module(path.stem)
+    if Path(module.__file__ or "").resolve() != path:
+        raise ValueError(
+            f"study must be a file whose name no other module has; got {name!r}, {module.__name__} is one."
+        )
+    found = getattr(module, MARK, None)
+    if not isinstance(found, Study):
+        raise ValueError(f"{name} must hold a Study named {MARK}; got {found!r}.")
+    return found
+
+
+def changed(study: Study, model: str | None = None, limit: int | None = None) -> Study:
+    """The study on another model, or on fewer questions.
+
+    Args:
+        study: The study, whose cells have the arguments subject, first and n if they are to be changed.
+        model: The subject of all cells; None for those of the study.
+        limit: The number of questions; None for all of them.
+
+    Raises:
+        ValueError: The cells have no such argument.
+    """
+    cells = [dict(cell) for cell in study.cells]
+    wanted = {"subject": model, "n": limit}
+    for name, value in wanted.items():
+        if value is not None and not all(name in cell for cell in cells):
+            raise ValueError(
+                f"the cells of {study.name!r} must have the argument {name!r} to be changed; they have none."
+            )
+    if model is not None:
+        cells = [cell | {"subject": model} for cell in cells]
+    if limit is not None:
+        firsts = [cell.get("first", 0) for cell in cells]
+        cells = [cell | {"n": min(cell["n"], limit - first)} for cell, first in zip(cells, firsts, strict=True)]
+        cells = [cell for cell in cells if cell["n"] > 0]
+    different = {str(sorted(cell.items(), key=lambda item: item[0])): cell for cell in cells}
+    return Study(**{**vars(study), "cells": list(different.values())})
