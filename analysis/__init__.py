@@ -50,8 +50,7 @@ _NAMES = {  # module -> its public names
     "position.detection": "detection_power planted_kept",
     "position.bias_cost": "bias_accuracy_correlation with_planted_bias",
     "comparison.accuracy": "NOTHING_DROPPED accuracy accuracy_over_budgets summarise_accuracy",
-    "comparison.at_one_average": "accuracy_at_averages accuracy_by_difficulty fitting_methods methods_at_average "
-    "repacking",
+    "comparison.at_one_average": "accuracy_at_averages accuracy_by_difficulty fitting_methods methods_at_average",
     "comparison.budgets": "reachable_budgets",
     "answers.sweep": "load_answers ask_again study_answers",
     "comparison.layer_choices": "accuracy_over_layers best_and_worst drop_layer_choices",

@@ -19,6 +19,12 @@ EVERY_OPERATOR = pytest.mark.parametrize("operator", ["eager", "sdpa"])
 LLAVA_ROWS = ["titttt", "tit", "tttt", "ittittt", "i", "tti"]
 TEXT_ROWS = ["tvvvvvvttt", "vvvvvvvvtt", "tvtvtvvvvvvvvvt", "ttttt", "vvvv", "ttvvvvvvvvvvvvvvvvvvvt"]
 STEPS = 8
+# What happens to position ids: the method's own way, another, or layers that keep them among others that do not.
+POSITIONS = st.one_of(
+    st.just({}),
+    st.sampled_from([{"positions": "keep"}, {"positions": "repack"}]),
+    st.sets(st.integers(0, LAYERS - 1), max_size=LAYERS).map(lambda layers: {"positions": tuple(layers)}),
+)
 
 
 def rows_for(family):
@@ -46,14 +52,14 @@ def schedules(method):
 @given(draw=st.data())
 def test_dropping_is_masking(name, family, operator, draw):
     skip_unless_possible(name, family, merges_tokens=False)
-    method = METHODS[name](draw.draw(schedules(METHODS[name])))
+    method = METHODS[name](draw.draw(schedules(METHODS[name])), **draw.draw(POSITIONS))
     rows, side = draw.draw(rows_for(family)), draw.draw(st.sampled_from(["left", "right"]))
     data = batch(family, rows, side, seed=draw.draw(st.integers(0, 9)))
     model = toy(family, operator)
     tokens = torch.randint(4, 64, (len(rows), STEPS))
     with method(model, **data.options) as trace:
         got = run_with_cache(model, data, tokens)
-    logits = oracle_run(model, data, trace.kept, tokens, LAYERS, METHODS[name].positions)
+    logits = oracle_run(model, data, trace.kept, tokens, LAYERS, method.positions)
     length = data.present.shape[1]
     last = torch.stack([logits[row, column] for row, column in enumerate(data.last)])
     expected = torch.cat([last[:, None], logits[:, length:]], 1)

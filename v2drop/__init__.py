@@ -13,6 +13,7 @@ from v2drop.methods.before_llm.dycoke import DyCoke
 from v2drop.methods.before_llm.fastervlm import FasterVLM
 from v2drop.methods.before_llm.tome import ToMe
 from v2drop.methods.before_llm.visionzip import VisionZip
+from v2drop.methods.composed import Composed
 from v2drop.methods.in_llm.dart import DART
 from v2drop.methods.in_llm.fastv import FastV
 from v2drop.methods.in_llm.mustdrop import MustDrop
@@ -25,6 +26,7 @@ from v2drop.methods.in_llm.v2drop import V2Drop
 __all__ = [
     "DART",
     "METHODS",
+    "Composed",
     "Coverage",
     "DivPrune",
     "Downsample",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -12,7 +12,7 @@ from analysis.answers.criterion_studies import criterion_runs, jacobian_runs, pl
 from analysis.answers.decoder_studies import DRAWS, depth_runs, start_runs
 from analysis.comparison.accuracy import accuracy
 from analysis.comparison.answer_keys import OTHER_DRAWS, RANDOM_DRAWS, Key, Runs, layers_text, nothing_dropped
-from analysis.comparison.at_one_average import fitting_methods, methods_at_average, repacking
+from analysis.comparison.at_one_average import fitting_methods, methods_at_average
 from analysis.comparison.budgets import reachable_budgets
 from analysis.comparison.layer_choices import drop_layer_choices
 from analysis.models.loaded import Loaded
@@ -75,9 +75,8 @@ def position_runs(loaded: Loaded, _: Questions, n_tokens: int) -> Runs:
     for budget in (round(share * n_tokens) for share in METHOD_BUDGETS):
         schedule = Schedule({0: budget})
         for (name, draw), kept in _spread(schedule).items():
-            repacked = repacking(type(kept))(**{field.name: getattr(kept, field.name) for field in fields(kept)})
             runs[Key(f"{name}, ids kept", budget, "0", draw)] = kept
-            runs[Key(f"{name}, ids repacked", budget, "0", draw)] = repacked
+            runs[Key(f"{name}, ids repacked", budget, "0", draw)] = replace(kept, positions="repack")
     return runs
 
 

@@ -17,14 +17,13 @@ from analysis.models.loaded_argument import check_loaded
 from analysis.progress import progress_bar
 from analysis.scenes.answers import is_right
 from analysis.scenes.asked import asked, prompts
-from analysis.scenes.question_seeds import with_question_seeds
+from analysis.scenes.question_seeds import has_seed, with_question_seeds
 from analysis.scenes.questions import Questions
 from analysis.statistics.draws import OF_DRAWS, checked_answers, pooled_draws, standard_deviations
 from analysis.statistics.intervals import MEANS, mean_by_group
 from analysis.statistics.lists import name, names, numbers
 from v2drop import Method, Schedule, V2Drop
 from v2drop.arguments import whole_number
-from v2drop.methods.seeded import Seeded
 
 MethodForBatch = Callable[[Sequence[int]], Method]  # from the numbers of a batch's questions
 NOTHING_DROPPED = "nothing dropped"  # the name of the model itself in frames
@@ -71,7 +70,7 @@ def accuracy(
     methods = checked_methods(methods, functions=True)
     batch_size, draws = whole_number("batch_size", batch_size, 1), whole_number("draws", draws, 1)
     max_new_tokens = whole_number("max_new_tokens", max_new_tokens, 1)
-    runs = [(key, draw) for key, each in methods.items() for draw in range(draws if isinstance(each, Seeded) else 1)]
+    runs = [(key, draw) for key, each in methods.items() for draw in range(draws if has_seed(each) else 1)]
     rows = []
     with progress_bar(total=len(questions) * len(runs), desc="questions", unit="q") as progress:
         for start in range(0, len(questions), batch_size):

@@ -102,24 +102,6 @@ def accuracy_at_averages(
     return frame.assign(method=[name for name, _ in frame.method])
 
 
-def repacking(kind: type[Method]) -> type[Method]:
-    """The same method with the position ids of its survivors repacked, to measure the cost of that convention alone.
-
-    Args:
-        kind: The method's class.
-
-    Raises:
-        ValueError: `kind` is no method's class.
-
-    >>> from v2drop import Schedule, Uniform
-    >>> repacking(Uniform)(Schedule({0: 48})).positions
-    'repack'
-    """
-    if not isinstance(kind, type) or not issubclass(kind, Method):
-        raise ValueError(f"kind must be the class of a method, such as V2Drop; got {kind!r}.")
-    return type(f"Repacked{kind.__name__}", (kind,), {"positions": "repack"})
-
-
 def accuracy_by_difficulty(frame: pd.DataFrame, judge: Hashable = "downsample") -> pd.DataFrame:
     """Accuracy on questions that a judge answers wrongly at the same budget ("difficult"), and on the others ("easy").
 

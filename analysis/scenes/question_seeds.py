@@ -12,7 +12,7 @@ from PIL.Image import Image
 
 from analysis.scenes.asked import material
 from analysis.scenes.questions import Questions
-from v2drop import Method
+from v2drop import Composed, Method
 from v2drop.arguments import LARGEST_SEED
 from v2drop.methods.seeded import Seeded
 
@@ -31,6 +31,12 @@ def question_seeds(seed: int, questions: Questions) -> tuple[int, ...]:
     return tuple(_hash(f"{seed} {question.text}", _pictures(material(scene))) for scene, question in questions)
 
 
+def has_seed(method: Any) -> bool:
+    """Whether what a method keeps depends on a seed."""
+    parts = [part for _, part in method.methods] if isinstance(method, Composed) else [method]
+    return any(isinstance(part, Seeded) for part in parts)
+
+
 def with_question_seeds(method: Method, questions: Questions, draw: int = 0) -> Method:
     """A method for one batch of questions, whose draws are each question's own; a method without a seed as it is.
 
@@ -42,6 +48,9 @@ def with_question_seeds(method: Method, questions: Questions, draw: int = 0) -> 
     Raises:
         ValueError: The method has a seed for each row already.
     """
+    if isinstance(method, Composed):
+        parts = [(layer, with_question_seeds(part, questions, draw)) for layer, part in method.methods]
+        return replace(method, methods=tuple(parts))
     if not isinstance(method, Seeded):
         return method
     if not isinstance(method.seed, int):

@@ -155,12 +155,19 @@ def grown(tensor: Tensor, columns: Tensor) -> Tensor:
 
 
 def oracle_run(
-    model, data, kept: dict[int, Tensor], tokens: Tensor, n_layers: int, positions: str = "keep", there=None
+    model,
+    data,
+    kept: dict[int, Tensor],
+    tokens: Tensor,
+    n_layers: int,
+    positions: str | tuple[int, ...] = "keep",
+    there=None,
 ) -> Tensor:
     """Logits of the prompt followed by `tokens` [batch, steps], [batch, length + steps, vocabulary].
 
     The tokens follow the prompt's last column, at the positions after the row's last one, as in generation. Of them,
-    only those flagged `there` are seen by others; all, if it is None.
+    only those flagged `there` are seen by others; all, if it is None. `positions`: "keep", "repack", or the layers that
+    keep position ids while others repack them.
     """
     steps = tokens.shape[1]
     present = grown(data.present, torch.ones_like(tokens) if there is None else there)
@@ -172,7 +179,11 @@ def oracle_run(
     # A row's last prompt token is never dropped: its output is the next token.
     for row, last in enumerate(data.last):
         vision[row, last] = False
-    ids = closed_up(present, kept, vision, n_layers) if positions == "repack" else None
+    callers, ids = positions_of(model, data, steps), None
+    if positions != "keep":
+        closed = closed_up(present, kept, vision, n_layers)
+        keeping = () if positions == "repack" else positions
+        ids = [callers if layer in keeping else closed[layer] for layer in range(n_layers)]
     windows = windows_of(decoder_of(model).config)
     visible = masks(present, kept, vision, n_layers, windows, together_of(model, data, steps))
-    return oracle_logits(model, inputs, positions_of(model, data, steps), visible, ids)
+    return oracle_logits(model, inputs, callers, visible, ids)

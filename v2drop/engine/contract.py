@@ -147,7 +147,7 @@ class Dropper(Protocol):
         merges_at_entry: whether `choose` is also called at layer 0, before the first drop of the schedule.
         trims_caches: whether KV caches of earlier layers are trimmed to the tokens that survive the last drop.
         needs_previous: whether `candidates.previous` must hold the states one layer earlier.
-        positions: "keep": survivors keep their position ids; "repack": gaps in position ids are closed.
+        positions: what happens to position ids (`v2drop.sequence.position_ids`).
         protect: positions of tokens that are never candidates, or "sinks" (`v2drop.engine.protection`).
     """
 
@@ -156,7 +156,7 @@ class Dropper(Protocol):
     merges_at_entry: ClassVar[bool]
     trims_caches: ClassVar[bool]
     needs_previous: ClassVar[bool]
-    positions: ClassVar[Literal["keep", "repack"]]
+    positions: Literal["keep", "repack"] | tuple[int, ...]
 
     def check_model(self, parts: ModelParts) -> None:
         """Refuse a model that the method cannot work on; called once, before anything runs."""

@@ -18,6 +18,7 @@ from v2drop.engine.session import Session
 from v2drop.guards.state import check_batch_size, check_no_new_vision
 from v2drop.models.calling import decoder_input, with_states
 from v2drop.models.deepstack import Deepstack
+from v2drop.sequence.cache_trimming import trim
 from v2drop.types import States, Survivors
 
 
@@ -114,7 +115,7 @@ class PrefillPass(ForwardPass):
                 self._inputs.continue_with(layout)
                 self._session.hooks.columns_kept(columns)
             if method.trims_caches and layer == max(layers):
-                self._prefill.cached.trim(kwargs.get("past_key_values"), min(layers), layer)
+                trim(self._prefill.cached, kwargs.get("past_key_values"), min(layers), layer)
         self._previous = states if method.needs_previous and layer + 1 in layers else None
         return states
 

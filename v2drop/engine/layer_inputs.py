@@ -19,6 +19,7 @@ from v2drop.scoring.selection import gather_columns
 from v2drop.sequence.cached_prompt import CachedPrompt
 from v2drop.sequence.layout import Layout
 from v2drop.sequence.masks import as_operator_takes, mask_after_prefill, mask_for
+from v2drop.sequence.position_ids import repacks_at
 from v2drop.types import Angles
 
 
@@ -33,7 +34,8 @@ class LayerInputs:
     Attributes:
         queries: remaining columns of this pass.
         keys: columns of the keys, cached ones included; None before the first drop.
-        position_shift: amount by which position ids of the queries move down; None if they are kept.
+        position_shift: amount by which position ids of the queries move down in layers that close gaps; None if all
+            layers keep position ids.
     """
 
     def __init__(self, cached: CachedPrompt, parts: ModelParts, past: int) -> None:
@@ -61,9 +63,11 @@ class LayerInputs:
 
     def _rotary(self, layer: int, kwargs: dict[str, Any]) -> dict[str, Any]:
         """A layer's keyword arguments with position ids and rotary angles of the remaining columns."""
-        ids = self._sliced_once("ids", kwargs.get("position_ids"), self._position_ids)
+        shift = self._shift_at(layer)
+        kind = "kept" if shift is None else "closed"
+        ids = self._sliced_once(f"ids {kind}", kwargs.get("position_ids"), lambda ids: self._position_ids(ids, shift))
         angles = kwargs.get("position_embeddings")
-        angles = self._sliced_once("angles", angles, lambda angles: self._angles(layer, ids, angles))
+        angles = self._sliced_once(f"angles {kind}", angles, lambda angles: self._angles(layer, ids, angles))
         return kwargs | {"position_ids": ids, "position_embeddings": angles}
 
     def _sliced_once(self, name: str, value: Any, slice_: Callable) -> Any:
@@ -73,16 +77,19 @@ class LayerInputs:
             self._sliced[key] = value, slice_(value)
         return self._sliced[key][1]
 
-    def _position_ids(self, ids: Tensor | None) -> Tensor | None:
+    def _shift_at(self, layer: int) -> Tensor | None:
+        return self.position_shift if repacks_at(self._cached.positions, layer) else None
+
+    def _position_ids(self, ids: Tensor | None, shift: Tensor | None) -> Tensor | None:
         if ids is None:
             return None
-        ids, shift = gather_columns(ids, self.queries.index), self.position_shift
+        ids = gather_columns(ids, self.queries.index)
         return ids if shift is None else (ids - shift.to(ids.device)).clamp(min=0)  # a hole may have any position id
 
     def _angles(self, layer: int, ids: Tensor | None, angles: Angles | None) -> tuple[Tensor, Tensor] | None:
         if angles is None:
             return None
-        if self.position_shift is None:
+        if self._shift_at(layer) is None:
             return tuple(gather_columns(x, self.queries.index) for x in angles)
         rotary = self._parts.decoder.rotary_emb
         per_kind = "layer_type" in signature(rotary.forward).parameters  # each kind of layer has its own frequencies
@@ -93,8 +100,10 @@ class PrefillInputs(LayerInputs):
     """A prefill: queries and keys are the same columns, fewer after every drop."""
 
     def __init__(self, cached: CachedPrompt, parts: ModelParts) -> None:
-        """Start with all columns."""
+        """Start with all columns that enter layer 0."""
         super().__init__(cached, parts, past=0)
+        if cached.entry_shift is not None:
+            self.continue_with(cached.full_layout)
 
     def continue_with(self, layout: Layout) -> None:
         """Use the columns of `layout` from this layer on."""
@@ -133,7 +142,7 @@ class LaterInputs(LayerInputs):
             return kwargs
         mask = self._windowed_mask(layer, kwargs) if any(self._parts.sliding_windows) else self._mask(kwargs)
         kwargs = kwargs | {"attention_mask": mask}
-        return kwargs if self.position_shift is None else self._rotary(layer, kwargs)
+        return kwargs if self._shift_at(layer) is None else self._rotary(layer, kwargs)
 
     def _windowed_mask(self, layer: int, kwargs: dict[str, Any]) -> Tensor:
         """The mask of one layer of a decoder with sliding windows; its cache may hold no more than the window."""

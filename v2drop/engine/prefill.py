@@ -64,7 +64,7 @@ class Prefill:
         if not any(n_vision):
             return None
         # Position ids of three axes (M-RoPE: time, height, width) do not count tokens, so there are no gaps to close.
-        cached = CachedPrompt(columns.not_padding, suffix, method.positions == "repack" and not parts.mrope)
+        cached = CachedPrompt(columns.not_padding, suffix, "keep" if parts.mrope else method.positions)
         return cls(method, parts, hooks, placeholders, columns, n_vision, n_fixed, list(n_vision), cached)
 
     def annotate(self, states: States) -> None:
@@ -189,7 +189,7 @@ class Prefill:
         """
         columns = self.columns
         ids = torch.arange(columns.length, device=columns.vision.device).expand_as(columns.vision)
-        options = self.cached.repacks, self.parts, dtype
+        options = self.cached.positions == "repack", self.parts, dtype
         shortened, kwargs = ShortenedPrompt.from_drop(layout, kwargs, ids, columns.not_padding, *options)
         self.columns = columns.selected(layout)
         self.cached.note_entry(shortened, layout, any(self.parts.sliding_windows))

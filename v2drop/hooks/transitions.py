@@ -53,7 +53,8 @@ class TransitionHooks(Hooks):
 
     def columns_kept(self, kept: Columns) -> None:
         """Keep the sums of the remaining columns only."""
-        self._total = self._total.gather(1, kept.to(self._total.device))
+        if isinstance(self._total, Tensor):  # not before the first sum, when another method may have dropped
+            self._total = self._total.gather(1, kept.to(self._total.device))
 
     def pass_ends(self) -> None:
         """Let go of all tensors."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -17,6 +17,7 @@ from v2drop.engine.protection import Protect, checked_protect
 from v2drop.hooks.attention import AttentionHooks
 from v2drop.models.parts import ModelParts, locate
 from v2drop.scoring.selection import top_mask
+from v2drop.sequence.position_ids import Positions, checked_positions
 from v2drop.types import Flags, Scores, States
 
 
@@ -31,17 +32,19 @@ class Method(ABC):
         schedule: layers at whose inputs tokens are dropped, and the number or share of tokens left.
         protect: vision tokens that stay, and count as left, whatever their scores: positions in the prompt (padding not
             counted), or "sinks": norms over five times the vision tokens' median (arXiv 2402.17762). By name only.
+        positions: position ids of survivors: "keep"; "repack", which closes gaps, but not in M-RoPE's; or the layers
+            that keep them while others repack (LayerPos, arXiv 2609.23715). Default: as released. By name only.
 
     Class attributes:
         released_schedule: schedule of the released code for LLaVA-1.5-7B (576 vision tokens, 32 layers), in shares.
-        first_layer: first layer at which the method can drop; 1 if its score needs what layer 0 does not have.
+        first_layer: first layer of a drop; 1 if the score needs what layer 0 does not have.
         needs_previous: whether `score` reads `candidates.previous`, the states one layer earlier.
         needs_attention: whether `candidates.sequence.hooks` must be an `AttentionHooks`, of the layer before.
         needs_tower: whether the method reads the vision tower.
         needs_frames: whether the method compares several images of a row; a row with one image then loses nothing.
         before_llm: whether tokens are dropped at layer 0 only, before the language model.
-        exact_count: whether as many tokens are left as the schedule says: merging in the tower (ToMe, Downsample,
-            MustDrop) may leave fewer; DyCoke, which never drops whole frames, more.
+        exact_count: whether as many tokens are left as the schedule says: merging in the tower may leave fewer; DyCoke,
+            which never drops whole frames, more.
         merges_tokens: whether some tokens that stay are merged from several.
         cannot_protect: why `protect` is refused; "": it is not.
         merges_at_entry: whether `choose` is also called at layer 0, before the schedule applies (MustDrop's windows).
@@ -49,11 +52,11 @@ class Method(ABC):
             not of layer 0, are trimmed to the tokens that survive the last drop (MustDrop).
         uses_query: whether the score depends on the text after the vision tokens, the question.
         uses_position: whether permuting the vision tokens may change the choice.
-        positions: "keep": survivors keep their position ids; "repack": gaps in them are closed, but not in M-RoPE's.
     """
 
     schedule: Schedule
     protect: Protect = field(default=(), kw_only=True)
+    positions: Positions | range = field(default="keep", kw_only=True)
 
     released_schedule: ClassVar[Schedule]
     before_llm: ClassVar[bool] = False
@@ -69,7 +72,6 @@ class Method(ABC):
     needs_attention: ClassVar[bool] = False
     uses_query: ClassVar[bool] = False
     uses_position: ClassVar[bool] = False
-    positions: ClassVar[Literal["keep", "repack"]] = "keep"
 
     def __post_init__(self) -> None:
         """Check the schedule and the options.
@@ -83,6 +85,7 @@ class Method(ABC):
             if option.type in (bool, "bool"):
                 self._set(option.name, flag(option.name, getattr(self, option.name)))
         self._set("protect", checked_protect(self.protect, self.cannot_protect))
+        self._set("positions", checked_positions(self.positions))
         early = [layer for layer in self.schedule.layers if layer < self.first_layer]
         if early:
             raise ValueError(
@@ -152,12 +155,9 @@ class Method(ABC):
         return Selection(top_mask(scores, candidates.valid, candidates.n_keep), candidates.n_keep)
 
     def annotate(self, states: States, vision: Flags, text_after: Flags) -> Flags | None:
-        """Flags of columns, computed once from the embeddings, for `candidates.sequence.annotation` at every drop.
+        """Flags of columns for `candidates.sequence.annotation` at every drop, computed once.
 
-        Args:
-            states: hidden states that enter layer 0.
-            vision: flags of the columns that may be dropped.
-            text_after: flags of the text after a row's last vision token.
+        From the states that enter layer 0, and flags of what may be dropped and of text behind it.
         """
         return None
 

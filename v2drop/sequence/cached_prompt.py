@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from transformers import Cache
 
-from v2drop.guards.caches import check_cache
 from v2drop.sequence.cache_span import CacheSpan
 from v2drop.sequence.layout import Layout, dropped_before, restore
+from v2drop.sequence.position_ids import Positions
 from v2drop.sequence.shortened_prompt import ShortenedPrompt
 from v2drop.types import Columns, Flags
 
@@ -26,18 +25,21 @@ class CachedPrompt:
     Attributes:
         not_padding: flags of the columns of the sequence that entered layer 0; False in padding.
         common_suffix: number of columns at the end that stay in every row; a cache may be cropped by as many.
-        repacks: whether gaps in position ids are closed.
+        positions: what happens to position ids.
         shortened_prompt: the sequence after a drop at layer 0; None without such a drop.
         layouts: columns on which layers run from a drop layer on, by drop layer.
         cache_spans: contents of the caches from a layer on, by layer.
+        entry_shift: amount by which position ids move down for what a drop at layer 0 removed, of each column that
+            entered and of later tokens; None if no layer closes these gaps, or if the decoder was given closed ones.
     """
 
     not_padding: Bool[Tensor, "batch length"]
     common_suffix: int
-    repacks: bool
+    positions: Positions
     shortened_prompt: ShortenedPrompt | None = None
     layouts: dict[int, Layout] = field(default_factory=dict)
     cache_spans: dict[int, CacheSpan] = field(default_factory=dict)
+    entry_shift: tuple[Columns, Int[Tensor, "batch 1"]] | None = None
 
     @property
     def rows(self) -> int:
@@ -68,9 +70,11 @@ class CachedPrompt:
             windows: whether the decoder has sliding windows; their masks must be rebuilt after the prefill.
         """
         self.shortened_prompt = shortened
+        if isinstance(self.positions, tuple):  # with one rule for all layers the decoder was given its position ids
+            self.entry_shift = dropped_before(layout, self.not_padding)
         self.not_padding = self.not_padding.gather(1, layout.index) & layout.valid
-        if windows:
-            self.cache_spans[0] = CacheSpan(self.full_layout, self._shift_after_prompt(self.full_layout))
+        if windows or self.entry_shift is not None:
+            self.cache_spans[0] = CacheSpan(self.full_layout, self.shift_after_prompt(self.full_layout))
 
     def note_drop(self, layer: int, layout: Layout) -> None:
         """Record a drop at layer 1 or later.
@@ -80,25 +84,33 @@ class CachedPrompt:
             layout: columns on which layers run, and which they cache, from there on.
         """
         self.layouts[layer] = layout
-        self.cache_spans[layer] = CacheSpan(layout, self._shift_after_prompt(layout))
+        self.cache_spans[layer] = CacheSpan(layout, self.shift_after_prompt(layout))
 
     def of_rows(self, rows: Int[Tensor, " rows"]) -> CachedPrompt:
         """The prompt with other rows, each one of this prompt's; as its cache has them."""
         return CachedPrompt(
             self.not_padding[rows],
             self.common_suffix,
-            self.repacks,
+            self.positions,
             None if self.shortened_prompt is None else self.shortened_prompt.of_rows(rows),
             {layer: layout.of_rows(rows) for layer, layout in self.layouts.items()},
             {layer: span.of_rows(rows) for layer, span in self.cache_spans.items()},
+            None if self.entry_shift is None else tuple(shift[rows] for shift in self.entry_shift),
         )
 
     def position_shift(self, layout: Layout) -> Columns | None:
-        """Amount by which the position id of each column of a layout moves down; None if position ids are kept."""
-        return dropped_before(layout, self.not_padding)[0] if self.repacks else None
+        """Amount by which the position id of each column of a layout moves down; None if all layers keep them."""
+        if self.positions == "keep":
+            return None
+        shift = dropped_before(layout, self.not_padding)[0]
+        return shift if self.entry_shift is None else shift + self.entry_shift[0].gather(1, layout.index)
 
-    def _shift_after_prompt(self, layout: Layout) -> Int[Tensor, "batch 1"] | None:
-        return dropped_before(layout, self.not_padding)[1] if self.repacks else None
+    def shift_after_prompt(self, layout: Layout) -> Int[Tensor, "batch 1"] | None:
+        """The same for tokens after the prompt, per row."""
+        if self.positions == "keep":
+            return None
+        shift = dropped_before(layout, self.not_padding)[1]
+        return shift if self.entry_shift is None else shift + self.entry_shift[1]
 
     def keys_in_callers_sequence(self, keys: Layout) -> tuple[Columns, Flags, Flags]:
         """Position of each key in the caller's sequence, flags of keys that are no holes, and of those no padding.
@@ -139,33 +151,6 @@ class CachedPrompt:
         entry = self.shortened_prompt
         return states if entry is None else restore(states, entry.layout, entry.callers_length)
 
-    def trim(self, cache: Cache | None, first: int, last: int) -> None:
-        """Trim the caches of layers from `first` - 1 to `last` - 1 to the tokens that survive the last drop (MustDrop).
-
-        The cache of layer 0 is never trimmed, because the model counts its tokens by that cache.
-
-        Args:
-            cache: the cache that the prompt fills; None: nothing is cached, and nothing happens.
-            first: the first drop layer.
-            last: the last drop layer, which is about to run.
-
-        Raises:
-            ValueError: the cache is quantized, offloaded or cut to a sliding window.
-        """
-        if cache is None or not self.layouts:
-            return
-        check_cache(cache, reads_cache=True)  # the model may have made it after the first check, with sliding windows
-        final, layout = self.layouts[max(self.layouts)], self.full_layout
-        start = max(1, first - 1)
-        for layer in range(last):
-            layout = self.layouts.get(layer, layout)
-            if layer < start:
-                continue
-            columns, contents = layout.columns_in(final, self.length), cache.layers[layer]
-            contents.keys, contents.values = _columns_of(contents.keys, columns), _columns_of(contents.values, columns)
-            if layer == start or layer in self.layouts:
-                self.cache_spans[layer] = CacheSpan(final, self._shift_after_prompt(layout))
-
     def expected_lengths(self, n_layers: int, past: int) -> list[int]:
         """Number of tokens that the cache of each layer must hold when that of the first layer holds `past`.
 
@@ -189,9 +174,3 @@ class CachedPrompt:
             contents = self.cache_spans.get(layer)
             widths.append(widths[-1] if contents is None else contents.columns.width)
         return [width + past - self.length for width in widths[1:]]
-
-
-def _columns_of(states: Tensor, columns: Columns) -> Tensor:
-    """Columns of cached keys or values, [batch, heads, columns, head dim]."""
-    columns = columns.to(states.device)[:, None, :, None]
-    return states.gather(2, columns.expand(-1, states.shape[1], -1, states.shape[3]))

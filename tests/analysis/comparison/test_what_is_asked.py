@@ -112,9 +112,3 @@ def test_what_has_no_budgets_is_said(given, said):
     assert analysis.reachable_budgets(0.5, 1, 144, 12) == [72]
     with pytest.raises(ValueError, match=f"{said} must be"):
         analysis.reachable_budgets(*given)
-
-
-@pytest.mark.parametrize("kind", ["v2drop", V2Drop(DROP), Schedule, None], ids=repr)
-def test_what_is_no_class_of_a_method_is_not_repacked(kind):
-    with pytest.raises(ValueError, match="kind must be the class of a method, such as V2Drop; got"):
-        analysis.repacking(kind)

@@ -94,11 +94,20 @@ def test_generation_after_a_drop_of_embeddings_is_that_of_the_oracle(name, opera
 
 
 @EVERY_MODEL
+def test_layers_that_keep_position_ids_among_others_that_do_not_are_those_of_the_oracle(name, operator):
+    model = zoo.model(name, operator)
+    for rows in kinds_of_rows(name):
+        for schedule, keeping in (({1: 0.6, 3: 0.3}, (0, 2)), ({0: 0.6, 2: 0.3}, (1, 3)), ({0: 0.5}, (0, 4))):
+            compare(METHODS["random"](Schedule(schedule), positions=keeping), model, zoo.prompt(name, rows[1:]))
+
+
+@EVERY_MODEL
 @hypothesis_settings(max_examples=6)
 @given(draw=st.data())
 def test_dropping_is_masking(name, operator, draw):
     kind = METHODS[draw.draw(st.sampled_from(MASKING))]
-    method = kind(draw.draw(falling(kind.first_layer)))
+    positions = draw.draw(st.sampled_from(["keep", "repack", (1, 2), (0, 3, 4)]))
+    method = kind(draw.draw(falling(kind.first_layer)), positions=positions)
     rows = draw.draw(st.lists(st.sampled_from(draw.draw(st.sampled_from(kinds_of_rows(name)))), min_size=1, max_size=3))
     data = zoo.prompt(name, rows, draw.draw(st.sampled_from(["left", "right"])), seed=draw.draw(st.integers(0, 9)))
     model = zoo.model(name, operator)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int
@@ -12,6 +12,7 @@ from torch import Tensor
 from v2drop.engine.contract import Candidates, Hooks, Selection
 from v2drop.hooks.clip_tower import ClipTowerHooks, patch_numbers
 from v2drop.methods.base import Method
+from v2drop.sequence.position_ids import Positions
 from v2drop.types import Indices, Scores
 
 
@@ -26,7 +27,8 @@ class BeforeLLM(Method):
         ValueError: the schedule has other layers; on a model, if the method needs a CLIP tower that the model lacks.
     """
 
-    positions: ClassVar[Literal["keep", "repack"]] = "repack"
+    positions: Positions | range = field(default="repack", kw_only=True)
+
     before_llm: ClassVar[bool] = True
     needs_tower: ClassVar[bool] = True
     uses_position: ClassVar[bool] = True  # place of a patch in its image

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,7 @@ from v2drop.methods.before_llm.base import quotas_per_image
 from v2drop.models.parts import ModelParts
 from v2drop.scoring.attention import at_columns
 from v2drop.scoring.selection import gather_columns, padded_columns, top_mask
+from v2drop.sequence.position_ids import Positions
 from v2drop.types import Scores
 
 
@@ -71,6 +72,8 @@ class MustDrop(Method):
 
     thresholds: Thresholds | tuple[float, float] | None = None
 
+    positions: Positions | range = field(default="repack", kw_only=True)
+
     released_schedule: ClassVar[Schedule] = Schedule(
         {3: 1.0, 7: 1.0, 11: 1.0, 15: 1.0}, label="MustDrop, README's 192: thresholds 0.001 and 0.001"
     )
@@ -83,7 +86,6 @@ class MustDrop(Method):
     first_layer: ClassVar[int] = 1
     uses_query: ClassVar[bool] = True
     uses_position: ClassVar[bool] = True
-    positions: ClassVar[Literal["keep", "repack"]] = "repack"
 
     def __post_init__(self) -> None:
         """Check the thresholds too."""

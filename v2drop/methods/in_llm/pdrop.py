@@ -1,13 +1,14 @@
 """PyramidDrop: drop in stages the tokens that the last prompt token attends to least (arXiv 2410.17247)."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from v2drop.budgets.schedule import Schedule
 from v2drop.engine.contract import Candidates
 from v2drop.methods.base import Method
 from v2drop.scoring.attention import QueriesAndKeys, at_columns
 from v2drop.scoring.position_trend import divide_trend
+from v2drop.sequence.position_ids import Positions
 from v2drop.types import Scores
 
 
@@ -31,11 +32,12 @@ class PDrop(Method):
 
     debias: bool = False
 
+    positions: Positions | range = field(default="repack", kw_only=True)
+
     released_schedule: ClassVar[Schedule] = Schedule({8: 0.5, 16: 0.25, 24: 0.125}, label="PyramidDrop, released code")
     first_layer: ClassVar[int] = 1  # a drop at layer 0 happens before position embeddings exist
     uses_query: ClassVar[bool] = True
     uses_position: ClassVar[bool] = True  # through the rotation of queries and keys
-    positions: ClassVar[Literal["keep", "repack"]] = "repack"
 
     def score(self, candidates: Candidates) -> Scores:
         """Attention weights of the last prompt token, mean over heads."""

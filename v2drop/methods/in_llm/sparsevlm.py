@@ -1,7 +1,7 @@
 """SparseVLM v1.5: drop what text raters attend to least, and recycle the best of it in clusters (arXiv 2410.04417)."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +14,7 @@ from v2drop.methods.in_llm.text_raters import TextRated
 from v2drop.methods.seeded import Seeded
 from v2drop.scoring.density_peaks import dpc_knn
 from v2drop.scoring.position_trend import divide_trend
+from v2drop.sequence.position_ids import Positions
 from v2drop.types import Scores
 
 
@@ -50,7 +51,8 @@ class SparseVLM(Seeded, TextRated):
     debias: bool = False
 
     merges_tokens: ClassVar[bool] = True
-    positions: ClassVar[Literal["keep", "repack"]] = "repack"
+    positions: Positions | range = field(default="repack", kw_only=True)
+
     released_schedule: ClassVar[Schedule] = Schedule(
         {3: 309 / 576, 7: 204 / 576, 16: 113 / 576}, label="SparseVLM v1.5, released code's 192, recycled ones included"
     )

@@ -1,7 +1,7 @@
 """TransPrune: keep the tokens that layers change most and that the text attends to most (arXiv 2507.20630)."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
@@ -11,6 +11,7 @@ from v2drop.hooks.transitions import TransitionHooks
 from v2drop.methods.base import Method
 from v2drop.scoring.attention import QueriesAndKeys, at_columns
 from v2drop.scoring.selection import padded_columns
+from v2drop.sequence.position_ids import Positions
 from v2drop.types import Scores, Valid
 
 
@@ -38,11 +39,12 @@ class TransPrune(Method):
         ValueError: the schedule drops at layer 0.
     """
 
+    positions: Positions | range = field(default="repack", kw_only=True)
+
     released_schedule: ClassVar[Schedule] = Schedule({7: 0.875, 9: 0.625, 12: 0.125}, label="TransPrune, released code")
     first_layer: ClassVar[int] = 1
     uses_query: ClassVar[bool] = True
     uses_position: ClassVar[bool] = True  # through the rotation of queries and keys
-    positions: ClassVar[Literal["keep", "repack"]] = "repack"
 
     def hooks(self) -> Hooks:
         """Hooks that add up TTV."""
