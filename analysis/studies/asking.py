@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,7 @@ from analysis.scenes.questions import Questions
 from analysis.statistics.lists import numbers
 from analysis.studies.models import model_of, questions_of
 from analysis.studies.store import as_column
-from v2drop import METHODS, Method, Schedule
+from v2drop import METHODS, Composed, Method, Schedule
 from v2drop.arguments import one_of, seed_number, whole_number
 
 FINE = 10_000  # tokens of the prompt that shares are solved for, where prompts have different numbers
@@ -23,7 +24,7 @@ FINE = 10_000  # tokens of the prompt that shares are solved for, where prompts 
 
 def ask(
     subject: str,
-    method: str,
+    method: str | Mapping[str, str],
     *,
     average: float | int | None = None,
     layers: Sequence[int] | None = None,
@@ -40,7 +41,8 @@ def ask(
 
     Args:
         subject: The model: a key of `analysis.SUBJECTS`, a folder or a hub id.
-        method: A name in `v2drop.METHODS`, or "nothing dropped".
+        method: A name in `v2drop.METHODS`, or "nothing dropped"; or names by the layer (as text) from which each drops,
+            as {"1": "v2drop", "6": "random"} (`v2drop.Composed`).
         average: The true layer average of vision tokens, an int for their number or a float for their share of the
             prompt's; None where `left` is given.
         layers: The drop layers of `average`.
@@ -65,11 +67,9 @@ def ask(
     """
     first, n, seed = whole_number("first", first, 0), whole_number("n", n, 1), seed_number(seed)
     loaded, questions = model_of(subject), questions_of(subject, first + n, seed)[first:]
-    made = None
-    if one_of("method", method, [NOTHING_DROPPED, *METHODS]) != NOTHING_DROPPED:
-        told = {"average": average, "layers": layers, "depths": depths, "left": left}
-        made = method_of(loaded, questions, METHODS[method], options or {}, **told)
-    found = accuracy(loaded, questions, {method: made}, draws=draws, max_new_tokens=max_new_tokens)
+    told = {"average": average, "layers": layers, "depths": depths, "left": left}
+    made = None if method == NOTHING_DROPPED else method_of(loaded, questions, method, options or {}, **told)
+    found = accuracy(loaded, questions, {"": made}, draws=draws, max_new_tokens=max_new_tokens)
     schedule = as_column({str(k): v for k, v in made.schedule.left.items()}) if made else ""
     return found.drop(columns="method").assign(question=found.question + first, schedule=schedule)
 
@@ -77,7 +77,7 @@ def ask(
 def method_of(
     loaded: Loaded,
     questions: Questions,
-    method: type[Method],
+    method: str | Mapping[str, str],
     options: Mapping[str, Any],
     average: float | int | None,
     layers: Sequence[int] | None,
@@ -95,14 +95,26 @@ def method_of(
             f"a method needs average, with layers or depths or neither, or else left; got average {average}, layers "
             f"{layers}, depths {depths}, left {left}."
         )
+    kind = _kind(method)
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
     if left is not None:
-        return method(Schedule({int(layer): amount for layer, amount in left.items()}), **options)
+        return kind(Schedule({int(layer): amount for layer, amount in left.items()}), **options)
     n_tokens = FINE if isinstance(loaded, LoadedText) else tokens_of_every_prompt(loaded, questions[:1])
     tokens = round(average * n_tokens) if isinstance(average, float) else average
     if layers is None and depths is None:
-        return method.for_average(tokens, n_tokens, loaded.n_layers, **options)
+        if isinstance(method, Mapping):
+            raise ValueError(f"composed methods need layers, depths or left; got the average {average} alone.")
+        return kind.for_average(tokens, n_tokens, loaded.n_layers, **options)
     drops = tuple(layers or [round(depth * loaded.n_layers) for depth in numbers("depths", depths, 0, 1)])
     schedule = Schedule.for_average(tokens, drops, n_tokens, loaded.n_layers)
     if isinstance(loaded, LoadedText):
         schedule = Schedule({layer: amount / n_tokens for layer, amount in schedule.left.items()})
-    return method(schedule, **options)
+    return kind(schedule, **options)
+
+
+def _kind(method: str | Mapping[str, str]) -> Any:
+    """The class of a method, or what makes composed ones."""
+    if not isinstance(method, Mapping):
+        return METHODS[one_of("method", method, [NOTHING_DROPPED, *METHODS])]
+    parts = {int(layer): METHODS[one_of("each method", name, METHODS)] for layer, name in method.items()}
+    return partial(Composed, methods=parts)

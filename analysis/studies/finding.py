@@ -14,7 +14,7 @@ ABLATIONS = "analysis.studies.ablations"
 
 def known_studies() -> list[str]:
     """The names of the studies of this package, each the name of its file."""
-    return sorted(path.stem for path in Path(__file__).with_name("ablations").glob("*.py") if path.stem != "__init__")
+    return sorted(path.stem for path in Path(__file__).with_name("ablations").glob("[a-z]*.py"))
 
 
 def study_of(name: str) -> Study:

@@ -15,7 +15,8 @@ from analysis.studies.models import model_checksum
 from analysis.studies.study import Arguments, as_text, resolved
 
 TOP = Path(__file__).resolve().parents[2]
-DRAWN_LATER = ("figures", "report")  # rooms of analysis that only show what was computed
+# Rooms of analysis that do not compute: they show what was computed, or list arguments of cells, which count anyway.
+NOT_COMPUTING = ("figures", "report", "studies/ablations")
 COMPUTES = ("torch", "transformers", "numpy", "scipy", "pandas", "scikit-learn", "scikit-image", "pillow")
 
 
@@ -88,11 +89,11 @@ def function_name(cell: Callable) -> str:
 
 @cache
 def package_code() -> str:
-    """SHA-256 of the code of `v2drop` and `analysis`, but for the rooms that only show what was computed."""
+    """SHA-256 of the code of `v2drop` and `analysis`, but for the rooms that do not compute."""
     files = [path for package in ("v2drop", "analysis") for path in (TOP / package).rglob("*.py")]
-    shown = [TOP / "analysis" / room for room in DRAWN_LATER]
+    aside = [TOP / "analysis" / room for room in NOT_COMPUTING]
     digest = hashlib.sha256()
-    for path in sorted(path for path in files if not any(path.is_relative_to(room) for room in shown)):
+    for path in sorted(path for path in files if not any(path.is_relative_to(room) for room in aside)):
         digest.update(f"{path.relative_to(TOP)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 

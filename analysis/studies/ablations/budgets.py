@@ -1,7 +1,7 @@
 """Budget curves at true averages, and the budget below which a smaller picture is the better way."""
 
 from analysis.studies import Study, ask
-from analysis.studies.subject_grids import on_subjects
+from analysis.studies.ablations._subjects import on_subjects
 
 AVERAGES = [2 / 3, 1 / 2, 1 / 3, 2 / 9, 1 / 9]
 DEPTHS = [(1 / 12, 1 / 2, 2 / 3)]  # those of V2Drop's released code

@@ -1,7 +1,7 @@
 """Claim C4: does the choice of three drop layers matter? Six choices at one true average, half of the tokens."""
 
 from analysis.studies import Study, ask
-from analysis.studies.subject_grids import on_subjects
+from analysis.studies.ablations._subjects import on_subjects
 
 # Depths of the drops: those of V2Drop's released code, and what moves one of them or all.
 CHOICES = [

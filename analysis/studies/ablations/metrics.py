@@ -1,8 +1,8 @@
 """Claim C1: the three metrics of V2Drop at each depth, one drop to half of the tokens."""
 
 from analysis.studies import Study, ask
+from analysis.studies.ablations._subjects import on_subjects
 from analysis.studies.study import Arguments
-from analysis.studies.subject_grids import on_subjects
 
 METRICS = ["l2", "l1", "cosine"]
 

@@ -1,7 +1,7 @@
 """Claim C3: three drops one after the other against one drop, at the same true average and the same first layer."""
 
 from analysis.studies import Study, ask
-from analysis.studies.subject_grids import on_subjects
+from analysis.studies.ablations._subjects import on_subjects
 
 # Depths of the drops. One drop at the depth of the first of three must leave fewer tokens behind it.
 FIRST = (1 / 12, 1 / 6, 1 / 4)

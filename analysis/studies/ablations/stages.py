@@ -1,7 +1,7 @@
 """How three drops share one true average: most at the first, evenly, or most at the last."""
 
 from analysis.studies import Study, ask
-from analysis.studies.subject_grids import on_subjects
+from analysis.studies.ablations._subjects import on_subjects
 
 # Shares of the tokens left from layers 1, 6 and 8 of 12 on: one layer runs on all tokens, then 5, 2 and 4 on what is
 # left, so that 1 + 5 a + 2 b + 4 c = 6 has half of them on average. From one early drop to the most at the last.

@@ -3,8 +3,8 @@
 from itertools import combinations
 
 from analysis.studies import Study, ask
+from analysis.studies.ablations._subjects import SEED
 from analysis.studies.study import grid
-from analysis.studies.subject_grids import SEED
 
 # Layers before the first drop run on all tokens: behind layer 5 of 12, no three drops average half of them.
 CHOICES = [layers for layers in combinations(range(1, 12), 3) if layers[0] <= 5]

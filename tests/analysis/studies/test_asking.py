@@ -7,7 +7,7 @@ from analysis.comparison.accuracy import accuracy
 from analysis.studies import ask, asking
 from analysis.studies.asking import method_of
 from tests.support.text_models import text_model
-from v2drop import Downsample, Random, Schedule, V2Drop
+from v2drop import Composed, Random, Schedule, V2Drop
 
 NO_SCHEDULE = {"average": None, "layers": None, "depths": None, "left": None}
 
@@ -43,19 +43,19 @@ def test_a_slice_of_the_answers_that_accuracy_gives(embedded):
 )
 def test_a_schedule_is_told_in_several_ways(embedded, told, schedule):
     questions = asking.questions_of("embedded", 1, 5)
-    assert method_of(embedded, questions, V2Drop, {"metric": "l1"}, **NO_SCHEDULE | told) == V2Drop(schedule, "l1")
+    assert method_of(embedded, questions, "v2drop", {"metric": "l1"}, **NO_SCHEDULE | told) == V2Drop(schedule, "l1")
 
 
 def test_methods_before_the_language_model_have_their_own_layer(embedded):
     questions = asking.questions_of("embedded", 1, 5)
-    found = method_of(embedded, questions, Downsample, {}, **NO_SCHEDULE | {"average": 1 / 3})
+    found = method_of(embedded, questions, "downsample", {}, **NO_SCHEDULE | {"average": 1 / 3})
     assert found.schedule == Schedule({0: 48})
 
 
 def test_texts_of_any_length_have_one_average_share():
     loaded = text_model()
     drop = {"average": 0.5, "depths": [1 / loaded.n_layers]}
-    schedule = method_of(loaded, [], V2Drop, {}, **NO_SCHEDULE | drop).schedule
+    schedule = method_of(loaded, [], "v2drop", {}, **NO_SCHEDULE | drop).schedule
     assert all(isinstance(share, float) for share in schedule.left.values())
     for n_tokens in (60, 97, 140):
         assert schedule.average(n_tokens, loaded.n_layers) == pytest.approx(n_tokens / 2, abs=1)
@@ -78,6 +78,17 @@ def test_wrong_schedules_and_options_are_refused(told):
         ask("embedded", "v2drop", **told)
 
 
-def test_an_unknown_method_is_refused():
+@pytest.mark.parametrize("method", ["v3drop", {"1": "v3drop"}])
+def test_an_unknown_method_is_refused(method):
     with pytest.raises(ValueError, match="method must be"):
-        ask("embedded", "v3drop", average=72)
+        ask("embedded", method, average=72, layers=[1])
+
+
+def test_methods_are_composed_by_layer(embedded):
+    questions = asking.questions_of("embedded", 1, 5)
+    told = NO_SCHEDULE | {"average": 72, "layers": [1, 6, 8]}
+    found = method_of(embedded, questions, {"1": "v2drop", "6": "random"}, {"positions": [2, 3]}, **told)
+    parts = {1: V2Drop, 6: Random}
+    assert found == Composed(Schedule.for_average(72, (1, 6, 8), 144, 12), parts, positions=(2, 3))
+    with pytest.raises(ValueError, match="need layers, depths or left"):
+        ask("embedded", {"1": "v2drop"}, average=72)

@@ -105,7 +105,11 @@ def test_before_the_language_model_and_inside_it():
             model(**data.inputs)
         assert torch.equal(trace.kept[0], alone.kept[0]) and out.shape[1] == data.vision.shape[1] + 3
         assert trace.vision_tokens[0][0] == 9 and trace.vision_tokens[-1][0] == 4
-        assert method.needs_tower == first.needs_tower and method.needs_attention and method.merges_tokens == first.merges_tokens
+        assert (
+            method.needs_tower == first.needs_tower
+            and method.needs_attention
+            and method.merges_tokens == first.merges_tokens
+        )
 
 
 def test_parts_with_one_rule_for_position_ids_need_no_other():

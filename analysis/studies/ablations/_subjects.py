@@ -10,12 +10,11 @@ from analysis.studies.models import is_there
 from analysis.studies.study import Arguments, grid
 
 SEED = confirmatory_seed("08_ablations")
-DRAWS = 4  # of methods that draw
-# Slices of the questions: the embedded model answers 50 a second, a decoder of 30 layers one or two.
+# Slices of the questions, and draws of methods that draw: the embedded model answers 50 a second, 30 layers one or two.
 ASKED = {
-    "embedded": {"first": [0, 200], "n": [200], "draws": [DRAWS], "seed": [SEED]},
-    "smollm2": {"first": [0], "n": [60], "draws": [DRAWS], "seed": [SEED], "max_new_tokens": [1]},
-    "mosaic_smollm2": {"first": [0], "n": [60], "draws": [DRAWS], "seed": [SEED]},
+    "embedded": {"first": [0, 200], "n": [200], "draws": [4], "seed": [SEED]},
+    "smollm2": {"first": [0], "n": [60], "draws": [2], "seed": [SEED], "max_new_tokens": [1]},
+    "mosaic_smollm2": {"first": [0], "n": [60], "draws": [2], "seed": [SEED]},
 }
 
 
