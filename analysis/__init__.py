@@ -34,6 +34,7 @@ _NAMES = {  # module -> its public names
     "theorem.statistics.sinks": "sink_tokens with_and_without_sinks",
     "theorem.statistics.assumptions": "theorem_by_group",
     "theorem.sweep": "add_recorded_impact load_recorded",
+    "theorem.alone_impact": "alone_impact information_horizon",
     "group_impact.effects": "inclusion_impact shapley_impact",
     "group_impact.summary": "group_summary",
     "group_impact.sweep": "load_group_impact",
@@ -57,9 +58,16 @@ _NAMES = {  # module -> its public names
     "comparison.pairs": "paired_difference pairwise_differences",
     "comparison.wins": "significant_pairs win_counts",
     "comparison.equivalence": "equivalence",
+    "comparison.variance_shares": "accuracy_variance",
     "comparison.kept_tokens": "kept_at_end kept_at_layer kept_on_objects kept_overlap",
     "efficiency.footprint": "footprint qwen_72b",
     "efficiency.latency": "relative_time",
+    "studies.study": "Study grid",
+    "studies.asking": "ask",
+    "studies.running": "run",
+    "studies.reading": "read_recorded",
+    "studies.finding": "study_of",
+    "studies.tabulate": "study_table",
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names.split()}
 

@@ -1,4 +1,4 @@
-"""What the differences between many runs are due to: the method, the layers, the questions, or the draw."""
+"""What the differences between many runs are due to: the method, the layers, or the questions."""
 
 from __future__ import annotations
 

@@ -124,16 +124,18 @@ def with_arguments(record: Record) -> pd.DataFrame:
 
 
 def as_column(value: Any) -> Any:
-    """An argument as it stands in a frame: a list as "1, 6, 8", a dictionary as "metric: l2", numbers as they are.
+    """An argument as it stands in a frame: a list as "1, 6, 8", a dictionary as "metric: l2", others as they are.
 
-    >>> as_column([1, 6, 8]), as_column({"average": 72, "layers": [1, 6]}), as_column({}), as_column(0.5)
-    ('1, 6, 8', 'average: 72; layers: 1, 6', '', 0.5)
+    >>> as_column([1 / 12, 1, 8]), as_column({"average": 72, "layers": [1, 6]}), as_column({}), as_column(0.5)
+    ('0.0833, 1, 8', 'average: 72; layers: 1, 6', '', 0.5)
     """
     if isinstance(value, dict):
-        return "; ".join(f"{name}: {as_column(each)}" for name, each in value.items())
-    if isinstance(value, list):
-        return ", ".join(str(as_column(each)) for each in value)
-    return value
+        return "; ".join(f"{name}: {_short(each)}" for name, each in value.items())
+    return ", ".join(map(_short, value)) if isinstance(value, list) else value
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(as_column(value))
 
 
 def _columns(rows: pd.DataFrame) -> dict[str, dict]:

@@ -93,7 +93,7 @@ def _texts(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
 def _text(column: str, value: object) -> str:
     if value is None or value != value or value == "":
         return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _marks(frame: pd.DataFrame, value: str, compared: str, by: list[str]) -> dict[tuple, str]:

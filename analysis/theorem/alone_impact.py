@@ -86,7 +86,7 @@ def information_horizon(frame: pd.DataFrame, tolerance: float = 0.01) -> pd.Data
         ValueError: A column is missing, or `tolerance` is no number from 0 to 1.
     """
     tolerance = number("tolerance", tolerance, 0, 1)
-    keys = dict.fromkeys(["sample", "layer", "token"], "label")
+    keys = {"sample": "label", "layer": "counted", "token": "counted"}
     frame = checked(frame, "frame", keys | {"alone_impact": "number"}, list(keys))
     largest = frame.assign(size=frame.alone_impact.abs()).groupby(["layer", "sample"])["size"].max().reset_index()
     found = mean_by_group(largest, ["layer"], "size", ["sample"]).sort_values("layer", ignore_index=True)

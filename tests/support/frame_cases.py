@@ -169,6 +169,9 @@ CASES = {
     "significant_pairs": Case(
         analysis.significant_pairs, PAIRS.query("budget == 36"), ("difference", "q"), ("first", "second")
     ),
+    "accuracy_variance": Case(
+        lambda f: analysis.accuracy_variance(f, ["method", "budget"], 2, 3), answers(), ("right",), BUDGET_KEYS
+    ),
     "accuracy_by_difficulty": Case(
         analysis.accuracy_by_difficulty,
         answers()
@@ -203,5 +206,12 @@ CASES = {
         lambda f: analysis.with_and_without_sinks(f, analysis.sink_tokens), SINK, ("token_norm",), ("sample",), KEYS
     ),
     "sink_ranks": Case(lambda f: analysis.sink_ranks(f, ["variation_l2"]), SINK, ("token_norm",), ("sample",), KEYS),
+    "information_horizon": Case(
+        analysis.information_horizon,
+        table().rename(columns={"a": "alone_impact"}),
+        ("alone_impact",),
+        ("sample",),
+        KEYS,
+    ),
     "theorem_by_group": Case(analysis.theorem_by_group, IMPACT, IMPACTS, ("sample",), KEYS),
 }

@@ -1,4 +1,4 @@
-"""A second question about one picture, on what the first one's dropping left: methods that read the question, or not."""
+"""A second question about a picture, on what the first one's dropping left: methods that read it, and others."""
 
 from analysis.studies import Study
 from analysis.studies.ablations._subjects import SEED

@@ -32,10 +32,10 @@ def test_the_shares_are_of_all_and_of_every_source():
 
 
 def test_runs_that_differ_in_one_thing_alone():
-    assert shares(answers(lambda m, layer: 0.2 * layer), n_sets=2)["layers"] > 0.9
-    assert shares(answers(lambda m, layer: 0.2 if m == "a" else 0.8), n_sets=2)["method"] > 0.9
+    assert shares(answers(lambda m, layer: 0.2 * layer), n_sets=2)["layers"] > 0.8
+    assert shares(answers(lambda m, layer: 0.2 if m == "a" else 0.8), n_sets=2)["method"] > 0.8
     crossed = shares(answers(lambda m, layer: {1: 0.2, 2: 0.5, 3: 0.8}[layer if m == "a" else 4 - layer]), n_sets=2)
-    assert crossed["method x layers"] > 0.9 and crossed["method"] == pytest.approx(0)
+    assert crossed["method x layers"] > 0.8 and crossed["method"] == pytest.approx(0)
     alike = shares(answers(lambda m, layer: 0.5))
     assert alike[BLOCK] == pytest.approx(1)
 

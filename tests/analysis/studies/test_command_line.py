@@ -40,7 +40,7 @@ def test_run_status_table_and_figure(own, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("own: 12 done, 0 failed, 0 missing")
     assert main(["table", own]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("| embedded | 0.5 | 0.333333 |") and "| good | **1.000**" in out
+    assert out.startswith("| embedded | 0.5 | 0.333 |") and "| good | **1.000**" in out
     assert "Mine. 12 cells" in out and "torch 2" in out
     assert main(["table", own, "--latex"]) == 0 and r"\label{tab:own}" in capsys.readouterr().out
     assert main(["table", own, "--csv"]) == 0 and capsys.readouterr().out.startswith("table,row,column,mean")
