@@ -36,7 +36,8 @@ def accuracy_variance(
 
     Returns:
         One row per source (a factor, "question set", two of them as "method x layers", "the rest"): source, share (of
-        the sum of squares), low, high (95 %, percentiles over resamples), df (degrees of freedom).
+        the sum of squares), low, high (95 %: percentiles over resamples, less the bias that resampling shows, since
+        resampled questions vary more than questions do), df (degrees of freedom).
 
     Raises:
         ValueError: A combination lacks questions that others have, there is but one value of a factor, or a number is
@@ -55,11 +56,11 @@ def accuracy_variance(
     drawn = [
         _shares(values, [rng.choice(each, len(each)) for each in sets], [*factors, BLOCK]) for _ in range(resamples)
     ]
-    low, high = np.quantile([[share for share, _ in each.values()] for each in drawn], [0.025, 0.975], axis=0)
-    rows = [(source, *share) for source, share in found.items()]
-    return pd.DataFrame(rows, columns=["source", "share", "df"]).assign(low=low, high=high)[
-        ["source", "share", "low", "high", "df"]
-    ]
+    share = np.array([share for share, _ in found.values()])
+    resampled_shares = np.array([[share for share, _ in each.values()] for each in drawn])
+    low, high = np.quantile(resampled_shares, [0.025, 0.975], axis=0) - (resampled_shares.mean(0) - share)
+    columns = {"share": share, "low": low.clip(0, 1), "high": high.clip(0, 1), "df": [df for _, df in found.values()]}
+    return pd.DataFrame({"source": list(found), **columns})
 
 
 def _table(answers: pd.DataFrame, factors: list[str]) -> np.ndarray:

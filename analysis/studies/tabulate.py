@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from analysis.comparison.accuracy import NOTHING_DROPPED, summarise_accuracy
@@ -32,7 +33,8 @@ def study_table(frame: pd.DataFrame, study: Study, value: str = "right", compare
 
     Returns:
         One row per cell of the table: table, row, column (texts), mean, low, high, n (questions), mark ("best",
-        "second", ""). A row without any of the arguments that tell columns apart stands in all columns.
+        "second", ""). A row without any of the arguments that tell columns apart, as "nothing dropped", stands in all
+        columns of all tables of its subject.
 
     Raises:
         ValueError: A column is missing, or as for `analysis.summarise_accuracy`.
@@ -53,13 +55,16 @@ def labels(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def in_every_column(labelled: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the rows that belong to no column repeated in each of their table's."""
-    parts = []
-    for _, table in labelled.groupby("table", sort=False):
-        columns = [column for column in table.column.unique() if column]
-        alone = table[table.column == ""]
-        parts += [alone.assign(column=column) for column in columns or [""]] + [table[table.column != ""]]
-    return pd.concat(parts, ignore_index=True)
+    """The frame with the rows that belong to no column repeated in each, of every table that says more than they do."""
+    own, alone = labelled[labelled.column != ""], labelled[labelled.column == ""]
+    parts, placed = [own], np.zeros(len(alone), bool)
+    for table, column in own[["table", "column"]].drop_duplicates().itertuples(index=False):
+        here = np.array([name == "" or f"{table}, ".startswith(f"{name}, ") for name in alone.table], bool)
+        parts.append(alone[here].assign(table=table, column=column))
+        placed |= here
+    order = {row: number for number, row in enumerate(labelled.row.unique())}
+    whole = pd.concat([*parts, alone[~placed]], ignore_index=True)
+    return whole.sort_values("row", key=lambda rows: rows.map(order), kind="stable", ignore_index=True)
 
 
 def provenance_text(records: Iterable[Record]) -> str:

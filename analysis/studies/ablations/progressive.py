@@ -13,7 +13,7 @@ STUDY = Study(
     ask,
     on_subjects(method=["nothing dropped"])
     + on_subjects(method=["v2drop", "fastv", "random"], average=[1 / 2, 1 / 3], depths=[*PROGRESSIVE, *ONE_SHOT]),
-    rows=("method", "average"),
     columns=("depths",),
+    by=("subject", "average"),
     caption="Accuracy by true average (share of the vision tokens) and depths of the drops.",
 )
