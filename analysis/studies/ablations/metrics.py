@@ -1,4 +1,4 @@
-"""Claim C1: the three metrics of V2Drop at each depth, one drop to half of the tokens."""
+"""Claim C1: the three metrics of V2Drop at each depth, one drop to half of the tokens (of texts: notebook 07)."""
 
 from analysis.studies import Study, ask
 from analysis.studies.ablations._subjects import on_subjects
@@ -16,11 +16,10 @@ def _at(layers: dict[str, list[int]]) -> list[Arguments]:
     return cells
 
 
-DEEP = [3, 6, 10, 15, 20, 25]
 STUDY = Study(
     "metrics",
     ask,
-    _at({"embedded": [1, 2, 4, 6, 8, 10], "smollm2": DEEP, "mosaic_smollm2": DEEP}),
+    _at({"embedded": [1, 2, 4, 6, 8, 10], "mosaic_smollm2": [3, 6, 10, 15, 20, 25]}),
     rows=("method", "options"),
     columns=("left",),
     caption="Accuracy behind one drop to half of the vision tokens, by its layer.",

@@ -12,7 +12,7 @@ CHOICES = [layers for layers in combinations(range(1, 12), 3) if layers[0] <= 5]
 STUDY = Study(
     "surface",
     ask,
-    grid(subject=["embedded"], method=["v2drop", "random"], average=[1 / 2], layers=CHOICES, n=[200], seed=[SEED]),
+    grid(subject=["embedded"], method=["v2drop", "random"], average=[1 / 2], layers=CHOICES, n=[100], seed=[SEED]),
     columns=("layers",),
     caption="Accuracy of the embedded model at half of the vision tokens (true average), by three drop layers.",
 )
