@@ -20,7 +20,7 @@ os.environ.pop("V2DROP_MODEL", None)
 
 # Where the package index has SmolLM2 no more, everything but its notebook is still checked.
 SMOLLM2 = Path(__file__).parents[1] / "data" / "smollm2"
-collect_ignore = [] if SMOLLM2.exists() else ["07_real_decoder.ipynb"]
+collect_ignore = [] if SMOLLM2.exists() else ["07_real_decoder.ipynb", "08_ablations.ipynb"]
 
 
 class ApproxText(str):

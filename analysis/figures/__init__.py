@@ -10,6 +10,8 @@ from analysis.figures.curves import accuracy_curve, level, lines, lines_with_err
 from analysis.figures.display import legend_below, show
 from analysis.figures.labels import label, look
 from analysis.figures.overview import overview
+from analysis.figures.study_figures import study_figure
+from analysis.figures.study_tables import written_table
 from analysis.figures.tables import interval_table
 from analysis.figures.theorem import both_sides, by_layer, criterion_bars, token_maps, variance_shares
 
@@ -34,7 +36,9 @@ __all__ = [
     "retention_maps",
     "show",
     "similarity_map",
+    "study_figure",
     "token_maps",
     "variance_parts",
     "variance_shares",
+    "written_table",
 ]

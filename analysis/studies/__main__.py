@@ -15,7 +15,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from analysis.figures.study_figure import study_figure
+from analysis.figures.study_figures import study_figure
 from analysis.figures.study_tables import written_table
 from analysis.studies.executors import executor_of
 from analysis.studies.finding import changed, known_studies, study_of

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from analysis.figures.study_figure import COLUMN, study_figure
+from analysis.figures.study_figures import COLUMN, study_figure
 from analysis.figures.study_tables import written_table
 
 NASTY = r"50% of $x_1$ & #2 {a\b} ~ ^"
