@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -123,6 +124,19 @@ def test_a_hundred_kills_lose_no_finished_cell(tmp_path):
         known = found
     assert run(study, tmp_path).base.nunique() == 400
     assert len(list(tmp_path.iterdir())) == 400  # and no draft of those that were killed
+
+
+def test_a_file_gets_its_name_when_it_is_whole(tmp_path, monkeypatch):
+    whole = Path.write_bytes
+
+    def half(path, data):
+        whole(path, data[: len(data) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(KeyboardInterrupt):
+        run(POWERS, tmp_path)
+    assert not list(tmp_path.glob("*.json.gz"))
 
 
 @pytest.mark.parametrize("workers", [0, 1], ids=["here", "elsewhere"])
