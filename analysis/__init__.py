@@ -62,7 +62,7 @@ _NAMES = {  # module -> its public names
     "comparison.kept_tokens": "kept_at_end kept_at_layer kept_on_objects kept_overlap",
     "efficiency.footprint": "footprint qwen_72b",
     "efficiency.latency": "relative_time",
-    "studies.study": "Study grid",
+    "studies.cells.study": "Study grid",
     "studies.asking": "ask",
     "studies.running": "run",
     "studies.reading": "read_recorded",

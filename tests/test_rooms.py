@@ -49,6 +49,7 @@ ROOMS = {
         "answers",
         "efficiency",
         "figures",
+        "studies.cells",
         "studies",
         "studies.ablations",
         "report",

@@ -23,8 +23,8 @@ def accuracy_variance(
 
     The questions are cut into sets, as if several groups had each asked their own. An accuracy of every combination of
     the factors on every set makes a balanced table, whose sum of squares is split by the analysis of variance: main
-    effects, interactions of two, and the rest. A factor that moves accuracy little has a small share; an interaction of
-    the method with the question set is how often another set would have had another winner.
+    effects, interactions of two, and the rest. A factor that moves accuracy little has a small share; where that of the
+    method with the question set is small, another set would have shown the same differences between methods.
 
     Args:
         answers: Rows with the factors, question, right, and draw where there are several; draws of a question are
@@ -37,7 +37,7 @@ def accuracy_variance(
     Returns:
         One row per source (a factor, "question set", two of them as "method x layers", "the rest"): source, share (of
         the sum of squares), low, high (95 %: percentiles over resamples, less the bias that resampling shows, since
-        resampled questions vary more than questions do), df (degrees of freedom).
+        resampled questions vary more than questions do; the cut into sets stays), df (degrees of freedom).
 
     Raises:
         ValueError: A combination lacks questions that others have, there is but one value of a factor, or a number is

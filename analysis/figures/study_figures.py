@@ -40,8 +40,8 @@ def study_figure(table: pd.DataFrame, ylabel: str = "accuracy", xlabel: str = ""
             _panel(part, ax)
             ax.set(title=name, ylabel=ylabel)
         axes[-1, 0].set_xlabel(xlabel)
-        handles, names = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+        entries = {name: line for ax in axes[:, 0] for line, name in zip(*ax.get_legend_handles_labels(), strict=True)}
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

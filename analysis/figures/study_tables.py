@@ -45,6 +45,7 @@ def written_table(table: pd.DataFrame, form: str = "markdown", caption: str = ""
     one_of("form", form, FORMATS)
     kinds = dict.fromkeys(KEYS, "label") | dict.fromkeys(["mean", "low", "high", "mark"], "as it is")
     table = checked(table, "table", kinds, KEYS)
+    table = table.assign(mark=table.mark.fillna(""))  # what a CSV is read back with
     if form == "csv":
         return table.to_csv(index=False, float_format="%.6g")
     parts = list(table.groupby("table", sort=False))
@@ -64,7 +65,7 @@ def _markdown(name: str, part: pd.DataFrame) -> str:
 def _latex(name: str, part: pd.DataFrame, caption: str, label: str) -> str:
     columns = [_escaped(column) for column in part.column.unique()]
     lines = [" & ".join(row) + r" \\" for row in _cells(part, "latex")]
-    said = f"{_escaped(name)}: {_escaped(caption)} {MEANING['latex']}"
+    said = f"{_escaped(f'{name}: ' if name else '')}{_escaped(caption)} {MEANING['latex']}"
     head = [r"\begin{table}", r"\centering", rf"\caption{{{said}}}", rf"\label{{{label}}}"]
     body = [
         rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",

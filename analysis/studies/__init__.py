@@ -4,7 +4,7 @@ Imports all rooms up to `figures`.
 """
 
 from analysis.studies.asking import ask
+from analysis.studies.cells.study import Study, grid
 from analysis.studies.running import run
-from analysis.studies.study import Study, grid
 
 __all__ = ["Study", "ask", "grid", "run"]

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 
 from analysis.figures.study_figures import study_figure
 from analysis.figures.study_tables import written_table
+from analysis.studies.cells.store import Record, Store
+from analysis.studies.cells.study import Study
 from analysis.studies.executors import executor_of
 from analysis.studies.finding import changed, known_studies, study_of
 from analysis.studies.reading import finished, read, status
-from analysis.studies.running import run
-from analysis.studies.study import Study
+from analysis.studies.running import run_missing, summary
 from analysis.studies.tabulate import provenance_text, study_table
 from v2drop.arguments import whole_number
 
@@ -42,13 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(study: Study, store: Path, options: argparse.Namespace) -> int:
-    with executor_of(options.scheduler) as executor, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            run(study, store, executor)
-        finally:
-            for warning in caught:
-                print(warning.message, file=sys.stderr)
+    with executor_of(options.scheduler) as executor:
+        failed = run_missing(study, Store(store), executor)
+    if failed:
+        print(summary(study, failed), file=sys.stderr)
     return _status(study, store, options)
 
 
@@ -63,23 +61,32 @@ def _status(study: Study, store: Path, _: argparse.Namespace) -> int:
 
 
 def _table(study: Study, store: Path, options: argparse.Namespace) -> int:
-    table = study_table(read(study, store), study, options.value)
+    table, records, incomplete = _tabulated(study, store, options)
     form = "latex" if options.latex else "csv" if options.csv else "markdown"
-    caption = f"{study.caption} {provenance_text(finished(study, store))}".strip()
+    caption = f"{study.caption} {provenance_text(records, len(study.cells))}".strip()
     print(written_table(table, form, caption, f"tab:{study.name}"))
-    return 0
+    return incomplete
+
+
+def _tabulated(study: Study, store: Path, options: argparse.Namespace) -> tuple[pd.DataFrame, list[Record], int]:
+    """The table, its cells, and 1 if some are missing, which is said."""
+    rows, records = read(study, store), finished(study, store)
+    if len(records) < len(study.cells):
+        print(f"of {len(study.cells)} cells {len(records)} are finished: `status` names the others", file=sys.stderr)
+    return study_table(rows, study, options.value), records, int(len(records) < len(study.cells))
 
 
 def _figure(study: Study, store: Path, options: argparse.Namespace) -> int:
     ylabel = "accuracy" if options.value == "right" else options.value.replace("_", " ")
-    figure = study_figure(study_table(read(study, store), study, options.value), ylabel, ", ".join(study.columns))
+    table, _, incomplete = _tabulated(study, store, options)
+    figure = study_figure(table, ylabel, ", ".join(study.columns))
     options.output.mkdir(parents=True, exist_ok=True)
     for suffix in ("pdf", "png"):
         path = options.output / f"{study.name}.{suffix}"
         figure.savefig(path, dpi=300)
         print(path)
     plt.close(figure)
-    return 0
+    return incomplete
 
 
 ACTS = {

@@ -14,8 +14,8 @@ from analysis.models.loaded import Loaded
 from analysis.models.text import LoadedText
 from analysis.scenes.questions import Questions
 from analysis.statistics.lists import numbers
-from analysis.studies.models import model_of, questions_of
-from analysis.studies.store import as_column
+from analysis.studies.cells.models import model_of, questions_of
+from analysis.studies.cells.rows import as_column
 from v2drop import METHODS, Composed, Method, Schedule
 from v2drop.arguments import one_of, seed_number, whole_number
 
@@ -68,6 +68,8 @@ def ask(
     first, n, seed = whole_number("first", first, 0), whole_number("n", n, 1), seed_number(seed)
     loaded, questions = model_of(subject), questions_of(subject, first + n, seed)[first:]
     told = {"average": average, "layers": layers, "depths": depths, "left": left}
+    if isinstance(method, str):
+        one_of("method", method, [NOTHING_DROPPED, *METHODS])
     made = None if method == NOTHING_DROPPED else method_of(loaded, questions, method, options or {}, **told)
     found = accuracy(loaded, questions, {"": made}, draws=draws, max_new_tokens=max_new_tokens)
     schedule = as_column({str(k): v for k, v in made.schedule.left.items()}) if made else ""
@@ -115,6 +117,6 @@ def method_of(
 def _kind(method: str | Mapping[str, str]) -> Any:
     """The class of a method, or what makes composed ones."""
     if not isinstance(method, Mapping):
-        return METHODS[one_of("method", method, [NOTHING_DROPPED, *METHODS])]
+        return METHODS[one_of("method", method, METHODS)]
     parts = {int(layer): METHODS[one_of("each method", name, METHODS)] for layer, name in method.items()}
     return partial(Composed, methods=parts)

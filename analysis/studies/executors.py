@@ -42,6 +42,9 @@ def executor_of(scheduler: str = "here") -> AbstractContextManager[Executor | No
 def processes(n: int) -> ProcessPoolExecutor:
     """An executor of n new processes of this machine; on a machine with GPUs, each sees one of its own.
 
+    A cell that kills its process (out of memory, say) takes the others with it, and nobody knows which it was: the rest
+    is left for the next run. Dask's workers survive it, and the cell is written as failed.
+
     Args:
         n: Their number.
 
@@ -52,16 +55,18 @@ def processes(n: int) -> ProcessPoolExecutor:
     if 0 < gpus < n:
         raise ValueError(f"processes must be {gpus} at most, one for each GPU; got {n}.")
     new = get_context("spawn")  # a process that was forked cannot use a GPU, nor threads of torch
-    threads = max(1, len(os.sched_getaffinity(0)) // n) if hasattr(os, "sched_getaffinity") else 1
-    return ProcessPoolExecutor(n, new, _begin, (new.Value("i", 0), gpus, threads))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    devices = given.split(",") if given else [str(number) for number in range(gpus)]
+    return ProcessPoolExecutor(n, new, _begin, (new.Value("i", 0), devices[:gpus], max(1, cores // n)))
 
 
-def _begin(begun: Any, gpus: int, threads: int) -> None:
+def _begin(begun: Any, devices: list[str], threads: int) -> None:
     """Take the next GPU and a share of the cores, before anything runs in a new process."""
     with begun.get_lock():
         number, begun.value = begun.value, begun.value + 1
-    if gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(number % gpus)
+    if devices:
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
     torch.set_num_threads(threads)
 
 

@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from analysis.studies.study import Study
+from analysis.studies.cells.study import Study
 
 MARK = "STUDY"  # what a study is called in its file
 ABLATIONS = "analysis.studies.ablations"
@@ -28,8 +28,10 @@ def study_of(name: str) -> Study:
     if name in known_studies():
         return getattr(import_module(f"{ABLATIONS}.{name}"), MARK)
     path = Path(name).resolve()
-    if path.suffix != ".py" or not path.is_file():
-        raise ValueError(f"study must be one of {', '.join(known_studies())}, or a Python file; got {name!r}.")
+    if path.suffix != ".py" or not path.is_file() or not path.stem.isidentifier():
+        raise ValueError(
+            f"study must be one of {', '.join(known_studies())}, or a Python file of an importable name; got {name!r}."
+        )
     if str(path.parent) not in sys.path:  # worker processes import the file again, by its name
         sys.path.insert(0, str(path.parent))
     module = import_module(path.stem)
@@ -59,7 +61,7 @@ def changed(study: Study, model: str | None = None, limit: int | None = None) ->
     for name, value in wanted.items():
         if value is not None and not all(name in cell for cell in cells):
             raise ValueError(
-                f"the cells of {study.name!r} must have the argument {name!r} to be changed; they have none."
+                f"the cells of {study.name!r} must all have the argument {name!r} to be changed; they have none."
             )
     if model is not None:
         cells = [cell | {"subject": model} for cell in cells]

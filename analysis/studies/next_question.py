@@ -14,7 +14,7 @@ from analysis.scenes.answers import is_right
 from analysis.scenes.asked import prompts
 from analysis.scenes.questions import questions_each
 from analysis.studies.asking import method_of
-from analysis.studies.models import model_of
+from analysis.studies.cells.models import model_of
 from v2drop.arguments import seed_number, whole_number
 
 APART = 3  # kinds between the first question about a picture and the next
@@ -44,7 +44,7 @@ def ask_next(
 
     Args:
         subject: As for `ask`, a model that is asked about pictures.
-        method: As for `ask`.
+        method: As for `ask`, but for "nothing dropped".
         average: As for `ask`.
         layers: As for `ask`.
         depths: As for `ask`.

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.studies.identity import Identity, function_name, identity
-from analysis.studies.store import Record, Store, with_arguments
-from analysis.studies.study import Study, as_text, resolved
+from analysis.studies.cells.identity import Identity, function_name, identity
+from analysis.studies.cells.rows import with_arguments
+from analysis.studies.cells.store import Record, Store
+from analysis.studies.cells.study import Study, as_text, resolved
 
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "studies"
 STATES = ("done", "failed", "missing")
@@ -80,7 +81,7 @@ def recorded(study: Study, folder: str | os.PathLike | None = None) -> list[Reco
     if absent:
         raise ValueError(
             f"{str(store.folder)!r} must hold all {len(wanted)} cells of {study.name!r}; it lacks {len(absent)}, the "
-            f"first {absent[0]}. `python -m analysis.studies run {study.name} --store {store.folder}` makes them."
+            f"first {absent[0]}. `python -m analysis.studies run ... --store {store.folder}` makes them."
         )
     records = [found[told] for told in wanted]
     for record, now in zip(records, identities(study), strict=True):
@@ -101,6 +102,9 @@ def _frame(study: Study, records: list[Record], store: object) -> pd.DataFrame:
         where = str(getattr(store, "folder", store))
         raise ValueError(
             f"{where!r} must hold finished cells of {study.name!r}, made by this code and model; it holds none. "
-            f"`python -m analysis.studies run {study.name}` makes them."
+            "`analysis.run` or `python -m analysis.studies run` makes them."
         )
-    return pd.concat([with_arguments(record) for record in records], ignore_index=True)
+    return pd.concat(
+        [with_arguments(each.rows, each.identity.passed | each.identity.defaulted) for each in records],
+        ignore_index=True,
+    )

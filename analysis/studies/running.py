@@ -8,16 +8,18 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, as_completed
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from analysis.progress import progress_bar
-from analysis.studies.identity import Identity
-from analysis.studies.provenance import provenance
+from analysis.studies.cells.identity import Identity
+from analysis.studies.cells.provenance import provenance
+from analysis.studies.cells.rows import check_rows
+from analysis.studies.cells.store import Record, Store
+from analysis.studies.cells.study import Study
 from analysis.studies.reading import identities, read
-from analysis.studies.store import Record, Store
-from analysis.studies.study import Study
 from analysis.work_folders import check_writable
 
 SHOWN = 5  # failures that a summary names
@@ -50,26 +52,39 @@ def run(study: Study, store: str | os.PathLike | Store, executor: Executor | Non
             model once.
 
     Returns:
-        The rows of all finished cells, in the order of the cells, arguments as columns in front (`with_arguments`).
+        The rows of all finished cells, in the order of the cells, arguments as columns in front (`with_arguments`). A
+        warning tells of those that failed.
 
     Raises:
         ValueError: The store cannot be written to, a cell's model is not there, or no cell finished.
     """
     store = store if isinstance(store, Store) else Store(store)
+    failed = run_missing(study, store, executor)
+    if failed:
+        warnings.warn(summary(study, failed), stacklevel=2)
+    return read(study, store)
+
+
+def run_missing(study: Study, store: Store, executor: Executor | None = None) -> list[Outcome]:
+    """Run the cells of a study that are not in the store; those that failed. Arguments as for `run`.
+
+    Raises:
+        ValueError: The store cannot be written to, or a cell's model is not there.
+    """
     check_writable("store", store.folder)
     store.clear_drafts()
     missing = [each for each in identities(study) if (known := store.read(each.key)) is None or known.error]
-    done = len(study.cells) - len(missing)
+    done, failed = len(study.cells) - len(missing), []
     outcomes = _here(study, missing, store) if executor is None else _elsewhere(study, missing, store, executor)
-    failed = []
-    with progress_bar(total=len(study.cells), initial=done, desc=study.name, unit="cell") as progress:
+    with (
+        closing(outcomes),
+        progress_bar(total=len(study.cells), initial=done, desc=study.name, unit="cell") as progress,
+    ):
         for outcome in outcomes:
             failed += [outcome] if outcome.error else []
             progress.set_postfix(failed=len(failed), refresh=False)
             progress.update()
-    if failed:
-        warnings.warn(_summary(study, failed), stacklevel=2)
-    return read(study, store)
+    return failed
 
 
 def run_cell(name: str, cell: Callable[..., pd.DataFrame], told: Identity, store: Store) -> str:
@@ -87,11 +102,11 @@ def run_cell(name: str, cell: Callable[..., pd.DataFrame], told: Identity, store
     told.check_here()
     began, started, rows, error, trace = time.time(), time.perf_counter(), None, "", ""
     try:
-        rows = _rows_of(cell(**told.passed))
+        rows = check_rows(cell(**told.passed), told.passed | told.defaulted)
+        where = provenance((told.passed | told.defaulted).get("subject"), began, time.perf_counter() - started)
     except Exception as caught:
         rows, error, trace = None, _said(caught), traceback.format_exc()
-    subject = None if error else (told.passed | told.defaulted).get("subject")
-    where = provenance(subject, began, time.perf_counter() - started)
+        where = provenance(None, began, time.perf_counter() - started)
     store.write(Record(name, told, where, rows, error, trace))
     return error
 
@@ -103,10 +118,14 @@ def _here(study: Study, missing: list[Identity], store: Store) -> Iterator[Outco
 
 def _elsewhere(study: Study, missing: list[Identity], store: Store, executor: Executor) -> Iterator[Outcome]:
     """The outcomes as they come; a stop cancels what was not begun."""
-    sent = {executor.submit(run_cell, study.name, study.cell, each, store): each for each in missing}
+    sent: dict[Any, Identity] = {}
     try:
+        for each in missing:
+            sent[executor.submit(run_cell, study.name, study.cell, each, store)] = each
         for future in as_completed(sent):
             yield Outcome(sent[future], _result(study, sent[future], store, future))
+    except BrokenExecutor as error:  # it broke while cells were sent
+        yield from (Outcome(each, f"not run: {_said(error)}") for each in missing if each not in sent.values())
     finally:
         for future in sent:
             future.cancel()
@@ -124,17 +143,12 @@ def _result(study: Study, cell: Identity, store: Store, future: Any) -> str:
         return _said(error)
 
 
-def _rows_of(returned: Any) -> pd.DataFrame:
-    if not isinstance(returned, pd.DataFrame) or returned.empty:
-        raise ValueError(f"a cell must return a DataFrame with rows; got {returned!r}.")
-    return returned
-
-
 def _said(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _summary(study: Study, failed: list[Outcome]) -> str:
+def summary(study: Study, failed: list[Outcome]) -> str:
+    """The failures of a run, the first of them by name."""
     shown = [f"  {each.identity.passed}: {each.error}" for each in failed[:SHOWN]]
     more = [f"  and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else []
     first = f"{len(failed)} of {len(study.cells)} cells of {study.name!r} failed; run again to retry them:"

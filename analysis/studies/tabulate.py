@@ -10,8 +10,9 @@ import pandas as pd
 from analysis.comparison.accuracy import NOTHING_DROPPED, summarise_accuracy
 from analysis.comparison.pairs import pairwise_differences
 from analysis.statistics.lists import names
-from analysis.studies.store import Record
-from analysis.studies.study import Study
+from analysis.studies.cells.rows import short
+from analysis.studies.cells.store import Record
+from analysis.studies.cells.study import Study
 
 LEVEL = 0.05  # of q, below which a difference counts
 LABELS = ["table", "row", "column"]
@@ -67,9 +68,15 @@ def in_every_column(labelled: pd.DataFrame) -> pd.DataFrame:
     return whole.sort_values("row", key=lambda rows: rows.map(order), kind="stable", ignore_index=True)
 
 
-def provenance_text(records: Iterable[Record]) -> str:
-    """Where the cells of a table come from, in a sentence or two for its caption."""
+def provenance_text(records: Iterable[Record], n_cells: int | None = None) -> str:
+    """Where the cells of a table come from, in a sentence for its caption.
+
+    Args:
+        records: The finished cells.
+        n_cells: The number of cells of the study, which is told where some are missing; None: none is.
+    """
     records = list(records)
+    of = "" if n_cells in (None, len(records)) else f" of {n_cells}"
     where = [record.provenance for record in records]
     commits = sorted({(p.commit[:12] or "no checkout") + (" with changes" if p.dirty else "") for p in where})
     packages = sorted(
@@ -79,7 +86,7 @@ def provenance_text(records: Iterable[Record]) -> str:
     days, minutes = sorted({p.started[:10] for p in where}), sum(p.seconds for p in where) / 60
     span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return (
-        f"{len(records)} cells, {minutes:.1f} minutes, {span}; commit {', '.join(commits)}; {', '.join(packages)}; "
+        f"{len(records)}{of} cells, {minutes:.1f} minutes, {span}; commit {', '.join(commits)}; {', '.join(packages)}; "
         f"{'; '.join(machines)}."
     )
 
@@ -98,7 +105,7 @@ def _texts(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
 def _text(column: str, value: object) -> str:
     if value is None or value != value or value == "":
         return ""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return short(value) if isinstance(value, float) else str(value)
 
 
 def _marks(frame: pd.DataFrame, value: str, compared: str, by: list[str]) -> dict[tuple, str]:

@@ -84,7 +84,7 @@ def keep_alone(
     Args:
         stream: The residual stream of one prompt.
         layers: Layers l, each by itself.
-        tokens: Positions j within the prompt, each by itself; one that stays anyway, as the last one, leaves none.
+        tokens: Positions j within the prompt, each by itself: all of `others`, or all not, and then none is left.
         others: The positions that are removed, but for j; not the last one, where the output is read.
         batch_size: The number of tokens that run at once.
 

@@ -1,5 +1,6 @@
 """Cells of studies that need no model: quick ones, and some that fail, wait or kill their process."""
 
+import functools
 import os
 import signal
 import time
@@ -52,3 +53,25 @@ def threads(base):
     import torch
 
     return pd.DataFrame({"pid": [os.getpid()], "threads": [torch.get_num_threads()]})
+
+
+def twice(function):
+    """A decorator from elsewhere."""
+    return functools.wraps(function)(lambda *args, **kwargs: function(*args, **kwargs))
+
+
+@twice
+def decorated(base):
+    """A cell under a decorator."""
+    return power(base)
+
+
+def unstorable(base):
+    """Rows that cannot be stored as plain data, or would be mistaken for arguments."""
+    if base == 1:
+        return pd.DataFrame({"day": [pd.Timestamp("2026-11-26")]})
+    if base == 2:
+        return pd.DataFrame({"base": [2]})
+    if base == 3:
+        return power(base).groupby("word").sum()
+    return power(base)

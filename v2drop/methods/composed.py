@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NoReturn
 
 from v2drop.budgets.schedule import Schedule
@@ -70,6 +71,8 @@ class Composed(Method):
             raise ValueError(
                 f"one of the methods at most may choose text tokens from the embeddings; got {', '.join(annotating)}."
             )
+        if any(len(method.protect) for method in methods):
+            raise ValueError("protect must be given to Composed itself, for all of its methods; got one in a method.")
         for name in ANY:
             self._set(name, any(getattr(method, name) for method in methods))
         self._set("exact_count", all(method.exact_count for method in methods))
@@ -91,6 +94,15 @@ class Composed(Method):
     @classmethod
     def _released_left(cls, n_layers: int) -> NoReturn:
         raise ValueError("composed methods have no released schedule; give one: Composed(Schedule({...}), {...}).")
+
+    @classmethod
+    def default(cls, model: nn.Module, **options: Any) -> NoReturn:
+        """Refused: composed methods have no released schedule.
+
+        Raises:
+            ValueError: always.
+        """
+        cls._released_left(0)
 
     def at(self, layer: int) -> Method:
         """The method that drops at a layer of the schedule."""
@@ -138,7 +150,9 @@ def _made(schedule: Schedule, methods: Any) -> Iterator[tuple[int, Method]]:
         if not left:
             raise ValueError(f"every method must have a drop of the schedule, {schedule.layers}; none from {start} on.")
         part = Schedule(left, least=schedule.least)
-        method = make if isinstance(make, Method) else make(part)
+        if isinstance(make, Method):  # made already, and perhaps for another schedule, which was replaced
+            make = partial(replace, make, schedule=part) if isinstance(methods, tuple) else make
+        method = make if isinstance(make, Method) else make() if isinstance(methods, tuple) else make(part)
         if not isinstance(method, Method) or isinstance(method, Composed) or method.schedule != part:
             raise ValueError(f"methods[{start}] must make a method of {part}; got {method!r}.")
         yield start, method

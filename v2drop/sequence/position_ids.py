@@ -19,7 +19,7 @@ def checked_positions(positions: Any) -> Positions:
     >>> checked_positions(range(7, 10)), checked_positions("keep"), checked_positions(())
     ((7, 8, 9), 'keep', 'repack')
     """
-    if positions in ("keep", "repack"):
+    if isinstance(positions, str) and positions in ("keep", "repack"):
         return positions
     if not isinstance(positions, Collection) or isinstance(positions, str):
         raise ValueError(

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from analysis.confirmation import confirmatory_seed
-from analysis.studies.models import is_there
-from analysis.studies.study import Arguments, grid
+from analysis.studies.cells.models import is_there
+from analysis.studies.cells.study import Arguments, grid
 
 SEED = confirmatory_seed("08_ablations")
 # Slices of the questions, and draws of methods that draw: the embedded model answers 50 a second, 30 layers one or two.

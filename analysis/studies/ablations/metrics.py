@@ -2,7 +2,7 @@
 
 from analysis.studies import Study, ask
 from analysis.studies.ablations._subjects import on_subjects
-from analysis.studies.study import Arguments
+from analysis.studies.cells.study import Arguments
 
 METRICS = ["l2", "l1", "cosine"]
 

@@ -2,8 +2,8 @@
 
 from analysis.studies import Study
 from analysis.studies.ablations._subjects import SEED
+from analysis.studies.cells.study import grid
 from analysis.studies.next_question import ask_next
-from analysis.studies.study import grid
 
 QUERY_AWARE, QUERY_FREE = ["fastv", "pdrop", "sparsevlm", "dart"], ["v2drop", "uniform"]
 

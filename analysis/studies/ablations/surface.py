@@ -4,7 +4,7 @@ from itertools import combinations
 
 from analysis.studies import Study, ask
 from analysis.studies.ablations._subjects import SEED
-from analysis.studies.study import grid
+from analysis.studies.cells.study import grid
 
 # Layers before the first drop run on all tokens: behind layer 5 of 12, no three drops average half of them.
 CHOICES = [layers for layers in combinations(range(1, 12), 3) if layers[0] <= 5]

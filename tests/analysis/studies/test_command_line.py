@@ -57,6 +57,22 @@ def test_failed_cells_are_told_and_retried_with_less(own, capsys):
     assert "6 done, 0 failed" in capsys.readouterr().out
 
 
+def test_a_study_whose_cells_all_fail_ends_with_status_one(own, capsys):
+    Path(own).write_text(OWN.replace("METHOD", '"ugly"').replace("n > 5", "True").replace('method == "broken"', "True"))
+    assert main(["run", own]) == 1
+    out, err = capsys.readouterr()
+    assert "0 done, 12 failed" in out and "12 of 12 cells" in err
+
+
+def test_a_table_of_some_cells_says_so(own, capsys):
+    Path(own).write_text(OWN.replace("METHOD", '"broken"'))
+    main(["run", own])
+    capsys.readouterr()
+    assert main(["table", own]) == 1
+    out, err = capsys.readouterr()
+    assert "Mine. 8 of 12 cells" in out and "of 12 cells 8 are finished" in err
+
+
 def test_another_store_and_processes(own, capsys):
     assert main(["run", own, "--store", "elsewhere", "--scheduler", "processes:1"]) == 0
     assert len(list(Path("elsewhere").iterdir())) == 12
@@ -96,7 +112,7 @@ def test_ctrl_c_ends_with_status_130_and_goes_on_later(own, monkeypatch, capsys)
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("analysis.studies.__main__.run", stopped)
+    monkeypatch.setattr("analysis.studies.__main__.run_missing", stopped)
     assert main(["run", own]) == 130 and "the same command goes on" in capsys.readouterr().err
 
 

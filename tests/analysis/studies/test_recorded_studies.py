@@ -2,8 +2,8 @@
 
 import pytest
 
+from analysis.studies.cells.models import is_there
 from analysis.studies.finding import changed, known_studies, study_of
-from analysis.studies.models import is_there
 from analysis.studies.reading import RECORDED, read_recorded, recorded
 from analysis.studies.running import run
 

@@ -7,15 +7,17 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from analysis.studies import Study, grid, identity, reading, run
+from analysis.studies import Study, grid, reading, run
+from analysis.studies.cells import identity, models
+from analysis.studies.cells.store import Store
 from analysis.studies.executors import executor_of, processes
-from analysis.studies.store import Store
 from tests.support import toy_cells
 
 POWERS = Study("powers", toy_cells.power, grid(base=[1, 2, 3], exponent=[2, 3]))
@@ -100,11 +102,14 @@ def test_a_cell_without_rows_has_failed(tmp_path):
 
 def test_damaged_files_are_made_again(tmp_path):
     first = run(POWERS, tmp_path)
-    one, two, three, *_ = sorted(tmp_path.iterdir())
+    one, two, three, four, *_ = sorted(tmp_path.iterdir())
     one.write_bytes(one.read_bytes()[:-9])
     two.write_bytes(b"")
     three.write_bytes(b"no gzip at all")
-    assert (reading.status(POWERS, tmp_path).state == "missing").sum() == 3
+    bent = bytearray(four.read_bytes())
+    bent[40:60] = bytes(20)
+    four.write_bytes(bent)
+    assert (reading.status(POWERS, tmp_path).state == "missing").sum() == 4
     pd.testing.assert_frame_equal(run(POWERS, tmp_path), first)
 
 
@@ -192,3 +197,43 @@ def test_a_worker_with_other_code_refuses(tmp_path, monkeypatch):
 def test_wrong_schedulers_are_refused(scheduler, without_type_checker):
     with pytest.raises(ValueError, match="must be"), executor_of(scheduler):
         pass
+
+
+def test_what_cannot_be_stored_fails_as_a_cell_and_stops_none(tmp_path):
+    study = Study("unstorable", toy_cells.unstorable, grid(base=[1, 2, 3, 4]))
+    with pytest.warns(UserWarning, match="3 of 4 cells"):
+        assert set(run(study, tmp_path).base) == {4}
+    errors = reading.status(study, tmp_path).error
+    for said, error in zip(
+        ("numbers, truths and texts", "named as its arguments", "keys as columns"), errors, strict=False
+    ):
+        assert said in error
+
+
+def test_the_file_of_a_decorated_cell_is_its_own():
+    assert identity._source(toy_cells.decorated) == identity._source(toy_cells.power) != ""
+
+
+def test_generators_are_lists_of_cells_and_values(without_type_checker):
+    assert len(Study("g", toy_cells.power, ({"base": i} for i in range(3))).cells) == 3
+    assert len(grid(base=(i for i in range(3)), exponent=iter([1, 2]))) == 6
+
+
+def test_what_depends_on_more_than_its_arguments_is_no_cell(without_type_checker):
+    def inner(base):
+        return toy_cells.power(base)
+
+    for cell in (inner, partial(toy_cells.power, base=1), lambda **arguments: None, "power", print):
+        with pytest.raises(ValueError, match="cell must"):
+            Study("x", cell, [{"base": 1}])
+
+
+def test_a_checkpoint_that_was_overwritten_is_another(tmp_path):
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"one")
+    first = models.model_checksum(str(tmp_path))
+    weights.write_bytes(b"other")
+    assert models.model_checksum(str(tmp_path)) != first
+    weights.unlink()
+    with pytest.raises(ValueError, match="folder with weights"):
+        models.model_checksum(str(tmp_path))

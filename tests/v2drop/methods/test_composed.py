@@ -131,6 +131,10 @@ def test_budgets_and_replacing():
     method = Composed.for_average(288, 576, 32, methods={2: FastV, 16: Random})
     assert method.schedule == Schedule.for_average(288, (2, 16), 576, 32)
     assert replace(method, protect=(3,)).methods == method.methods
+    later = replace(method, schedule=Schedule({2: 0.4, 16: 0.1}))
+    assert later == Composed(Schedule({2: 0.4, 16: 0.1}), {2: FastV, 16: Random})
+    with pytest.raises(ValueError, match="no released schedule"):
+        Composed.default(toy("llama"), methods={1: FastV})
     with pytest.raises(ValueError, match="no released schedule"):
         Composed.drop_layers(32)
 
@@ -145,6 +149,7 @@ def test_budgets_and_replacing():
         ({1: 3}, {1: FastV, 2: Random}, "must have a drop of the schedule"),
         ({1: 3}, {1: lambda schedule: schedule}, "must make a method"),
         ({1: 3}, {1: FastV(Schedule({2: 3}))}, "must make a method"),
+        ({1: 3, 2: 2}, {1: partial(FastV, protect="sinks"), 2: Random}, "protect must be given to Composed itself"),
         ({1: 1.0, 2: 1.0}, {1: MustDrop, 2: FastV}, "must not trim caches"),
         ({1: 3, 2: 2}, {1: SparseVLM, 2: SparseVLMPlus}, "one of the methods at most"),
         ({0: 3, 2: 2}, {0: FastV, 2: Random}, "layers from 1 on"),
