@@ -29,6 +29,7 @@ class Claim(NamedTuple):
 
 OPEN = Verdict("open", "not measured")
 REAL = "07_real_decoder"
+ABLATIONS = "08_ablations"
 CLAIMS = (
     Claim(
         "C1",
@@ -70,7 +71,25 @@ CLAIMS = (
             ),
         ),
     ),
-    Claim("C3", "Progressive dropping beats one-shot dropping", (OPEN, OPEN)),
+    Claim(
+        "C3",
+        "Progressive dropping beats one-shot dropping",
+        (
+            Verdict(
+                "no",
+                "no: the same",
+                "V2Drop at half of the tokens, right with three drops minus with one, the first at layer 1: "
+                "-0.01 [-0.04, 0.01]",
+                ABLATIONS,
+            ),
+            Verdict(
+                "no",
+                "no: where it differs, one drop is better",
+                "V2Drop at half of the words, the same, the first at a quarter of the depth: -0.25 [-0.40, -0.08]",
+                ABLATIONS,
+            ),
+        ),
+    ),
     Claim(
         "C4",
         "The choice of layers hardly matters",
@@ -85,9 +104,9 @@ CLAIMS = (
             Verdict(
                 "no",
                 "no",
-                "one drop to half of the words by L2 variation: 0.65 [0.52, 0.77] right behind layer 5, "
-                "0.08 [0.03, 0.18] behind layer 14",
-                REAL,
+                "V2Drop (L2) with three drops at half of the words: 0.00 [0.00, 0.06] right at the released depths, "
+                "0.38 [0.26, 0.52] at layers 3, 10, 20",
+                ABLATIONS,
             ),
         ),
     ),

@@ -44,11 +44,12 @@ def with_arguments(rows: pd.DataFrame, arguments: Mapping[str, Any]) -> pd.DataF
 def as_column(value: Any) -> Any:
     """An argument as it stands in a frame: a list as "1, 6, 8", a dictionary as "metric: l2", others as they are.
 
-    >>> as_column([1 / 12, 1, 8]), as_column({"average": 72, "layers": [1, 6]}), as_column({}), as_column(0.5)
-    ('0.0833, 1, 8', 'average: 72; layers: 1, 6', '', 0.5)
+    >>> as_column([1 / 12, 1, 8]), as_column({"20": 72, "3": [1, 6]}), as_column({}), as_column(0.5)
+    ('0.0833, 1, 8', '3: 1, 6; 20: 72', '', 0.5)
     """
     if isinstance(value, dict):
-        return "; ".join(f"{name}: {_short(each)}" for name, each in value.items())
+        items = sorted(value.items(), key=lambda item: int(item[0]) if item[0].isdigit() else 0)  # layers are texts
+        return "; ".join(f"{name}: {_short(each)}" for name, each in items)
     return ", ".join(map(_short, value)) if isinstance(value, list) else value
 
 
