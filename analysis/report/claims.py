@@ -97,9 +97,9 @@ CLAIMS = (
             Verdict(
                 "no",
                 "no",
-                "V2Drop (L2) at 72 of 144 tokens: 0.53 [0.48, 0.58] right with drops at layers 1, 2, 3, "
-                "0.79 [0.74, 0.82] at 4, 5, 6",
-                "01_quickstart",
+                "V2Drop (L2) at half of the tokens: 0.52 [0.42, 0.62] right with drops at layers 2, 8, 11, "
+                "0.92 [0.85, 0.96] at 4, 9, 10, of 145 choices",
+                ABLATIONS,
             ),
             Verdict(
                 "no",
