@@ -21,7 +21,7 @@ from analysis.studies.cells.store import Record, Store
 from analysis.studies.cells.study import Study
 from analysis.studies.executors import executor_of
 from analysis.studies.finding import changed, known_studies, study_of
-from analysis.studies.reading import finished, read, status
+from analysis.studies.reading import finished, read, read_recorded, recorded, status
 from analysis.studies.running import run_missing, summary
 from analysis.studies.tabulate import provenance_text, study_table
 from v2drop.arguments import whole_number
@@ -70,6 +70,8 @@ def _table(study: Study, store: Path, options: argparse.Namespace) -> int:
 
 def _tabulated(study: Study, store: Path, options: argparse.Namespace) -> tuple[pd.DataFrame, list[Record], int]:
     """The table, its cells, and 1 if some are missing, which is said."""
+    if options.recorded:  # whose cells are all there
+        return study_table(read_recorded(study, options.store), study, options.value), recorded(study, options.store), 0
     rows, records = read(study, store), finished(study, store)
     if len(records) < len(study.cells):
         print(f"of {len(study.cells)} cells {len(records)} are finished: `status` names the others", file=sys.stderr)
@@ -113,6 +115,8 @@ def _parser() -> argparse.ArgumentParser:
             text = "here (default), processes:4, dask, tcp://host:8786 or a dask scheduler's file"
             each.add_argument("--scheduler", default="here", help=text)
         if name in ("table", "figure"):
+            text = "cells of data/studies or --store that an earlier version of the code made; all must be there"
+            each.add_argument("--recorded", action="store_true", help=text)
             each.add_argument("--value", default="right", choices=["right", "log_probability"])
         if name == "table":
             form = each.add_mutually_exclusive_group()

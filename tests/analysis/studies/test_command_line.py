@@ -73,6 +73,20 @@ def test_a_table_of_some_cells_says_so(own, capsys):
     assert "Mine. 8 of 12 cells" in out and "of 12 cells 8 are finished" in err
 
 
+def test_what_was_recorded_by_other_code_is_read_where_one_says_so(own, capsys, monkeypatch):
+    assert main(["run", own, "--store", "kept"]) == 0
+    monkeypatch.setattr("analysis.studies.cells.identity.package_code", lambda: "other code")
+    with pytest.raises(SystemExit):
+        main(["table", own, "--store", "kept"])
+    capsys.readouterr()
+    assert main(["table", own, "--store", "kept", "--recorded"]) == 0
+    assert "| good | **1.000**" in capsys.readouterr().out
+    assert main(["figure", own, "--store", "kept", "--recorded"]) == 0
+    with pytest.raises(SystemExit):
+        main(["table", own, "--store", "elsewhere", "--recorded"])
+    assert "must hold all 12 cells" in capsys.readouterr().err
+
+
 def test_another_store_and_processes(own, capsys):
     assert main(["run", own, "--store", "elsewhere", "--scheduler", "processes:1"]) == 0
     assert len(list(Path("elsewhere").iterdir())) == 12
