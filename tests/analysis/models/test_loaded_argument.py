@@ -46,5 +46,5 @@ def test_a_loaded_checkpoint_is_no_model(function, without_type_checker):
 
 
 def test_the_lists_are_not_empty():
-    assert len(public_functions("loaded")) >= 10 and len(public_functions("model")) == 3
+    assert len(public_functions("loaded")) >= 10 and len(public_functions("model")) == 4
     assert issubclass(analysis.ScoresFromTable, Method)

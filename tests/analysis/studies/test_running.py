@@ -146,12 +146,22 @@ def test_a_file_gets_its_name_when_it_is_whole(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("workers", [0, 1], ids=["here", "elsewhere"])
 def test_a_stop_cancels_what_was_not_begun_and_keeps_the_rest(tmp_path, workers):
-    study = Study("slow", toy_cells.slow, grid(base=range(100), seconds=[0.01]))
-    with ThreadPoolExecutor(1) as executor, pytest.raises(KeyboardInterrupt):
-        threading.Timer(0.2, _thread.interrupt_main).start()  # what Ctrl-C does
-        run(study, tmp_path, executor if workers else None)
-    assert 0 < len(list(tmp_path.iterdir())) < 100
-    assert run(study, tmp_path).base.nunique() == 100
+    study = Study("slow", toy_cells.slow, grid(base=range(200), seconds=[0.01]))
+
+    def interrupt():
+        while len(list(tmp_path.iterdir())) < 3:
+            time.sleep(0.002)
+        _thread.interrupt_main()  # what Ctrl-C does
+
+    known = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
+    try:
+        with ThreadPoolExecutor(1) as executor, pytest.raises(KeyboardInterrupt):
+            threading.Thread(target=interrupt, daemon=True).start()
+            run(study, tmp_path, executor if workers else None)
+    finally:
+        signal.signal(signal.SIGINT, known)
+    assert 3 <= len(list(tmp_path.iterdir())) < 200
+    assert run(study, tmp_path).base.nunique() == 200
 
 
 def test_processes_take_cells_and_give_the_same_rows(tmp_path):
