@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, NoReturn
 
 from v2drop.budgets.schedule import Schedule
@@ -51,7 +50,7 @@ class Composed(Method):
     [(2, Schedule({2: 0.5})), (16, Schedule({16: 0.25, 24: 0.1}))]
     """
 
-    methods: Mapping[int, Callable[[Schedule], Method]] | tuple[tuple[int, Method], ...]
+    methods: Mapping[int, Callable[[Schedule], Method]] | tuple[tuple[int, Method | Callable[[Schedule], Method]], ...]
     positions: Positions | range | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -145,14 +144,15 @@ def _made(schedule: Schedule, methods: Any) -> Iterator[tuple[int, Method]]:
     early = [layer for layer in schedule.layers if layer < starts[0]]
     if early:
         raise ValueError(f"methods must start at the first drop, layer {early[0]}, or before; got {starts}.")
-    for (make, start), end in zip([(make, start) for start, make in given], [*starts[1:], None], strict=True):
+    for (start, make), end in zip(given, [*starts[1:], None], strict=True):
         left = {k: v for k, v in schedule.left.items() if k >= start and (end is None or k < end)}
         if not left:
             raise ValueError(f"every method must have a drop of the schedule, {schedule.layers}; none from {start} on.")
         part = Schedule(left, least=schedule.least)
-        if isinstance(make, Method):  # made already, and perhaps for another schedule, which was replaced
-            make = partial(replace, make, schedule=part) if isinstance(methods, tuple) else make
-        method = make if isinstance(make, Method) else make() if isinstance(methods, tuple) else make(part)
+        if not isinstance(make, Method):
+            method = make(part)
+        else:  # pairs hold methods that were made already, and perhaps for another schedule, which was replaced
+            method = replace(make, schedule=part) if isinstance(methods, tuple) else make
         if not isinstance(method, Method) or isinstance(method, Composed) or method.schedule != part:
             raise ValueError(f"methods[{start}] must make a method of {part}; got {method!r}.")
         yield start, method

@@ -131,6 +131,7 @@ def test_budgets_and_replacing():
     method = Composed.for_average(288, 576, 32, methods={2: FastV, 16: Random})
     assert method.schedule == Schedule.for_average(288, (2, 16), 576, 32)
     assert replace(method, protect=(3,)).methods == method.methods
+    assert Composed(method.schedule, ((2, FastV), (16, Random))) == method
     later = replace(method, schedule=Schedule({2: 0.4, 16: 0.1}))
     assert later == Composed(Schedule({2: 0.4, 16: 0.1}), {2: FastV, 16: Random})
     with pytest.raises(ValueError, match="no released schedule"):
