@@ -6,15 +6,14 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import pandas as pd
 
-from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy, summarise_accuracy
+from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
 from analysis.comparison.arguments import tokens_of_every_prompt
 from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
 from analysis.scenes.asked import asked
 from analysis.scenes.questions import Questions
-from analysis.statistics.draws import checked_answers
-from analysis.statistics.lists import among, different, numbers
 from analysis.statistics.lists import names as name_list
+from analysis.statistics.lists import numbers
 from v2drop import METHODS, Method
 from v2drop.models.parts import locate
 
@@ -100,39 +99,3 @@ def accuracy_at_averages(
     frame = accuracy(loaded, questions, methods, **options)
     frame.insert(1, "budget", [budget for _, budget in frame.method])
     return frame.assign(method=[name for name, _ in frame.method])
-
-
-def accuracy_by_difficulty(frame: pd.DataFrame, judge: Hashable = "downsample") -> pd.DataFrame:
-    """Accuracy on questions that a judge answers wrongly at the same budget ("difficult"), and on the others ("easy").
-
-    The split of VTC-Bench (arXiv 2510.07143), whose judge is image downsampling: a question that a smaller picture
-    answers needs no choice of tokens. Questions that the model answers wrongly with all tokens are left out.
-
-    Args:
-        frame: The frame of `accuracy_at_averages`.
-        judge: The method in it that judges; by its first draw, if it has several.
-
-    Returns:
-        One row per group, method and budget: these, mean, low, high, n (questions), draws.
-
-    Raises:
-        ValueError: The judge, or the model itself, is not in the frame, no question is left, or a method has a question
-            twice at a budget.
-    """
-    frame = checked_answers(frame, ["method", "budget"], {"right": "truth"})
-    frame = frame.drop(columns=["easy", "group"], errors="ignore")  # of a frame that was split by another judge
-    judge = among("judge", judge, frame.method)
-    if NOTHING_DROPPED not in set(frame.method):
-        raise ValueError(f"the frame must hold the method {NOTHING_DROPPED!r}; got {different(frame.method)}.")
-    answerable = set(frame.question[(frame.method == NOTHING_DROPPED) & frame.right])
-    first = frame[frame.draw == 0] if "draw" in frame else frame
-    judged = first[first.method == judge].set_index(["budget", "question"]).right.rename("easy")
-    judgeable = frame[frame.question.isin(answerable) & ~frame.method.isin([judge, NOTHING_DROPPED])]
-    judgeable = judgeable.join(judged, on=["budget", "question"], how="inner").reset_index(drop=True)
-    if judgeable.empty:
-        raise ValueError(
-            "there must be a question that the model answers rightly with all tokens and a method beside the judge at "
-            f"its budget; got none of {frame.question.nunique()} questions."
-        )
-    judgeable = judgeable.assign(group=judgeable.easy.map({True: "easy", False: "difficult"}))
-    return summarise_accuracy(judgeable, ["group", "method", "budget"])

@@ -27,9 +27,10 @@ def accuracy_variance(
     method with the question set is small, another set would have shown the same differences between methods.
 
     Args:
-        answers: Rows with the factors, question, right, and draw where there are several; draws of a question are
-            averaged. Every combination of the factors has the same questions.
-        factors: The columns that tell runs apart, two or more.
+        answers: Rows with the factors, question, right, and draw where there are several. Every combination of the
+            factors has the same questions.
+        factors: The columns that tell runs apart, two or more; draw may be one, of methods that draw alike often.
+            Otherwise the draws of a question are averaged.
         n_sets: The number of question sets.
         resamples: The number of resamples of the questions, within their sets, behind the intervals.
         seed: The seed of the resamples.
@@ -43,10 +44,10 @@ def accuracy_variance(
         ValueError: A combination lacks questions that others have, there is but one value of a factor, or a number is
             out of range.
     """
-    factors = list(names("factors", factors, least=2, besides=[BLOCK, "question", "draw", "right"]))
+    factors = list(names("factors", factors, least=2, besides=[BLOCK, "question", "right"]))
     n_sets, resamples = whole_number("n_sets", n_sets, 2), whole_number("resamples", resamples, 1)
     rng = np.random.default_rng(seed_number(seed))
-    values = _table(checked_answers(answers, factors, {"right": "truth or number"}), factors)
+    values = _table(_checked(answers, factors), factors)
     sets = np.array_split(rng.permutation(values.shape[-1]), n_sets)
     if min(map(len, sets)) < 2:
         raise ValueError(
@@ -61,6 +62,11 @@ def accuracy_variance(
     low, high = np.quantile(resampled_shares, [0.025, 0.975], axis=0) - (resampled_shares.mean(0) - share)
     columns = {"share": share, "low": low.clip(0, 1), "high": high.clip(0, 1), "df": [df for _, df in found.values()]}
     return pd.DataFrame({"source": list(found), **columns})
+
+
+def _checked(answers: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
+    """The checked answers; as a factor, a draw tells runs apart and not the answers of one."""
+    return checked_answers(answers, [each for each in factors if each != "draw"], {"right": "truth or number"})
 
 
 def _table(answers: pd.DataFrame, factors: list[str]) -> np.ndarray:

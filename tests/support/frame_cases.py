@@ -172,6 +172,14 @@ CASES = {
     "accuracy_variance": Case(
         lambda f: analysis.accuracy_variance(f, ["method", "budget"], 2, 3), answers(), ("right",), BUDGET_KEYS
     ),
+    "with_difficulty": Case(
+        analysis.with_difficulty,
+        answers().assign(budget=72).drop_duplicates(["method", "question"]),
+        (),
+        BUDGET_KEYS,
+        (),
+        ("right",),
+    ),
     "accuracy_by_difficulty": Case(
         analysis.accuracy_by_difficulty,
         answers()

@@ -31,6 +31,7 @@ from v2drop.guards.generate import install_guards
 from v2drop.guards.one_thread import NotPickled, OneThread
 from v2drop.models.parts import locate
 from v2drop.sequence.cache_registry import CacheRegistry
+from v2drop.sequence.position_ids import check_within
 
 _active: WeakSet[nn.Module] = WeakSet()  # decoders inside a `with`; kept here, so that models need no extra attribute
 _claiming = Lock()  # two threads may enter at once
@@ -48,7 +49,7 @@ class Dropping(NotPickled):
         vision_mask: BoolTensor [batch, sequence], True at positions that may be dropped; None: the image placeholders.
 
     Raises:
-        ValueError: at once, if the model is not supported, lacks a layer of the schedule or what the method needs, or
+        ValueError: at once, if the model is not supported, lacks a layer of the schedule or of `positions`, or what the method needs, or
             if the mask is no such tensor or is missing for a text model; on entry, if the model is already inside a
             `with`; in a forward pass, if it cannot have a right result (`v2drop.guards`).
     """
@@ -57,6 +58,7 @@ class Dropping(NotPickled):
         """Check all that can be checked before anything runs; no hook is installed yet."""
         self._method, self._model, self._parts = method, model, locate(model)
         method.schedule.check_layers(len(self._parts.layers))
+        check_within(method.positions, len(self._parts.layers))
         method.check_model(self._parts)
         self._vision_mask = vision_mask
         self._new_vision_mask()  # only to refuse a wrong mask at once; every `with` makes its own

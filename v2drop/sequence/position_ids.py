@@ -29,6 +29,20 @@ def checked_positions(positions: Any) -> Positions:
     return tuple(sorted(whole_numbers("positions", positions, 0))) if len(positions) else "repack"
 
 
+def check_within(positions: Positions, n_layers: int) -> None:
+    """Refuse a rule of layers that a model with `n_layers` decoder layers does not have.
+
+    Raises:
+        ValueError: a layer is `n_layers` or more.
+    """
+    outside = [layer for layer in positions if layer >= n_layers] if isinstance(positions, tuple) else []
+    if outside:
+        raise ValueError(
+            f'positions must be "keep", "repack", or layers of the model, which has {n_layers}: 0 to {n_layers - 1}; '
+            f"got {outside}."
+        )
+
+
 def repacks_at(positions: Positions, layer: int) -> bool:
     """Whether a layer runs with the gaps in its position ids closed.
 

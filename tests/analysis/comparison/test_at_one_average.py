@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from analysis.comparison.at_one_average import (
     NOTHING_DROPPED,
     accuracy_at_averages,
-    accuracy_by_difficulty,
     methods_at_average,
 )
 from analysis.comparison.kept_tokens import kept_at_end, kept_overlap
@@ -101,18 +100,6 @@ def test_pairs_refuse_questions_that_some_were_not_asked():
         pairwise_differences(table.drop(index=4))
     with pytest.raises(ValueError, match="two values of 'method' at a budget; got a"):
         pairwise_differences(frame(a=[1, 0]))
-
-
-def test_difficulty_splits_by_the_judge_and_leaves_out_what_the_model_cannot_answer():
-    table = frame(downsample=[1, 0, 0, 1], mine=[1, 1, 0, 0])
-    whole = frame(**{NOTHING_DROPPED: [1, 1, 1, 0]}).assign(budget=144)
-    found = accuracy_by_difficulty(pd.concat([table, whole])).set_index("group")
-    assert found.loc["easy", ["mean", "n"]].tolist() == [1.0, 1] and found.loc["difficult", ["mean", "n"]].tolist() == [
-        0.5,
-        2,
-    ]
-    with pytest.raises(ValueError, match="judge must be one of mine; got 'downsample'"):
-        accuracy_by_difficulty(table[table.method == "mine"])
 
 
 def sets(**kept):

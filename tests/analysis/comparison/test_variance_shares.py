@@ -64,3 +64,12 @@ def test_what_is_not_balanced_is_refused():
         shares(frame[frame.method == "a"])
     with pytest.raises(ValueError, match="n_sets must leave two questions"):
         shares(frame, n_sets=30)
+
+
+def test_a_draw_may_tell_runs_apart():
+    rows = [(m, d, q, q % 10 < {0: 2, 1: 5, 2: 8}[d]) for m, d, q in product("ab", range(3), range(40))]
+    frame = pd.DataFrame(rows, columns=["method", "draw", "question", "right"])
+    found = accuracy_variance(frame, ["method", "draw"], n_sets=2, resamples=5).set_index("source").share
+    assert found["draw"] > 0.8 and found["method"] == pytest.approx(0)
+    with pytest.raises(ValueError, match="two values or more"):
+        accuracy_variance(frame[frame.draw == 0], ["method", "draw"], resamples=5)

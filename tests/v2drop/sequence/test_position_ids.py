@@ -19,8 +19,13 @@ def test_a_rule_of_all_layers_is_keep_and_of_none_is_repack(name):
     assert not any(repacks_at(everywhere, layer) for layer in range(LAYERS))
 
 
-@pytest.mark.parametrize("left", [{0: 5}, {1: 5, 3: 2}, {0: 6, 2: 3}])
-@pytest.mark.parametrize("rule, word", [(range(LAYERS), "keep"), (range(LAYERS, LAYERS + 1), "repack")])
+@pytest.mark.parametrize(
+    "left, rule, word",
+    [
+        *((left, range(LAYERS), "keep") for left in ({0: 5}, {1: 5, 3: 2}, {0: 6, 2: 3})),
+        *((left, (0,), "repack") for left in ({1: 5}, {1: 5, 3: 2})),  # before the first drop there is no gap
+    ],
+)
 def test_rules_that_say_what_a_word_says_compute_the_same(left, rule, word):
     data, model, logits = batch("llama", ["tvvvvvvvtt", "vvvvttt"]), toy("llama"), []
     for positions in (rule, word):
@@ -39,6 +44,14 @@ def test_one_layer_more_or_less_that_keeps_them_changes_the_answer():
             logits.append(model(**data.inputs).logits[0, -1])
     same = [torch.equal(one, logits[0]) for one in logits]
     assert same == [True, True, *[False] * (LAYERS - 1)]  # nothing is dropped before layer 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_layers_that_the_model_does_not_have_are_refused(name):
+    kind = METHODS[name]
+    method = kind(Schedule({0: 4} if kind.before_llm else {1: 4}), positions=range(2, LAYERS + 2))
+    with pytest.raises(ValueError, match=rf"positions must be .* 0 to {LAYERS - 1}; got \[{LAYERS}, {LAYERS + 1}\]"):
+        method(toy("llama"))
 
 
 @pytest.mark.parametrize("positions", ["kept", 3, (-1,), (1, 1), (0.5,), None])
