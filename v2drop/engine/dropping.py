@@ -49,9 +49,9 @@ class Dropping(NotPickled):
         vision_mask: BoolTensor [batch, sequence], True at positions that may be dropped; None: the image placeholders.
 
     Raises:
-        ValueError: at once, if the model is not supported, lacks a layer of the schedule or of `positions`, or what the method needs, or
-            if the mask is no such tensor or is missing for a text model; on entry, if the model is already inside a
-            `with`; in a forward pass, if it cannot have a right result (`v2drop.guards`).
+        ValueError: at once, if the model is not supported, lacks a layer of the schedule or of `positions`, or what the
+            method needs, or if the mask is no such tensor or is missing for a text model; on entry, if the model is
+            already inside a `with`; in a forward pass, if it cannot have a right result (`v2drop.guards`).
     """
 
     def __init__(self, method: Dropper, model: nn.Module, vision_mask: Tensor | None = None) -> None:
