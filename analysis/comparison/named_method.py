@@ -10,6 +10,8 @@ from analysis.statistics.lists import numbers
 from v2drop import METHODS, Composed, Method, Schedule
 from v2drop.arguments import one_of
 
+FINE = 10_000  # tokens of the prompt that shares are solved for, where prompts have different numbers
+
 
 def named_method(
     method: str | Mapping[str, str],

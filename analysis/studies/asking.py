@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
 from analysis.comparison.arguments import tokens_of_every_prompt
-from analysis.comparison.named_method import check_ways, named_method
+from analysis.comparison.named_method import FINE, check_ways, named_method
 from analysis.models.loaded import Loaded
 from analysis.models.text import LoadedText
 from analysis.scenes.questions import Questions
@@ -17,8 +17,6 @@ from analysis.studies.cells.models import model_of, questions_of
 from analysis.studies.cells.rows import as_column
 from v2drop import METHODS, Method
 from v2drop.arguments import one_of, seed_number, whole_number
-
-FINE = 10_000  # tokens of the prompt that shares are solved for, where prompts have different numbers
 
 
 def ask(
