@@ -22,7 +22,7 @@ def named_method(
     average: float | int | None = None,
     layers: Sequence[int] | None = None,
     depths: Sequence[float] | None = None,
-    left: Mapping[str, float | int] | None = None,
+    left: Mapping[int, float | int] | Mapping[str, float | int] | None = None,
     as_shares: bool = False,
 ) -> Method:
     """The method that plain words and numbers describe, as a file or a command line holds them.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from transformers import BatchFeature
 
 from analysis.comparison.replies import Likelihood, answer_likelihoods, average_by_row
@@ -67,8 +68,7 @@ class Asking:
             stops = [StopAtText(processor, start, how.until)] if how.until else None
             out = self.loaded.model.generate(**inputs, **how.settings, stopping_criteria=stops)[:, start:]
             texts = processor.batch_decode(out, skip_special_tokens=True)
-            ends = {processor.tokenizer.pad_token_id, processor.tokenizer.eos_token_id}
-            lengths = [sum(token not in ends for token in row) for row in out.tolist()]
+            lengths = (~torch.isin(out, self._ends().to(out.device))).sum(1).tolist()
             return [(before(text, how.until), length) for text, length in zip(texts, lengths, strict=True)]
 
         return self._each(rows, answer)
@@ -104,6 +104,14 @@ class Asking:
                 left = method.schedule.after(n) if method else {}
                 found[number] = value, Tokens(prompt, length, n, average, left)
         return [found[number] for number in range(len(rows))]
+
+    def _ends(self) -> Tensor:
+        """The ids that end a reply or fill its row behind the end."""
+        settings = self.loaded.model.generation_config
+        ids = (settings.pad_token_id, settings.eos_token_id, self.loaded.processor.tokenizer.pad_token_id)
+        return torch.tensor(
+            [i for each in ids if each is not None for i in (each if isinstance(each, list) else [each])]
+        )
 
     def _method(self, rows: Sequence[Row], n_tokens: int) -> Method | None:
         method = self.choice.method_for(self.loaded, n_tokens)

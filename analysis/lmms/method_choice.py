@@ -10,7 +10,7 @@ from typing import Any
 from analysis.comparison.named_method import FINE, check_ways, named_method
 from analysis.models.loaded import Loaded
 from v2drop import METHODS, Method, Schedule
-from v2drop.arguments import one_of, share, whole_number
+from v2drop.arguments import one_of, share, whole_number, whole_numbers
 from v2drop.models.parts import locate
 
 NO_METHOD = "none"  # the name under which nothing is dropped
@@ -114,14 +114,14 @@ def method_choice(
         return MethodChoice(method, {})
     _check_names(method, options)
     options = {name: _value(name, value) for name, value in options.items()}
-    layers, left = _value("layers", layers), _value("left", left)
-    if (preset is None) != (budget is None) or (preset is not None and (average, layers, left) != (None, None, None)):
-        raise ValueError(
-            f"a preset is told by preset and budget, without average, layers and left; got {_shown(told)}."
-        )
+    layers = None if layers is None else whole_numbers("layers", _value("layers", layers), 0)
+    left = None if left is None else Schedule(_value("left", left)).left
+    solved = (average, layers, left) != (None, None, None)
+    if (preset is None) != (budget is None) or (preset is not None and solved):
+        raise ValueError(f"a preset needs preset and budget, without average, layers and left; got {_shown(told)}.")
     if preset is not None:
         return MethodChoice(method, options, preset=Schedule.preset(preset, budget))
-    if (average, layers, left) != (None, None, None):
+    if solved:
         check_ways(average, layers, None, left)
     return MethodChoice(method, options, _average(average), layers, left)
 

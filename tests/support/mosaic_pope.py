@@ -1,4 +1,4 @@
-"""POPE's own task of lmms-eval on questions about mosaics: a local parquet file, and a YAML that includes the official."""
+"""POPE's own task of lmms-eval on questions about mosaics: a local parquet file, a YAML that includes the official."""
 
 import io
 from importlib.util import find_spec
