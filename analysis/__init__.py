@@ -2,7 +2,7 @@
 
 All public names are importable from here and are loaded at their first use: `import analysis` itself loads nothing.
 Rooms, in the order of imports: statistics, models, scenes, training, residual_stream, theorem, group_impact, criteria,
-position, comparison, answers, efficiency, figures, studies, report. A room imports only rooms before it.
+position, comparison, answers, efficiency, figures, studies, lmms, report. A room imports only rooms before it.
 """
 
 from importlib import import_module

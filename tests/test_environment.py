@@ -38,10 +38,10 @@ def test_this_python_is_in_range():
     assert SpecifierSet(PROJECT["requires-python"]).contains(".".join(map(str, sys.version_info[:3])))
 
 
-def test_all_is_everything_but_flash():
+def test_all_is_everything_but_what_is_built_or_set_up_by_hand():
     (everything,) = NEEDED["all"]
     assert everything.name == PROJECT["name"]
-    assert everything.extras == set(NEEDED) - {"", "all", "flash"}
+    assert everything.extras == set(NEEDED) - {"", "all", "flash", "lmms"}
 
 
 @pytest.mark.parametrize("line", [line for lines in LINES.values() for line in lines])

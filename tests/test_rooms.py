@@ -52,6 +52,7 @@ ROOMS = {
         "studies.cells",
         "studies",
         "studies.ablations",
+        "lmms",
         "report",
     ],
 }

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from analysis.comparison.arguments import checked_makers, checked_methods, tokens_of_every_prompt
+from analysis.comparison.replies import answer_likelihoods, average_by_row, greedy, likelihoods_under
 from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
 from analysis.progress import progress_bar
@@ -169,30 +167,19 @@ def _answers(
     """The columns of ANSWER_COLUMNS from kind on, for every question of a batch; `wanted` are the answers' ids."""
     with loaded.dropping(method, inputs) if method else nullcontext() as trace:
         replies = _replies(loaded, inputs, wanted, max_new_tokens)
-    n_tokens = np.mean(trace.vision_tokens, 0) if trace else [len(row) for row in loaded.vision_positions(inputs)]
-    for (_, question), (reply, log_p), average in zip(batch, replies, n_tokens, strict=True):
-        yield question.kind, question.answer, reply, is_right(reply, question.answer), log_p, float(average)
+    averages = average_by_row(loaded, inputs, trace)
+    for (_, question), (reply, log_p), average in zip(batch, replies, averages, strict=True):
+        yield question.kind, question.answer, reply, is_right(reply, question.answer), log_p, average
 
 
 def _replies(
     loaded: Loaded, inputs: Mapping, wanted: Sequence[Sequence[int]], max_new_tokens: int
 ) -> list[tuple[str, float]]:
     """The greedy reply to every question of a batch, and the log probability of the right answer."""
-    out = _generate(loaded, inputs, max_new_tokens)
+    out = greedy(loaded, inputs, max_new_tokens)
     replies = loaded.processor.batch_decode(out.sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     if max(map(len, wanted)) > 1:  # after a wrong first token, logits say nothing about the rest of the right answer
-        out = _generate(loaded, inputs, max(map(len, wanted)), prefix_allowed_tokens_fn=_force_answers(wanted, inputs))
-    logs = [logits.double().log_softmax(-1) for logits in out.logits[: max(map(len, wanted))]]
-    log_p = [sum(float(logs[i][row, token]) for i, token in enumerate(ids)) for row, ids in enumerate(wanted)]
-    return list(zip(replies, log_p, strict=True))
-
-
-def _generate(loaded: Loaded, inputs: Mapping, max_new_tokens: int, **settings: Any) -> Any:
-    settings |= {"do_sample": False, "return_dict_in_generate": True, "output_logits": True}
-    return loaded.model.generate(**inputs, max_new_tokens=max_new_tokens, **settings)
-
-
-def _force_answers(wanted: Sequence[Sequence[int]], inputs: Mapping) -> Callable[[int, Tensor], list[int]]:
-    """The tokens that generation may give next, so that each row gives its answer and then repeats its last token."""
-    start = inputs["input_ids"].shape[1]
-    return lambda row, ids: [wanted[row][min(len(ids) - start, len(wanted[row]) - 1)]]
+        likelihoods = answer_likelihoods(loaded, inputs, wanted)
+    else:
+        likelihoods = likelihoods_under(out.logits, wanted)
+    return [(reply, each.log_probability) for reply, each in zip(replies, likelihoods, strict=True)]

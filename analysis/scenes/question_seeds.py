@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 from PIL.Image import Image
 
 from analysis.scenes.asked import material
-from analysis.scenes.questions import Questions
 from v2drop import Composed, Method
 from v2drop.arguments import LARGEST_SEED
 from v2drop.methods.seeded import Seeded
@@ -19,7 +18,7 @@ from v2drop.methods.seeded import Seeded
 BITS = 2**63 - 1  # of a seed for numpy; torch takes the lower 32 of them
 
 
-def question_seeds(seed: int, questions: Questions) -> tuple[int, ...]:
+def question_seeds(seed: int, questions: Sequence[tuple[Any, Any]]) -> tuple[int, ...]:
     """A seed for each question, from its words, the pixels of its pictures, and a seed of the caller's.
 
     The same on every machine and in every run.
@@ -37,7 +36,7 @@ def has_seed(method: Any) -> bool:
     return any(isinstance(part, Seeded) for part in parts)
 
 
-def with_question_seeds(method: Method, questions: Questions, draw: int = 0) -> Method:
+def with_question_seeds(method: Method, questions: Sequence[tuple[Any, Any]], draw: int = 0) -> Method:
     """A method for one batch of questions, whose draws are each question's own; a method without a seed as it is.
 
     Args:

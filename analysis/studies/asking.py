@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from analysis.comparison.accuracy import NOTHING_DROPPED, accuracy
 from analysis.comparison.arguments import tokens_of_every_prompt
+from analysis.comparison.named_method import FINE, check_ways, named_method
 from analysis.models.loaded import Loaded
 from analysis.models.text import LoadedText
 from analysis.scenes.questions import Questions
-from analysis.statistics.lists import numbers
 from analysis.studies.cells.models import model_of, questions_of
 from analysis.studies.cells.rows import as_column
-from v2drop import METHODS, Composed, Method, Schedule
+from v2drop import METHODS, Method
 from v2drop.arguments import one_of, seed_number, whole_number
-
-FINE = 10_000  # tokens of the prompt that shares are solved for, where prompts have different numbers
 
 
 def ask(
@@ -91,32 +88,9 @@ def method_of(
     Raises:
         ValueError: As for `ask`.
     """
-    ways = [average is not None, left is not None, layers is not None, depths is not None]
-    if sum(ways[:2]) != 1 or sum(ways[1:]) > 1:
-        raise ValueError(
-            f"a method needs average, with layers or depths or neither, or else left; got average {average}, layers "
-            f"{layers}, depths {depths}, left {left}."
-        )
-    kind = _kind(method)
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    if left is not None:
-        return kind(Schedule({int(layer): amount for layer, amount in left.items()}), **options)
-    n_tokens = FINE if isinstance(loaded, LoadedText) else tokens_of_every_prompt(loaded, questions[:1])
-    tokens = round(average * n_tokens) if isinstance(average, float) else average
-    if layers is None and depths is None:
-        if isinstance(method, Mapping):
-            raise ValueError(f"composed methods need layers, depths or left; got the average {average} alone.")
-        return kind.for_average(tokens, n_tokens, loaded.n_layers, **options)
-    drops = tuple(layers or [round(depth * loaded.n_layers) for depth in numbers("depths", depths, 0, 1)])
-    schedule = Schedule.for_average(tokens, drops, n_tokens, loaded.n_layers)
+    told = {"average": average, "layers": layers, "depths": depths, "left": left}
+    check_ways(**told)
     if isinstance(loaded, LoadedText):
-        schedule = Schedule({layer: amount / n_tokens for layer, amount in schedule.left.items()})
-    return kind(schedule, **options)
-
-
-def _kind(method: str | Mapping[str, str]) -> Any:
-    """The class of a method, or what makes composed ones."""
-    if not isinstance(method, Mapping):
-        return METHODS[one_of("method", method, METHODS)]
-    parts = {int(layer): METHODS[one_of("each method", name, METHODS)] for layer, name in method.items()}
-    return partial(Composed, methods=parts)
+        return named_method(method, options, FINE, loaded.n_layers, as_shares=True, **told)
+    n_tokens = tokens_of_every_prompt(loaded, questions[:1]) if left is None else 0
+    return named_method(method, options, n_tokens, loaded.n_layers, **told)

@@ -52,9 +52,10 @@ def test_methods_before_the_language_model_have_their_own_layer(embedded):
     assert found.schedule == Schedule({0: 48})
 
 
-def test_texts_of_any_length_have_one_average_share():
+@pytest.mark.parametrize("where", [{"depths": [0.25]}, {"layers": [1]}, {}], ids=str)
+def test_texts_of_any_length_have_one_average_share(where):
     loaded = text_model()
-    drop = {"average": 0.5, "depths": [1 / loaded.n_layers]}
+    drop = {"average": 0.5} | where
     schedule = method_of(loaded, [], "v2drop", {}, **NO_SCHEDULE | drop).schedule
     assert all(isinstance(share, float) for share in schedule.left.values())
     for n_tokens in (60, 97, 140):
