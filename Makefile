@@ -8,7 +8,7 @@ READY := .venv/.ready
 
 # Numbers are compared as they were made: offline, on one thread (more than one spin-wait for each other on a
 # busy machine), without the lines on stderr that differ from run to run. The same as in notebooks/conftest.py.
-STILL := unset V2DROP_MODEL; export HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error;
+STILL := unset V2DROP_MODEL V2DROP_METHODS; export HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error;
 
 # Two processes take one file after the other, tests and notebooks alike. Each holds about 1 GB, a notebook's kernel too.
 TWO := --numprocesses=2 --dist=loadfile

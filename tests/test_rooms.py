@@ -27,11 +27,13 @@ ROOMS = {
         "methods.in_llm",
         "methods.baselines",
         "methods",
+        "contract",
     ],
     "analysis": [
         "progress",
         "work_folders",
         "confirmation",
+        "new_method",
         "statistics",
         "models.prompts",
         "models.checkpoints",

@@ -28,6 +28,7 @@ from analysis.subjects import SUBJECTS
 from analysis.theorem.sweep import weights_digest
 from analysis.work_folders import check_writable, read_tables, record_tables
 from v2drop.arguments import one_of, whole_number
+from v2drop.methods.from_file import added_methods
 
 CHUNK = 20  # questions in a file: of pictures, every kind twice
 COMMAND = "analysis.answers.sweep"
@@ -59,6 +60,8 @@ def ask_again(loaded: Loaded, study: str, chunk: int = 0, n: int | None = None) 
 def study_answers(loaded: Loaded, study: str, n: int = 20) -> pd.DataFrame:
     """The answers of a study: the recorded ones where they are this model's, else those to a few questions, asked now.
 
+    Methods that were added (`add_methods`) are asked now wherever the study has them, all the questions.
+
     Args:
         loaded: Model and processor.
         study: A key of STUDIES.
@@ -73,8 +76,17 @@ def study_answers(loaded: Loaded, study: str, n: int = 20) -> pd.DataFrame:
     check_loaded(loaded)
     settings = RECORDED / one_of("study", study, STUDIES) / f"{study}.settings.json"
     if settings.exists() and json.loads(settings.read_text())["weights"] == weights_digest(loaded.model):
-        return load_answers(study)
+        return _with_added(loaded, study, load_answers(study))
     return _asked(loaded, study, _questions(study, whole_number("n", n, 1)), 0)
+
+
+def _with_added(loaded: Loaded, study: str, recorded: pd.DataFrame) -> pd.DataFrame:
+    questions = _questions(study, STUDIES[study].n_questions)
+    prepared, asked, runs = _prepared(loaded, study, questions) if added_methods() else (loaded, questions, {})
+    added = {key: method for key, method in runs.items() if key.method in added_methods()}
+    if not added:
+        return recorded
+    return pd.concat([recorded, answers(prepared, asked, added, STUDIES[study])], ignore_index=True)
 
 
 def _questions(study: str, n: int) -> Questions:

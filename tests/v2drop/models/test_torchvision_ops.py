@@ -10,9 +10,9 @@ import pytest
 
 from analysis import load
 from analysis.models import loading
-from analysis.models.checkpoints import torchvision_ops
+from v2drop.models import torchvision_ops
 
-TOP = Path(__file__).parents[4]
+TOP = Path(__file__).parents[3]
 FIRST = "from . import early, part\n"
 EARLY = "import torchvision\ntorchvision.marked = True\n"  # gets through the first time
 # What the real one does when its compiled part does not load.
@@ -28,7 +28,7 @@ except RuntimeError as error:
     print(error)
 import analysis
 print([name for name in sys.modules if name == "torchvision"])
-from analysis.models.checkpoints.torchvision_ops import usable
+from v2drop.models.torchvision_ops import usable
 names = usable()
 import torchvision
 print(torchvision.part.__name__, torchvision.marked, names is usable(), names is not None)
