@@ -27,6 +27,7 @@ ROOMS = {
         "methods.in_llm",
         "methods.baselines",
         "methods",
+        "export",
         "contract",
     ],
     "analysis": [

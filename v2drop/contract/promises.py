@@ -46,7 +46,7 @@ def contract_of(kind: type[Method]) -> list[Promise]:
 
     >>> from v2drop import Random
     >>> len(contract_of(Random)), str(contract_of(Random)[0])
-    (28, 'dropping is masking, llava, eager')
+    (33, 'dropping is masking, llava, eager')
     """
     return [
         Promise(", ".join([run.func.__name__.strip("_").replace("_", " "), *run.args[1:]]), run) for run in _runs(kind)
