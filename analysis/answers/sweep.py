@@ -17,6 +17,7 @@ from analysis.answers.answer_studies import STUDIES, answers
 from analysis.comparison.answer_keys import OTHER_DRAWS, Runs
 from analysis.comparison.arguments import tokens_of_every_prompt
 from analysis.confirmation import confirmatory_seed
+from analysis.models.checkpoints.folders import DATA
 from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded, check_text_model
 from analysis.models.loading import load
@@ -32,7 +33,7 @@ from v2drop.methods.from_file import added_methods
 
 CHUNK = 20  # questions in a file: of pictures, every kind twice
 COMMAND = "analysis.answers.sweep"
-RECORDED = Path(__file__).resolve().parents[2] / "data" / "answers"
+RECORDED = DATA / "answers"
 
 
 def ask_again(loaded: Loaded, study: str, chunk: int = 0, n: int | None = None) -> pd.DataFrame:

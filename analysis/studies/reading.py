@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pandas as pd
 
+from analysis.models.checkpoints.folders import DATA
 from analysis.studies.cells.identity import Identity, function_name, identity
 from analysis.studies.cells.rows import with_arguments
 from analysis.studies.cells.store import Record, Store
 from analysis.studies.cells.study import Study, as_text, resolved
 
-RECORDED = Path(__file__).resolve().parents[2] / "data" / "studies"
+RECORDED = DATA / "studies"
 STATES = ("done", "failed", "missing")
 
 
