@@ -8,7 +8,7 @@ READY := .venv/.ready
 
 # Numbers are compared as they were made: offline, on one thread (more than one spin-wait for each other on a
 # busy machine), without the lines on stderr that differ from run to run. The same as in notebooks/conftest.py.
-STILL := unset V2DROP_MODEL; export HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error;
+STILL := unset V2DROP_MODEL V2DROP_METHODS; export HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error;
 
 # Two processes take one file after the other, tests and notebooks alike. Each holds about 1 GB, a notebook's kernel too.
 TWO := --numprocesses=2 --dist=loadfile
@@ -49,6 +49,7 @@ clean: ## remove the environment, SmolLM2, the reports and the caches
 
 # The stamp is removed first and written last: whatever breaks in between, the next make does it all again.
 # torch and the torchvision that belongs to it go in before the rest, so that nothing else chooses other builds of them.
+# An index may have no torchvision that was built for its torch; torchvision_ops mends that for all programs of .venv.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "make: Python 3.11 or newer is needed; '$(PYTHON)' is not. Try: make PYTHON=python3.12 ..." >&2; exit 1; }
@@ -58,5 +59,6 @@ $(READY): pyproject.toml constraints.txt
 	$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(PY) -m pip install --quiet $$(grep -E '^torch(vision)?==' constraints.txt)
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	@$(PY) -m v2drop.models.torchvision_ops
 	@$(PY) -m analysis.models.checkpoints.smollm2 || true
 	@touch $@

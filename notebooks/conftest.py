@@ -16,7 +16,8 @@ FLOAT = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE][-+]?\d))(?:[eE][-+]?\d+)?
 
 # The kernels inherit the conditions under which the stored numbers were made: see STILL in the Makefile.
 os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TQDM_DISABLE="1", TRANSFORMERS_VERBOSITY="error")
-os.environ.pop("V2DROP_MODEL", None)
+for name in ("V2DROP_MODEL", "V2DROP_METHODS"):
+    os.environ.pop(name, None)
 
 # Where the package index has SmolLM2 no more, everything but its notebook is still checked.
 SMOLLM2 = Path(__file__).parents[1] / "data" / "smollm2"

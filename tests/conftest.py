@@ -11,7 +11,7 @@ import torch
 from hypothesis import settings
 
 import v2drop  # noqa: F401 - before doctests, which would import single modules of it a second time
-from analysis.models.checkpoints.torchvision_ops import usable
+from v2drop.models.torchvision_ops import usable
 
 usable()  # before a test imports classes of transformers
 

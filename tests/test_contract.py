@@ -1,24 +1,22 @@
 """What every method promises on every model family; a new entry of METHODS is tested with no further edit."""
 
+import re
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.support.cached_decoding import run_with_cache
 from tests.support.fitted_methods import fitted, skip_unless_possible
-from tests.support.oracle import oracle_run
 from tests.support.toys import FAMILIES, LAYERS, batch, toy
-from v2drop import METHODS, Schedule
-from v2drop.engine.contract import Candidates
+from v2drop import METHODS, Random, Schedule, V2Drop
+from v2drop.contract import candidates_of, checks, contract_of
+from v2drop.contract.checks import LLAVA_ROWS, STEPS, TEXT_ROWS
 
 EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 EVERY_OPERATOR = pytest.mark.parametrize("operator", ["eager", "sdpa"])
-LLAVA_ROWS = ["titttt", "tit", "tttt", "ittittt", "i", "tti"]
-TEXT_ROWS = ["tvvvvvvttt", "vvvvvvvvtt", "tvtvtvvvvvvvvvt", "ttttt", "vvvv", "ttvvvvvvvvvvvvvvvvvvvt"]
-STEPS = 8
 # What happens to position ids: the method's own way, another, or layers that keep them among others that do not.
 POSITIONS = st.one_of(
     st.just({}),
@@ -55,15 +53,7 @@ def test_dropping_is_masking(name, family, operator, draw):
     method = METHODS[name](draw.draw(schedules(METHODS[name])), **draw.draw(POSITIONS))
     rows, side = draw.draw(rows_for(family)), draw.draw(st.sampled_from(["left", "right"]))
     data = batch(family, rows, side, seed=draw.draw(st.integers(0, 9)))
-    model = toy(family, operator)
-    tokens = torch.randint(4, 64, (len(rows), STEPS))
-    with method(model, **data.options) as trace:
-        got = run_with_cache(model, data, tokens)
-    logits = oracle_run(model, data, trace.kept, tokens, LAYERS, method.positions)
-    length = data.present.shape[1]
-    last = torch.stack([logits[row, column] for row, column in enumerate(data.last)])
-    expected = torch.cat([last[:, None], logits[:, length:]], 1)
-    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+    checks.dropping_is_masking(method, toy(family, operator), data, torch.randint(4, 64, (len(rows), STEPS)))
 
 
 @EVERY_OPERATOR
@@ -71,19 +61,7 @@ def test_dropping_is_masking(name, family, operator, draw):
 @EVERY_METHOD
 def test_survivors_keep_their_logits_and_the_dropped_have_none(name, family, operator):
     skip_unless_possible(name, family, merges_tokens=False)
-    data = batch(family, ["titttt", "tit"] if family == "llava" else TEXT_ROWS[:2], "right")
-    model, method = toy(family, operator), fitted(name, {1: 5, 3: 2})
-    with method(model, **data.options) as trace:
-        got = model(**data.inputs, position_ids=data.positions).logits
-    none = torch.zeros(len(data.vision), 0, dtype=torch.long)
-    expected = oracle_run(model, data, trace.kept, none, LAYERS, METHODS[name].positions)
-    for row in range(len(got)):
-        there = (data.present[row] & ~data.vision[row]).nonzero().flatten().tolist()
-        there += trace.kept[max(trace.kept)][row].tolist()
-        torch.testing.assert_close(got[row, there], expected[row, there], atol=1e-5, rtol=1e-5)
-        gone = set(data.vision[row].nonzero().flatten().tolist()) - set(there)
-        assert gone or not METHODS[name].exact_count
-        assert got[row, sorted(gone)].isnan().all()
+    checks.survivors_keep_their_logits_and_the_dropped_have_none(METHODS[name], family, operator)
 
 
 @EVERY_OPERATOR
@@ -92,96 +70,35 @@ def test_survivors_keep_their_logits_and_the_dropped_have_none(name, family, ope
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_keeping_everything_is_the_plain_model_bit_for_bit(name, family, operator, side):
     skip_unless_possible(name, family)
-    data = batch(family, ["titttt", "ttt"] if family == "llava" else TEXT_ROWS[:3], side)
-    model, method = toy(family, operator), fitted(name, {1: 1.0, 3: 1000})
-    plain = model(**data.inputs)
-    with method(model, **data.options) as trace:
-        kept = model(**data.inputs)
-    assert torch.equal(plain.logits, kept.logits)
-    assert trace.kept[max(trace.kept)].shape[1] == max(data.vision.sum(1))
+    checks.keeping_everything_is_the_plain_model(METHODS[name], family, operator, side)
 
 
 @EVERY_FAMILY
 @EVERY_METHOD
 def test_a_batch_equals_its_rows_alone(name, family):
     skip_unless_possible(name, family)
-    rows = LLAVA_ROWS[:4] if family == "llava" else TEXT_ROWS[:4]
-    model, method = toy(family), fitted(name, {1: 0.5, 3: 0.2})
-    data = batch(family, rows)
-    with method(model, **data.options) as trace:
-        together = model(**data.inputs, position_ids=data.positions).logits[:, -1]
-    kept = {layer: left.tolist() for layer, left in trace.kept.items()}
-    image = 0
-    for row, pattern in enumerate(rows):
-        there = data.present[row]
-        inputs = {key: data.inputs[key][row : row + 1, there] for key in ("input_ids", "attention_mask")}
-        if n_images := pattern.count("i"):
-            inputs["pixel_values"] = data.inputs["pixel_values"][image : image + n_images]
-            image += n_images
-        options = {key: mask[row : row + 1, there] for key, mask in data.options.items()}
-        with method(model, **options) as alone:
-            logits = model(**inputs).logits[:, -1]
-        torch.testing.assert_close(logits[0], together[row], atol=1e-5, rtol=1e-5)
-        shift = len(there) - int(there.sum())
-        for layer, left in alone.kept.items():
-            found = [p - shift if p >= 0 else p for p in kept[layer][row]]
-            assert left[0].tolist() == found[: left.shape[1]] and set(found[left.shape[1] :]) <= {-1}
-
-
-def candidates(n=12, seed=0):
-    torch.manual_seed(seed)
-    hidden, previous = torch.randn(2, 2, n, 8).unbind()
-    rank = torch.arange(n).expand(2, n)
-    return Candidates(2, hidden, previous, rank, torch.ones(2, n, dtype=torch.bool), [n, n], [n, n], [4, 4])
+    checks.a_batch_equals_its_rows_alone(METHODS[name], family)
 
 
 @EVERY_METHOD
 def test_scores_follow_a_permutation_of_the_tokens(name):
-    method = fitted(name, {2: 4})
-    if method.uses_position:
+    if METHODS[name].uses_position:
         pytest.skip(f"{name} declares that it uses position")
-    seen, order = candidates(), torch.randperm(12)
-    moved = Candidates(
-        2,
-        seen.hidden[:, order],
-        seen.previous[:, order],
-        *(getattr(seen, f) for f in ("vision_index", "valid", "n_prompt_tokens", "n_candidates", "n_keep")),
-    )
-    torch.testing.assert_close(method.score(moved), method.score(seen)[:, order])
+    checks.scores_follow_a_permutation_of_the_tokens(METHODS[name])
 
 
 @EVERY_FAMILY
 @EVERY_METHOD
 def test_the_same_prompt_scores_the_same_again(name, family):
     skip_unless_possible(name, family)
-    data = batch(family, ["titttt", "tit"] if family == "llava" else TEXT_ROWS[:2])
-    method, found = fitted(name, {1: 5, 3: 2}), []
-    for _ in range(2):
-        with method(toy(family), **data.options) as trace:
-            toy(family)(**data.inputs)
-        found.append(trace.scores)
-    assert all(x[~x.isnan()].isfinite().all() for x in found[0].values())
-    assert all(torch.equal(found[0][layer], found[1][layer]) or found[0][layer].isnan().any() for layer in found[0])
+    checks.the_same_prompt_scores_the_same_again(METHODS[name], family)
 
 
 @EVERY_METHOD
 def test_permuting_vision_tokens_of_a_tokenwise_model_permutes_what_is_kept(name):
     if METHODS[name].uses_position:
         pytest.skip(f"{name} declares that it uses position")
-    torch.manual_seed(0)
-    model = FAMILIES["llama"]().eval().requires_grad_(False)
-    for layer in model.model.layers:
-        layer.self_attn.o_proj.weight.zero_()  # no token sees another: what is kept may depend on content only
-    data, order = batch("llama", ["ttvvvvvvvvvvvtt"]), torch.randperm(11)
-    moved = data.inputs["input_ids"].clone()
-    moved[0, 2:13] = moved[0, 2:13][order]
-    method = fitted(name, {1: 6, 3: 3})
-    with method(model, **data.options) as trace:
-        model(**data.inputs)
-        kept = {layer: left[0] for layer, left in trace.kept.items()}
-        model(**data.inputs | {"input_ids": moved})
-    for layer, left in kept.items():
-        assert sorted(order[trace.kept[layer][0] - 2].tolist()) == (left - 2).tolist()
+    checks.permuting_vision_tokens_permutes_what_is_kept(METHODS[name])
 
 
 @EVERY_FAMILY
@@ -190,16 +107,7 @@ def test_as_many_are_left_as_the_schedule_says(name, family):
     skip_unless_possible(name, family)
     if METHODS[name].needs_frames:
         pytest.skip(f"{name} declares that it compares frames, and never leaves less than the whole ones")
-    for left in ({1: 0.4, 3: 0.2}, {1: 7, 2: 3}, {2: 1}, {1: 0}):
-        method, exact = fitted(name, left), METHODS[name].exact_count
-        one_picture = not exact and isinstance(next(iter(left.values())), int)
-        rows = ["titttt", "tti" if one_picture else "tittit", "ttt"] if family == "llava" else TEXT_ROWS[:3]
-        data = batch(family, rows)
-        with method(toy(family), **data.options) as trace:
-            toy(family)(**data.inputs)
-        for row, n in enumerate((data.vision.sum(1)).tolist()):
-            found, said = [counts[row] for counts in trace.vision_tokens], method.schedule.counts(n, LAYERS)
-            assert found == said if exact else all(a <= b for a, b in zip(found, said, strict=True))
+    checks.as_many_are_left_as_the_schedule_says(METHODS[name], family)
 
 
 @EVERY_METHOD
@@ -208,3 +116,74 @@ def test_refuses_what_is_no_schedule(name):
     object.__setattr__(method, "schedule", {3: 1})  # the tests' own type check would refuse it at the constructor
     with pytest.raises(ValueError, match=r"must be a Schedule.*got \{3: 1\}"):
         method.__post_init__()
+
+
+class Ordered(V2Drop):
+    """Says that it does not use position, and does."""
+
+    def score(self, candidates):
+        return candidates.vision_index.float()
+
+
+class Mixed(Random):
+    """Its scores depend on the other rows of a batch."""
+
+    def score(self, candidates):
+        return super().score(candidates) * candidates.hidden.float().sum()
+
+
+class Forgetful(V2Drop):
+    """Its scores differ from run to run."""
+
+    def score(self, candidates):
+        return torch.rand(candidates.valid.shape)
+
+
+class Generous(V2Drop):
+    """Keeps one more than the schedule says."""
+
+    def choose(self, candidates, scores):
+        more = [min(a + 1, b) for a, b in zip(candidates.n_keep, candidates.n_candidates, strict=True)]
+        object.__setattr__(candidates, "n_keep", more)
+        return super().choose(candidates, scores)
+
+
+@pytest.mark.parametrize(
+    ("kind", "broken"),
+    [
+        (Ordered, {"scores follow a permutation of the tokens", "permuting vision tokens permutes what is kept"}),
+        (Mixed, {"a batch equals its rows alone"}),
+        (Forgetful, {"the same prompt scores the same again"}),
+        (Generous, {"as many are left as the schedule says"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_broken_promise_is_found(kind, broken):
+    found = {str(promise).split(",")[0] for promise in contract_of(kind) if breaks(promise)}
+    assert broken <= found
+
+
+def breaks(promise):
+    try:
+        promise.check()
+    except AssertionError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", ["random", "v2drop", "tome", "dycoke", "fastervlm"])
+def test_the_contract_as_a_list_has_what_a_method_does_not_declare_impossible(name):
+    found = [str(promise) for promise in contract_of(METHODS[name])]
+    assert len(set(found)) == len(found) and all(re.match(r"[a-z ]+(, \w+)*$", each) for each in found)
+    assert any(", llama" in each for each in found) == (not checks.why_not(METHODS[name], "llama"))
+    assert any("masking" in each for each in found) != METHODS[name].merges_tokens
+
+
+def test_the_contract_as_a_list_holds():
+    for promise in contract_of(V2Drop):
+        promise.check()
+
+
+def test_candidates_by_hand():
+    candidates = candidates_of(torch.tensor([[[3.0, 4.0], [0.0, 1.0]]]), torch.zeros(1, 2, 2))
+    assert V2Drop(Schedule({2: 1})).score(candidates).tolist() == [[5.0, 1.0]]

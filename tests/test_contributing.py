@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests import test_contract as contract
-from tests.support.toys import FAMILIES, LAYERS, batch, toy
+from tests.support.toys import LAYERS, batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract import contract_of
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 
@@ -26,14 +26,9 @@ def example(monkeypatch, tmp_path):
     del sys.modules["long_example"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_contract_holds_for_the_example(example, family):
-    contract.test_dropping_is_masking("long", family, "sdpa")
-    contract.test_survivors_keep_their_logits_and_the_dropped_have_none("long", family, "sdpa")
-    contract.test_keeping_everything_is_the_plain_model_bit_for_bit("long", family, "eager", "left")
-    contract.test_a_batch_equals_its_rows_alone("long", family)
-    contract.test_as_many_are_left_as_the_schedule_says("long", family)
-    contract.test_scores_follow_a_permutation_of_the_tokens("long")
+def test_the_contract_holds_for_the_example(example):
+    for promise in contract_of(example):
+        promise.check()
 
 
 def test_the_example_scores_what_it_says(example):

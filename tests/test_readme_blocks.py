@@ -1,15 +1,12 @@
 """Every code block of every README and of CONTRIBUTING runs as it is printed, in a fresh interpreter, in order."""
 
-import os
 import re
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from tests.support.readme_blocks import FENCE, blocks, printed, program, promised, words
+from tests.support.readme_blocks import FENCE, blocks, check_page, program
 
 TOP = Path(__file__).parents[1]
 PAGES = sorted(str(page.relative_to(TOP)) for page in [*TOP.glob("*.md"), *TOP.glob("[a-z]*/**/README.md")])
@@ -34,15 +31,7 @@ def test_a_block_names_its_language_and_is_not_indented(page):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if program(text_of(page))])
 def test_python_runs_as_printed_and_prints_what_is_said(page):
-    environment = os.environ | {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", program(text_of(page))]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=TOP, env=environment)
-    assert done.returncode == 0, done.stderr
-    for number, promise in enumerate(promised(text_of(page))):
-        if promise is not None:
-            (ours, numbers), (said, their) = words(printed(done.stdout, number)), words(promise)
-            assert ours == said
-            assert numbers == pytest.approx(their, rel=0.02, abs=0.002)
+    check_page(text_of(page), TOP)
 
 
 @EVERY_PAGE

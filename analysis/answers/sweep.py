@@ -17,6 +17,7 @@ from analysis.answers.answer_studies import STUDIES, answers
 from analysis.comparison.answer_keys import OTHER_DRAWS, Runs
 from analysis.comparison.arguments import tokens_of_every_prompt
 from analysis.confirmation import confirmatory_seed
+from analysis.models.checkpoints.folders import DATA
 from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded, check_text_model
 from analysis.models.loading import load
@@ -28,10 +29,11 @@ from analysis.subjects import SUBJECTS
 from analysis.theorem.sweep import weights_digest
 from analysis.work_folders import check_writable, read_tables, record_tables
 from v2drop.arguments import one_of, whole_number
+from v2drop.methods.from_file import added_methods
 
 CHUNK = 20  # questions in a file: of pictures, every kind twice
 COMMAND = "analysis.answers.sweep"
-RECORDED = Path(__file__).resolve().parents[2] / "data" / "answers"
+RECORDED = DATA / "answers"
 
 
 def ask_again(loaded: Loaded, study: str, chunk: int = 0, n: int | None = None) -> pd.DataFrame:
@@ -59,6 +61,8 @@ def ask_again(loaded: Loaded, study: str, chunk: int = 0, n: int | None = None) 
 def study_answers(loaded: Loaded, study: str, n: int = 20) -> pd.DataFrame:
     """The answers of a study: the recorded ones where they are this model's, else those to a few questions, asked now.
 
+    Methods that were added (`add_methods`) are asked now wherever the study has them, all the questions.
+
     Args:
         loaded: Model and processor.
         study: A key of STUDIES.
@@ -73,8 +77,17 @@ def study_answers(loaded: Loaded, study: str, n: int = 20) -> pd.DataFrame:
     check_loaded(loaded)
     settings = RECORDED / one_of("study", study, STUDIES) / f"{study}.settings.json"
     if settings.exists() and json.loads(settings.read_text())["weights"] == weights_digest(loaded.model):
-        return load_answers(study)
+        return _with_added(loaded, study, load_answers(study))
     return _asked(loaded, study, _questions(study, whole_number("n", n, 1)), 0)
+
+
+def _with_added(loaded: Loaded, study: str, recorded: pd.DataFrame) -> pd.DataFrame:
+    questions = _questions(study, STUDIES[study].n_questions)
+    prepared, asked, runs = _prepared(loaded, study, questions) if added_methods() else (loaded, questions, {})
+    added = {key: method for key, method in runs.items() if key.method in added_methods()}
+    if not added:
+        return recorded
+    return pd.concat([recorded, answers(prepared, asked, added, STUDIES[study])], ignore_index=True)
 
 
 def _questions(study: str, n: int) -> Questions:

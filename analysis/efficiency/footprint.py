@@ -6,10 +6,10 @@ import pandas as pd
 import torch
 import transformers  # its classes are imported lazily at their first use, which is after usable()
 
-from analysis.models.checkpoints.torchvision_ops import usable
 from v2drop.arguments import one_of
 from v2drop.models.families import FAMILIES
 from v2drop.models.parts import locate
+from v2drop.models.torchvision_ops import usable
 
 # The configuration of Qwen2.5-VL-72B-Instruct: config.json of its repository.
 QWEN_72B = {

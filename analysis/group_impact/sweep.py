@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.confirmation import confirmatory_seed
 from analysis.group_impact.effects import DEPTHS, inclusion_impact, shapley_impact
+from analysis.models.checkpoints.folders import DATA
 from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
 from analysis.residual_stream.measured_tokens import layers_at
@@ -25,7 +26,7 @@ from analysis.work_folders import TABLES, check_writable, read_tables, record_ta
 SEED, SUBSETS, RATIOS = 0, 640, (1 / 3, 1 / 2)
 SHAPLEY_PAIRS, SHAPLEY_DEPTH = 8, 1 / 2
 DEEP_SUBSETS, DEEP_RATIOS = 192, (1 / 2,)  # for subjects of many layers, of which no Shapley values are recorded
-RECORDED = Path(__file__).resolve().parents[2] / "data" / "group_impact"
+RECORDED = DATA / "group_impact"
 CPUS = Path("/proc/cpuinfo")
 CARD = """# Impact of tokens in groups
 

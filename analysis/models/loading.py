@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from analysis.models.checkpoints import folders, smollm2
-from analysis.models.checkpoints.torchvision_ops import usable
 from analysis.models.loaded import Loaded
 from analysis.models.text import LoadedText
+from v2drop.methods.from_file import add_methods
+from v2drop.models.torchvision_ops import usable
 
 EMBEDDED = folders.EMBEDDED
 
@@ -30,6 +31,7 @@ def load(
     Args:
         name_or_path: A folder or a hub id; "smollm2" for the language model that `make` sets up, "mosaic_smollm2" for
             the LLaVA grafted on it; None for the environment variable V2DROP_MODEL, or without it the embedded model.
+            With None, the methods of the Python file that V2DROP_METHODS names, if any, are added to `METHODS`, too.
         dtype: The dtype of the weights: a torch dtype, its name, or "auto" for the checkpoint's own; None for float32
             on a CPU and "auto" on a GPU.
         device_map: The devices of the layers as transformers' `from_pretrained` takes them ("auto", or a dict of
@@ -40,8 +42,10 @@ def load(
     Raises:
         ValueError: The checkpoint does not exist, cannot be reached, is damaged or fits neither its own configuration
             nor its processor, needs a package that is not installed or code of its own, or is not a supported
-            model; SmolLM2 is not set up; or an option does not exist on this machine.
+            model; SmolLM2 is not set up; an option does not exist on this machine; or as for `add_methods`.
     """
+    if name_or_path is None and "V2DROP_METHODS" in os.environ:
+        add_methods(os.environ["V2DROP_METHODS"])
     name = _name(name_or_path)
     usable()
     # Imported late: a torchvision that does not fit must be mended before any class of transformers is imported.

@@ -15,7 +15,7 @@ from analysis.progress import progress_bar
 from analysis.report.html_pages import page, title_and_summary
 from analysis.report.index_page import ReportEntry, index
 from analysis.report.notebook_cards import card, main_figure
-from analysis.report.other_models import mark_findings, other_model
+from analysis.report.other_models import mark_findings, other_methods, other_model
 from analysis.work_folders import check_writable, written_whole
 
 
@@ -47,11 +47,13 @@ def forget_outputs(notebook: NotebookNode) -> int:
 
 
 def kernel_environment() -> dict[str, str]:
-    """Return what kernels are told: no progress bars, and V2DROP_MODEL as seen from their own folder."""
+    """Return what kernels are told: no progress bars, and model and methods as seen from their own folder."""
     environment = os.environ | {"TQDM_DISABLE": "1"}  # a page of half-drawn bars says nothing
     model = environment.get("V2DROP_MODEL")
     if model and Path(model).is_dir():
         environment["V2DROP_MODEL"] = str(Path(model).resolve())
+    if methods := environment.get("V2DROP_METHODS"):
+        environment["V2DROP_METHODS"] = str(Path(methods).resolve())
     return environment
 
 
@@ -99,7 +101,7 @@ def report(folder: Path, output: Path) -> list[ReportEntry]:
             start = time.perf_counter()
             error = execute(notebook, folder, bar.update)
             entries.append(entry(notebook, name, time.perf_counter() - start, error))
-            mark_findings(notebook, other_model())
+            mark_findings(notebook, other_model(), other_methods())
             write_page(output / entries[-1].href, page(notebook, name, folder))
             bar.update(sum(n_cells[: len(entries)]) - bar.n)  # the cells that a failure left out
     write_page(output / "index.html", index(entries, other_model()))

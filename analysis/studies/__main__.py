@@ -20,11 +20,12 @@ from analysis.figures.study_tables import written_table
 from analysis.studies.cells.store import Record, Store
 from analysis.studies.cells.study import Study
 from analysis.studies.executors import executor_of
-from analysis.studies.finding import changed, known_studies, study_of
+from analysis.studies.finding import asking_also, changed, known_studies, study_of
 from analysis.studies.reading import finished, read, read_recorded, recorded, status
 from analysis.studies.running import run_missing, summary
 from analysis.studies.tabulate import provenance_text, study_table
 from v2drop.arguments import whole_number
+from v2drop.methods.from_file import add_methods
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         limit = None if options.limit is None else whole_number("--limit", options.limit, 1)
-        study = changed(study_of(options.study), options.model, limit)
+        own = add_methods(options.methods) if options.methods else []
+        study = changed(asking_also(study_of(options.study), own), options.model, limit)
         return options.act(study, options.store or Path("runs") / "studies" / study.name, options)
     except ValueError as error:
         parser.error(str(error))
@@ -109,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         each.set_defaults(act=act)
         each.add_argument("study", help=f"{', '.join(known_studies())}, or a Python file")
         each.add_argument("--model", help="a folder or hub id in place of the study's models")
+        each.add_argument("--methods", help="a Python file of methods of your own, asked wherever random dropping is")
         each.add_argument("--limit", type=int, help="of the questions: so many, to try it")
         each.add_argument("--store", type=Path, help="folder of the cells; default: runs/studies/<study>")
         if name == "run":

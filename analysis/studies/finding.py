@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from analysis.studies.cells.study import Study
+from analysis.studies.cells.study import Arguments, Study
+from v2drop import METHODS
+from v2drop.methods.from_file import names_in
 
 MARK = "STUDY"  # what a study is called in its file
 ABLATIONS = "analysis.studies.ablations"
@@ -45,6 +48,38 @@ def study_of(name: str) -> Study:
     return found
 
 
+def asking_also(study: Study, methods: Sequence[str]) -> Study:
+    """The study with some methods asked wherever it asks random dropping alone; as it is if it names one of them.
+
+    One that drops before the language model is asked at each average, at layer 0, whatever the layers are.
+
+    Args:
+        study: The study, of cells that are asked as `ask` is.
+        methods: Names in `v2drop.METHODS`.
+
+    Raises:
+        ValueError: The study names none of them, nor random dropping.
+    """
+    if not methods or any(names_in(cell, methods) for cell in study.cells):
+        return study
+    where = [cell for cell in study.cells if cell.get("method") == "random"]
+    more = [each for method in methods for each in _of_method(method, where)]
+    if not more:
+        raise ValueError(
+            f"{study.name!r} must ask {' or '.join(map(repr, methods))}, or 'random', whose place they take; it does "
+            "not."
+        )
+    return Study(**{**vars(study), "cells": [*study.cells, *more]})
+
+
+def _of_method(name: str, cells: Iterable[Arguments]) -> list[Arguments]:
+    asked = [cell | {"method": name} for cell in cells]
+    if not METHODS[name].before_llm:
+        return asked
+    anywhere = [{key: value for key, value in cell.items() if key not in ("layers", "depths")} for cell in asked]
+    return _different(cell for cell in anywhere if "average" in cell)
+
+
 def changed(study: Study, model: str | None = None, limit: int | None = None) -> Study:
     """The study on another model, or on fewer questions.
 
@@ -69,5 +104,8 @@ def changed(study: Study, model: str | None = None, limit: int | None = None) ->
         firsts = [cell.get("first", 0) for cell in cells]
         cells = [cell | {"n": min(cell["n"], limit - first)} for cell, first in zip(cells, firsts, strict=True)]
         cells = [cell for cell in cells if cell["n"] > 0]
-    different = {str(sorted(cell.items(), key=lambda item: item[0])): cell for cell in cells}
-    return Study(**{**vars(study), "cells": list(different.values())})
+    return Study(**{**vars(study), "cells": _different(cells)})
+
+
+def _different(cells: Iterable[Arguments]) -> list[Arguments]:
+    return list({str(sorted(cell.items(), key=lambda item: item[0])): cell for cell in cells}.values())

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pandas as pd
 
+from analysis.models.checkpoints.folders import DATA
 from analysis.studies.cells.identity import Identity, function_name, identity
 from analysis.studies.cells.rows import with_arguments
 from analysis.studies.cells.store import Record, Store
 from analysis.studies.cells.study import Study, as_text, resolved
 
-RECORDED = Path(__file__).resolve().parents[2] / "data" / "studies"
+RECORDED = DATA / "studies"
 STATES = ("done", "failed", "missing")
 
 
@@ -58,7 +58,8 @@ def status(study: Study, store: str | os.PathLike | Store) -> pd.DataFrame:
 def recorded(study: Study, folder: str | os.PathLike | None = None) -> list[Record]:
     """The cells of a study that were recorded earlier, perhaps by an older version of the code.
 
-    They are found by the function of the cell and its arguments, and must be of today's model. Tests make some of them
+    They are found by the function of the cell and its arguments, and must be of today's model and, if they are of
+    methods in a file of one's own, of that file. Tests make some of them
     again with today's code.
 
     Args:
@@ -66,7 +67,7 @@ def recorded(study: Study, folder: str | os.PathLike | None = None) -> list[Reco
         folder: The folder; None for the one under data/studies.
 
     Raises:
-        ValueError: A cell is not there, is there twice, or was made on another checkpoint.
+        ValueError: A cell is not there, is there twice, or was made on another checkpoint or file of methods.
     """
     store = Store(RECORDED / study.name if folder is None else folder)
     found: dict[str, Record] = {}
@@ -85,6 +86,11 @@ def recorded(study: Study, folder: str | os.PathLike | None = None) -> list[Reco
         )
     records = [found[told] for told in wanted]
     for record, now in zip(records, identities(study), strict=True):
+        if record.identity.methods != now.methods:
+            raise ValueError(
+                f"{str(store.folder)!r} must hold cells of today's file of methods; those of {now.passed} were made "
+                "with another one."
+            )
         if record.identity.model != now.model:
             raise ValueError(
                 f"{str(store.folder)!r} must hold cells of today's {now.passed}; got another checkpoint's."

@@ -6,7 +6,7 @@ import os
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, as_completed
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from analysis.studies.cells.store import Record, Store
 from analysis.studies.cells.study import Study
 from analysis.studies.reading import identities, read
 from analysis.work_folders import check_writable
+from v2drop.methods.from_file import add_methods, added_files
 
 SHOWN = 5  # failures that a summary names
 
@@ -46,7 +47,8 @@ def run(study: Study, store: str | os.PathLike | Store, executor: Executor | Non
 
     Args:
         study: The study.
-        store: The folder of its cells; workers on other machines must see it under the same path.
+        store: The folder of its cells; workers on other machines must see it under the same path, as any file of
+            methods (`add_methods`).
         executor: Where cells run: any executor of Python's `concurrent.futures`, or `client.get_executor(pure=False)`
             of dask.distributed (`analysis.studies.executors`). None for here, one after the other. Each process loads a
             model once.
@@ -87,7 +89,9 @@ def run_missing(study: Study, store: Store, executor: Executor | None = None) ->
     return failed
 
 
-def run_cell(name: str, cell: Callable[..., pd.DataFrame], told: Identity, store: Store) -> str:
+def run_cell(
+    name: str, cell: Callable[..., pd.DataFrame], told: Identity, store: Store, files: Iterable[str] = ()
+) -> str:
     """Run one cell and write its file; the type and message of its error, or "" if it finished.
 
     Args:
@@ -95,10 +99,14 @@ def run_cell(name: str, cell: Callable[..., pd.DataFrame], told: Identity, store
         cell: Its function.
         told: What determines the rows, where the cell was sent from.
         store: Where it is written.
+        files: The files of methods that were added where it was sent from.
 
     Raises:
-        RuntimeError: This process has other code, versions or another checkpoint.
+        RuntimeError: This process has other code, versions or methods, or another checkpoint.
+        ValueError: A file of methods is not there.
     """
+    for file in files:
+        add_methods(file)
     told.check_here()
     began, started, rows, error, trace = time.time(), time.perf_counter(), None, "", ""
     try:
@@ -121,7 +129,7 @@ def _elsewhere(study: Study, missing: list[Identity], store: Store, executor: Ex
     sent: dict[Any, Identity] = {}
     try:
         for each in missing:
-            sent[executor.submit(run_cell, study.name, study.cell, each, store)] = each
+            sent[executor.submit(run_cell, study.name, study.cell, each, store, added_files())] = each
         for future in as_completed(sent):
             yield Outcome(sent[future], _result(study, sent[future], store, future))
     except BrokenExecutor as error:  # it broke while cells were sent

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from analysis.confirmation import confirmatory_seed
+from analysis.models.checkpoints.folders import DATA
 from analysis.models.loaded import Loaded
 from analysis.models.loaded_argument import check_loaded
 from analysis.models.loading import EMBEDDED, load
@@ -33,7 +34,7 @@ from v2drop.arguments import one_of, whole_number
 NOTEBOOK = "03_variation_impact_theorem"
 TAYLOR_TOKENS = 12
 OUTPUTS = "hidden, logits, answer"  # what impacts are measured on; tables with fewer columns are not mixed in
-RECORDED = Path(__file__).resolve().parents[2] / "data" / "variation_impact"
+RECORDED = DATA / "variation_impact"
 
 
 def one_question(

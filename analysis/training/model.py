@@ -8,10 +8,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
-from analysis.models.checkpoints.torchvision_ops import usable
 from analysis.scenes.drawing import PATCH
 from analysis.scenes.mosaic import SIDE
 from analysis.scenes.question_kinds import words
+from v2drop.models.torchvision_ops import usable
 
 PAD, BOS, EOS, UNK, IMAGE = SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 WIDTH, VISION_LAYERS, DECODER_LAYERS = 128, 4, 12

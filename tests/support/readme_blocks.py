@@ -1,6 +1,11 @@
 """Code blocks of a Markdown page, and what stands behind them as their output."""
 
+import os
 import re
+import subprocess
+import sys
+
+import pytest
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"-?\d+\.\d+(?:[eE][-+]?\d+)?")
@@ -41,3 +46,16 @@ def promised(page):
 def words(text):
     """The words of an output, and its decimal numbers apart, which another machine may round differently."""
     return NUMBER.sub("#", text).split(), [float(number) for number in NUMBER.findall(text)]
+
+
+def check_page(page, folder, **environment):
+    """A page's Python blocks run in a fresh interpreter, in this folder, and print what the page says."""
+    conditions = os.environ | {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"} | environment
+    command = [sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", program(page)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=conditions)
+    assert done.returncode == 0, done.stderr
+    for number, promise in enumerate(promised(page)):
+        if promise is not None:
+            (ours, numbers), (said, their) = words(printed(done.stdout, number)), words(promise)
+            assert ours == said
+            assert numbers == pytest.approx(their, rel=0.02, abs=0.002)

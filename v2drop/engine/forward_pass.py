@@ -60,6 +60,7 @@ class PrefillPass(ForwardPass):
         vision = session.vision_mask.for_prompt(kwargs, call.placeholders)
         method, parts, hooks = session.method, session.parts, session.hooks
         columns = PromptColumns.of_call(call.padding_mask, vision)
+        session.trace.note_prompt(columns.vision, columns.not_padding)
         self._prefill = Prefill.of_columns(columns, call.placeholders, method, parts, hooks)
         self._inputs = None if self._prefill is None else PrefillInputs(self._prefill.cached, parts)
         self._deepstack: Deepstack | None = None

@@ -15,7 +15,7 @@ from torch import Tensor
 from v2drop.arguments import Named
 from v2drop.engine.contract import Selection
 from v2drop.scoring.selection import padded_columns
-from v2drop.types import Columns, Indices, Scores, Valid
+from v2drop.types import Columns, Flags, Indices, Scores, Valid
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Trace:
     vision_tokens: list[list[int]] = field(default_factory=list)
     prompt_tokens: list[int] = field(default_factory=list)
     _drops: dict[int, DropRecord] = field(default_factory=dict, repr=False)
+    _columns: tuple[Flags, Flags] | None = field(default=None, repr=False)
 
     @property
     def kept(self) -> dict[int, Int[Tensor, "batch left"]]:
@@ -92,6 +93,17 @@ class Trace:
         rows = self._rows()
         return sum(row[-1] for row in rows) / len(rows) if rows else 0.0
 
+    @property
+    def columns(self) -> tuple[Flags, Flags]:
+        """Flags of the prompt's columns: vision tokens that may be dropped, and what is no padding.
+
+        Raises:
+            ValueError: no prompt has run yet.
+        """
+        if self._columns is None:
+            raise ValueError("the trace is empty: run the model inside the `with` first.")
+        return self._columns
+
     def _by_layer(self, value: Callable[[DropRecord], Tensor]) -> dict[int, Tensor]:
         return Named("drop layer", {layer: value(drop) for layer, drop in self._drops.items()})
 
@@ -99,6 +111,11 @@ class Trace:
         if not self.vision_tokens:
             raise ValueError("the trace is empty: run the model inside the `with` first.")
         return [row for *row, n in zip(*self.vision_tokens, self.prompt_tokens, strict=True) if n]
+
+    def note_prompt(self, vision: Flags, not_padding: Flags) -> None:
+        """Forget the last prompt and record the columns of a new one."""
+        self.clear()
+        self._columns = vision, not_padding
 
     def note_layer(self, length: int, n_left: list[int], n_prompt_tokens: list[int]) -> None:
         """Record a layer of the prefill.
@@ -122,6 +139,7 @@ class Trace:
         self.vision_tokens.clear()
         self.prompt_tokens = []
         self._drops.clear()
+        self._columns = None
 
 
 def _kept_positions(drop: DropRecord) -> Int[Tensor, "batch left"]:

@@ -1,6 +1,6 @@
 """Reading a checkpoint, with all cheap checks before the weights are read.
 
-Imports classes of transformers: to be imported after `analysis.models.checkpoints.torchvision_ops.usable()`.
+Imports classes of transformers: to be imported after `v2drop.models.torchvision_ops.usable()`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from analysis.models.checkpoints import folders, smollm2
 from analysis.models.checkpoints.one_line import in_one_line, quiet, refusal
-from analysis.models.checkpoints.torchvision_ops import usable
+from v2drop.models.torchvision_ops import usable
 
 TRAINED = "trained.safetensors"
 IMAGE = "<jupyter_output>"  # a special token of SmolLM2 that no prompt here has another use for

@@ -1,6 +1,6 @@
 """The options of `analysis.load` on this machine: dtypes, devices of layers, attention operators, the hub.
 
-Imports classes of transformers: to be imported after `analysis.models.checkpoints.torchvision_ops.usable()`.
+Imports classes of transformers: to be imported after `v2drop.models.torchvision_ops.usable()`.
 """
 
 from __future__ import annotations

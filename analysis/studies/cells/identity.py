@@ -15,10 +15,11 @@ import torch
 
 from analysis.studies.cells.models import model_checksum
 from analysis.studies.cells.study import Arguments, as_text, resolved
+from v2drop.methods.from_file import added_methods, names_in
 
 TOP = Path(__file__).resolve().parents[3]
-# Rooms of analysis that do not compute: they show what was computed, or list arguments of cells, which count anyway.
-NOT_COMPUTING = ("figures", "report", "studies/ablations")
+# What does not compute: it shows what was computed, checks methods, or lists arguments of cells, which count anyway.
+NOT_COMPUTING = ("analysis/figures", "analysis/report", "analysis/studies/ablations", "v2drop/contract")
 COMPUTES = ("torch", "transformers", "numpy", "scipy", "pandas", "scikit-learn", "scikit-image", "pillow")
 
 
@@ -34,6 +35,9 @@ class Identity(NamedTuple):
         model: What tells the checkpoint of the argument `subject` from any other; "" without such an argument.
         versions: Of Python and of the packages that compute, by name.
         device: "cuda" where there is a GPU, which models are loaded on, in their own dtype; else "cpu", in float32.
+        methods: The methods from files of one's own (`add_methods`) that the cell can reach, name -> SHA-256 of the
+            file; not what such a file imports. A function of the packages reaches those that its arguments name, any
+            other function all of them.
     """
 
     function: str
@@ -44,6 +48,7 @@ class Identity(NamedTuple):
     model: str
     versions: dict[str, str]
     device: str = "cpu"
+    methods: dict[str, str] = {}
 
     @property
     def key(self) -> str:
@@ -56,10 +61,11 @@ class Identity(NamedTuple):
         """Make sure that a process which was sent the cell would compute what its sender would.
 
         Raises:
-            RuntimeError: The process has other code, versions or another checkpoint.
+            RuntimeError: The process has other code, versions or methods, or another checkpoint.
         """
         subject = (self.passed | self.defaulted).get("subject")
         here = {"code": package_code(), "model": _model(subject), "versions": versions(), "device": _device()}
+        here["methods"] = _methods(self.source, self.passed | self.defaulted)
         other = [name for name, value in here.items() if getattr(self, name) != value]
         if other:
             said = "; ".join(f"{name} {here[name]}, not {getattr(self, name)}" for name in other)
@@ -74,16 +80,17 @@ def identity(cell: Callable, arguments: Mapping[str, Any]) -> Identity:
     Raises:
         ValueError: The function does not take the arguments, or there is no such model.
     """
-    whole = resolved(cell, arguments)
+    whole, source = resolved(cell, arguments), _source(cell)
     return Identity(
         function_name(cell),
-        _source(cell),
+        source,
         {name: whole[name] for name in arguments},
         {name: value for name, value in whole.items() if name not in arguments},
         package_code(),
         _model(whole.get("subject")),
         versions(),
         _device(),
+        _methods(source, whole),
     )
 
 
@@ -96,7 +103,7 @@ def function_name(cell: Callable) -> str:
 def package_code() -> str:
     """SHA-256 of the code of `v2drop` and `analysis`, but for the rooms that do not compute."""
     files = [path for package in ("v2drop", "analysis") for path in (TOP / package).rglob("*.py")]
-    aside = [TOP / "analysis" / room for room in NOT_COMPUTING]
+    aside = [TOP / room for room in NOT_COMPUTING]
     digest = hashlib.sha256()
     for path in sorted(path for path in files if not any(path.is_relative_to(room) for room in aside)):
         digest.update(f"{path.relative_to(TOP).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
@@ -121,6 +128,12 @@ def _device() -> str:
 
 def _model(subject: Any) -> str:
     return "" if subject is None else model_checksum(str(subject))
+
+
+def _methods(source: str, arguments: Arguments) -> dict[str, str]:
+    added = added_methods()
+    reached = added if source else names_in(arguments, added)
+    return {name: added[name] for name in sorted(reached)}
 
 
 def _source(cell: Callable) -> str:

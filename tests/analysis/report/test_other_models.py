@@ -9,7 +9,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from analysis.models.loading import EMBEDDED
 from analysis.report.notebooks import report
 from analysis.report.other_models import TAG, other_model
+from tests.support.own_methods import nothing_added, written  # noqa: F401 - a fixture
 from tests.test_notebooks import NOTEBOOKS
+from v2drop.methods.from_file import add_methods
 
 MARK = "Found on the embedded model, not on"
 SAYS = re.compile(r"#+ (what was found|verdict(s| on .*)?$)", re.IGNORECASE)
@@ -41,3 +43,18 @@ def test_pages_of_another_model_are_marked(tmp_path, monkeypatch, model, marked)
     page = (tmp_path / "out" / "a.html").read_text()
     assert not entry.error and page.count(MARK) == marked and (tmp_path / "a.ipynb").read_bytes() == before
     assert page.index("Words.") < page.find(MARK) < page.index("0.61") if marked else MARK not in page
+
+
+def test_pages_with_a_method_from_outside_are_marked(tmp_path, monkeypatch, nothing_added):  # noqa: F811
+    found = new_markdown_cell("## What was found\n\n0.61", metadata={"tags": [TAG]})
+    asked = new_code_cell("from analysis import fitting_methods, load\nprint('my_method' in fitting_methods(load()))")
+    nbformat.write(new_notebook(cells=[asked, found]), tmp_path / "a.ipynb")
+    add_methods(written(tmp_path / "mine.py"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("V2DROP_METHODS", "mine.py")  # a path as seen from here, not from the kernel's folder
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.ipynb").rename(tmp_path / "sub" / "a.ipynb")
+    (entry,) = report(tmp_path / "sub", tmp_path / "out")
+    page = (tmp_path / "out" / "a.html").read_text()
+    assert not entry.error and "True" in page
+    assert page.index("Found without") < page.index("0.61") and "my_method" in page
