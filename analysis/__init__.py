@@ -51,7 +51,8 @@ _NAMES = {  # module -> its public names
     "position.detection": "detection_power planted_kept",
     "position.bias_cost": "bias_accuracy_correlation with_planted_bias",
     "comparison.accuracy": "NOTHING_DROPPED accuracy accuracy_over_budgets summarise_accuracy",
-    "comparison.at_one_average": "accuracy_at_averages fitting_methods methods_at_average",
+    "comparison.at_one_average": "accuracy_at_averages accuracy_by_difficulty fitting_methods methods_at_average"
+    " with_difficulty",
     "comparison.budgets": "reachable_budgets",
     "answers.sweep": "load_answers ask_again study_answers",
     "comparison.layer_choices": "accuracy_over_layers best_and_worst drop_layer_choices",
@@ -59,7 +60,6 @@ _NAMES = {  # module -> its public names
     "comparison.wins": "significant_pairs win_counts",
     "comparison.equivalence": "equivalence",
     "comparison.variance_shares": "accuracy_variance",
-    "comparison.difficulty": "accuracy_by_difficulty with_difficulty",
     "comparison.kept_tokens": "kept_at_end kept_at_layer kept_on_objects kept_overlap",
     "efficiency.footprint": "footprint qwen_72b",
     "efficiency.latency": "relative_time",
