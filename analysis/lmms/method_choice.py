@@ -132,7 +132,7 @@ def _check_names(method: str, options: Mapping[str, Any]) -> None:
     if unknown:
         raise ValueError(
             f"there is no argument {', '.join(map(repr, unknown))} of the model, nor of the method {method!r}, which "
-            f"has: {', '.join(known)}."
+            f"has {', '.join(known)}; a schedule is told by average, layers, left, preset and budget."
         )
 
 

@@ -63,7 +63,7 @@ def test_none_drops_nothing_and_no_tokens_need_no_method(embedded):
         ({"method": "fastvv"}, r"method must be one of 'none', 'v2drop', .*; got 'fastvv'"),
         (
             {"method": "fastv", "metrik": "l2"},
-            r"no argument 'metrik' of the model, nor of the method 'fastv', which has:",
+            r"no argument 'metrik' of the model, nor of the method 'fastv', which has protect",
         ),
         ({"method": "fastv", "metric": "l2"}, r"no argument 'metric'"),
         ({"method": "none", "average": 48}, r"method=none drops nothing .* got average"),
