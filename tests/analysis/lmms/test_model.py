@@ -29,7 +29,7 @@ from v2drop import Schedule, V2Drop
 TOP = Path(__file__).parents[3]
 PAIRS = yes_or_no(24)
 RUN = """
-from analysis.models.checkpoints.torchvision_ops import usable
+from v2drop.models.torchvision_ops import usable
 usable()
 from lmms_eval.__main__ import cli_evaluate
 cli_evaluate()
