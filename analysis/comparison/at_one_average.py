@@ -130,12 +130,11 @@ def with_difficulty(
     """
     by = list(name_list("by", by, 0, [*TAKEN, name("budget", budget)]))
     answers = checked(answers, "frame", {"method": "label", "question": "label", "right": "truth"})
-    judge, undropped = among("judge", judge, answers.method), answers.method == NOTHING_DROPPED
+    undropped = answers.method == NOTHING_DROPPED
+    judge = among("judge", judge, answers.method[~undropped])
     if not undropped.any():
         raise ValueError(f"the frame must hold the method {NOTHING_DROPPED!r}; got {different(answers.method)}.")
     whole = checked_answers(answers[undropped], by, {"right": "truth"})
-    if undropped.all():
-        return answers.assign(**{DIFFICULTY: None})
     compared = checked_answers(answers[~undropped], ["method", *by, budget], {"right": "truth"})
     first = compared[compared.draw == 0] if "draw" in compared else compared
     judged = first[first.method == judge].set_index([*by, budget, "question"]).right

@@ -113,8 +113,7 @@ class Trace:
         return [row for *row, n in zip(*self.vision_tokens, self.prompt_tokens, strict=True) if n]
 
     def note_prompt(self, vision: Flags, not_padding: Flags) -> None:
-        """Forget the last prompt and record the columns of a new one."""
-        self.clear()
+        """Record the columns of a prompt."""
         self._columns = vision, not_padding
 
     def note_layer(self, length: int, n_left: list[int], n_prompt_tokens: list[int]) -> None:

@@ -139,8 +139,8 @@ def _read_tensors(path: Path) -> dict[str, Any]:
     if any(tensor.dtype != torch.int32 for tensor in tensors.values()):
         raise ValueError(f"its tensors must be int32; got { {name: each.dtype for name, each in tensors.items()} }")
     told = {name: text if name in ("format", "method") else _value(text) for name, text in head.items()}
-    rows = {name: _rows(tensors, name) for name in tensors if name == "vision" or name.startswith("kept.")}
-    rows = {name: value for name, value in rows.items() if value is not None}
+    lists = [name.removesuffix(SPLITS) for name in tensors if name.endswith(SPLITS)]
+    rows = {name: _rows(tensors, name) for name in lists}
     told["prompts"] = [
         {
             "length": length,
@@ -160,10 +160,8 @@ def _value(text: str) -> Any:
         return text  # "keep" and "repack"
 
 
-def _rows(tensors: dict[str, Tensor], name: str) -> list[list[int]] | None:
-    """The positions of each prompt; None for the splits of others."""
-    if name.endswith(SPLITS):
-        return None
+def _rows(tensors: dict[str, Tensor], name: str) -> list[list[int]]:
+    """The positions of each prompt."""
     values, splits = tensors[name].tolist(), tensors[name + SPLITS].tolist()
     if splits[0] != 0 or splits[-1] != len(values) or splits != sorted(splits):
         raise ValueError(f"{name}{SPLITS} must ascend from 0 to {len(values)}; got {splits}")
