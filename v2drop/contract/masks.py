@@ -66,6 +66,19 @@ def together_of(model: nn.Module, data: Batch, steps: int) -> Together | None:
     return Together(groups, within_window=True)
 
 
+def dropped(kept: Kept, vision: Bool[Tensor, "batch length"], n_layers: int) -> list[Bool[Tensor, "batch length"]]:
+    """Flags of the vision tokens that are gone when each layer runs, [batch, length]; `kept` as in a trace."""
+    gone, result = torch.zeros_like(vision), []
+    for layer in range(n_layers):
+        if layer in kept:
+            for row in range(len(gone)):
+                left = set(kept[layer][row].tolist())
+                for column in vision[row].nonzero().flatten().tolist():
+                    gone[row, column] |= column not in left
+        result.append(gone.clone())
+    return result
+
+
 def masks(
     present: Bool[Tensor, "batch length"],
     kept: Kept,
@@ -75,15 +88,9 @@ def masks(
     together: Together | None = None,
 ) -> list[Bool[Tensor, "batch 1 query key"]]:
     """One boolean mask [batch, 1, length, length] per layer; `kept` as in a trace, `windows` one per layer."""
-    gone = torch.zeros_like(vision)
     itself = torch.eye(present.shape[1], dtype=torch.bool)
     result = []
-    for layer in range(n_layers):
-        if layer in kept:
-            for row in range(len(gone)):
-                left = set(kept[layer][row].tolist())
-                for column in vision[row].nonzero().flatten().tolist():
-                    gone[row, column] |= column not in left
+    for layer, gone in enumerate(dropped(kept, vision, n_layers)):
         visible = undropped(present, windows and windows[layer], together)
         visible = visible & ~gone[:, None, :] | itself & gone[:, None, :]
         result.append(visible[:, None])
@@ -94,13 +101,5 @@ def closed_up(
     present: Bool[Tensor, "batch length"], kept: Kept, vision: Bool[Tensor, "batch length"], n_layers: int
 ) -> list[Int[Tensor, "batch length"]]:
     """Position ids [batch, length] per layer, counted over the tokens that are still there; of others, anything."""
-    there = present.clone()
-    result = []
-    for layer in range(n_layers):
-        if layer in kept:
-            for row in range(len(there)):
-                left = set(kept[layer][row].tolist())
-                for column in vision[row].nonzero().flatten().tolist():
-                    there[row, column] &= column in left
-        result.append((there.cumsum(1) - 1).clamp(min=0))
-    return result
+    there = [present & ~gone for gone in dropped(kept, vision, n_layers)]
+    return [(each.cumsum(1) - 1).clamp(min=0) for each in there]
