@@ -9,10 +9,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.support.fitted_methods import fitted, skip_unless_possible
-from tests.support.toys import FAMILIES, LAYERS, batch, toy
 from v2drop import METHODS, Random, Schedule, V2Drop
 from v2drop.contract import candidates_of, checks, contract_of
 from v2drop.contract.checks import LLAVA_ROWS, STEPS, TEXT_ROWS
+from v2drop.contract.toys import FAMILIES, LAYERS, batch, toy
 
 EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.toys import LAYERS, batch, toy
 from v2drop import METHODS, Schedule
 from v2drop.contract import contract_of
+from v2drop.contract.toys import LAYERS, batch, toy
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 

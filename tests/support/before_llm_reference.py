@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.support.float64_models import decoder_layer, logits, projected, tower_embeddings, tower_layer, tower_mlp
-from tests.support.toys import IMAGE_ID, IMAGE_TOKENS, LAYERS, toy
+from v2drop.contract.toys import IMAGE_ID, IMAGE_TOKENS, LAYERS, toy
 
 CASES = pytest.mark.parametrize(
     ("pattern", "left"), [("titttt", 5), ("tit", 1), ("ittit", 9), ("it", 0), ("itiit", 17), ("tit", 15)]

@@ -2,10 +2,6 @@
 
 import torch
 
-from v2drop.contract.oracle import run_with_cache
-
-__all__ = ["at_last", "run_at", "run_with_cache"]
-
 
 def run_at(model, data, tokens, positions):
     """As `run_with_cache`, at position ids [(3,) batch, length + steps] of any family."""

@@ -8,7 +8,7 @@ from torch.func import jacrev
 
 from analysis.residual_stream.frozen_decoder import FrozenDecoder
 from analysis.residual_stream.measured_tokens import measured_prompts
-from tests.support.toys import IMAGE_TOKENS
+from v2drop.contract.toys import IMAGE_TOKENS
 
 
 def alone(data, row):

@@ -8,7 +8,7 @@ from transformers.integrations.flash_attention import flash_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, flash_attention_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from tests.support.oracle import decoder_of
+from v2drop.contract.oracle import decoder_of
 
 NAME = "flash_emulated"
 

@@ -5,7 +5,7 @@ from copy import deepcopy
 
 import torch
 
-from tests.support.toys import batch, toy
+from v2drop.contract.toys import batch, toy
 
 
 def footprint(model):

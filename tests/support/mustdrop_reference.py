@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.support.float64_models import decoder_layer, logits, projected, tower_embeddings, tower_layer, tower_mlp
-from tests.support.toys import FAMILIES, IMAGE_ID, VOCABULARY, Batch, toy
+from v2drop.contract.toys import FAMILIES, IMAGE_ID, VOCABULARY, Batch, toy
 
 SIDES = (4, 7)  # patches; one window, and four with an edge that is in none
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.support.toys import toy
+from v2drop.contract.toys import toy
 
 
 class PackedLinear(nn.Linear):

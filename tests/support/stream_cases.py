@@ -10,7 +10,7 @@ from analysis.group_impact.answer_game import AnswerGame
 from analysis.residual_stream.decoder_inputs import decoder_inputs
 from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiable_attention
 from analysis.residual_stream.stream import Stream
-from tests.support.toys import FAMILIES
+from v2drop.contract.toys import FAMILIES
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 EVERY_OPERATOR = pytest.mark.parametrize("operator", ["eager", "sdpa"])

@@ -3,7 +3,7 @@
 import torch
 
 from tests.support.float64_models import decoder_layer, logits, projected, tower_embeddings, tower_layer, tower_mlp
-from tests.support.toys import batch, toy
+from v2drop.contract.toys import batch, toy
 
 
 def test_the_decoder_written_out_is_the_model():

@@ -11,7 +11,7 @@ from transformers import pipeline
 
 from analysis.models.loaded import Loaded
 from tests.support import zoo
-from tests.support.toys import toy
+from v2drop.contract.toys import toy
 
 
 class Adapted(nn.Module):

@@ -8,10 +8,10 @@ import numpy
 import torch
 from torch import Tensor
 
-from tests.support.toys import Batch
 from tests.support.zoo_models import BUILD
 from tests.support.zoo_processors import PROCESSORS, template, words
 from tests.support.zoo_words import BYTES
+from v2drop.contract.toys import Batch
 
 TEXT_ONLY = tuple(name for name in BUILD if name not in PROCESSORS)
 VARIANTS = {"paligemma2": "paligemma", "qwen2_window": "qwen2", "mistral_window": "mistral"}  # of one model_type

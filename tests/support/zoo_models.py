@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 import transformers as hf
 
-from tests.support import toys
 from tests.support.zoo_words import ID, VOCABULARY
+from v2drop.contract import toys
 
 WIDTH, LAYERS, STD = toys.WIDTH, toys.LAYERS, 0.15
 WINDOW = 8  # smaller than any prompt with a picture, so that windows cut

@@ -9,8 +9,8 @@ from analysis.comparison.accuracy import accuracy
 from analysis.criteria.dropping_by_table import ScoresFromTable, method_from_column
 from analysis.criteria.scores import score_tokens, scored
 from analysis.scenes.questions import sample
-from tests.support.toys import batch, toy
 from v2drop import Schedule, V2Drop
+from v2drop.contract.toys import batch, toy
 from v2drop.scoring.variation import METRICS
 
 ROWS = ["titttt", "ittitttt", "ttt"]

@@ -10,7 +10,7 @@ from analysis.scenes.questions import question
 from tests.support.dense_jacobians import alone
 from tests.support.float64_decoders import decoder, prompt
 from tests.support.left_behind import assert_unchanged, everything, used
-from tests.support.toys import FAMILIES, LAYERS, batch, toy
+from v2drop.contract.toys import FAMILIES, LAYERS, batch, toy
 from v2drop.scoring.variation import METRICS
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)

@@ -12,11 +12,11 @@ from analysis.scenes.questions import Question, sample
 from analysis.statistics.shapley import random_subsets
 from tests.support import zoo
 from tests.support.dense_jacobians import Dense, alone
-from tests.support.oracle import masks as oracle_masks
-from tests.support.oracle import oracle_logits
 from tests.support.stream_cases import EVERY_OPERATOR, REFUSED, game_of
-from tests.support.toys import LAYERS, Batch, batch, toy
 from v2drop import Schedule
+from v2drop.contract.masks import masks as oracle_masks
+from v2drop.contract.oracle import oracle_logits
+from v2drop.contract.toys import LAYERS, Batch, batch, toy
 
 NEAR = {"rtol": 1e-4, "atol": 1e-4}
 ANSWERS = pytest.mark.parametrize("answer", [[7], [7, 4, 7]], ids=["one token", "three tokens"])

@@ -9,8 +9,8 @@ from analysis.group_impact.sweep import run_sweep as run_group_sweep
 from analysis.models.loaded import Loaded
 from analysis.theorem.sweep import run_sweep
 from analysis.training.evaluate import evaluate, greedy_replies
-from tests.support.toys import toy
 from tests.support.wrapped_models import piped
+from v2drop.contract.toys import toy
 from v2drop.methods.base import Method
 
 GIVEN = {"questions": analysis.sample(1), "methods": {}, "makers": {}}

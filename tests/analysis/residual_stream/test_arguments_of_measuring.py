@@ -17,8 +17,8 @@ from analysis.theorem.operator_norms import Estimator, operator_norms
 from analysis.theorem.variation_impact import variation_impact
 from tests.support.left_behind import TEXT
 from tests.support.stream_cases import masked
-from tests.support.toys import LAYERS, batch, toy
 from v2drop import Schedule, Uniform
+from v2drop.contract.toys import LAYERS, batch, toy
 
 MEASURES = [operator_norms, variation_impact, score_tokens]
 EVERY_MEASURE = pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.__name__)

@@ -9,8 +9,8 @@ import torch
 from analysis.theorem.operator_norms import ESTIMATORS, Estimator, operator_norms
 from tests.support.float64_decoders import decoder, prompt
 from tests.support.left_behind import IMAGES, TEXT, assert_unchanged, everything, used
-from tests.support.toys import FAMILIES, LAYERS, batch, toy
 from v2drop import Schedule, V2Drop
+from v2drop.contract.toys import FAMILIES, LAYERS, batch, toy
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 

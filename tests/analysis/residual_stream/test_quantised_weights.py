@@ -10,8 +10,8 @@ from analysis.residual_stream.frozen_decoder import FrozenDecoder, differentiabl
 from analysis.theorem.operator_norms import operator_norms
 from analysis.theorem.variation_impact import variation_impact
 from tests.support.quantised_models import EXACT, REFUSED, applied_weights, quantised
-from tests.support.toys import FAMILIES, LAYERS, batch, toy
 from v2drop import FastV, Schedule, V2Drop
+from v2drop.contract.toys import FAMILIES, LAYERS, batch, toy
 
 ROWS = {"llava": "titt", "llama": "tvvvvtt", "qwen2": "tvvvvtt"}
 MEASURES = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.dense_jacobians import Dense, alone, streams
 from tests.support.float64_decoders import KINDS, decoder, prompt
 from tests.support.stream_cases import EVERY_FAMILY, EVERY_OPERATOR, NEAR, ROWS, masked, masks
-from tests.support.toys import LAYERS, batch, toy
+from v2drop.contract.toys import LAYERS, batch, toy
 
 
 @EVERY_FAMILY

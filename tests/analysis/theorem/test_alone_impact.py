@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from analysis.theorem.alone_impact import alone_impact, information_horizon
-from tests.support.oracle import masks, oracle_logits
-from tests.support.toys import LAYERS, batch, toy
+from v2drop.contract.masks import masks
+from v2drop.contract.oracle import oracle_logits
+from v2drop.contract.toys import LAYERS, batch, toy
 
 ROWS = {"llama": ["tvvvvtt", "vvtvvvvttt"], "llava": ["titt", "ttitt"]}
 

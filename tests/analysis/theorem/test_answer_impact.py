@@ -8,7 +8,7 @@ from analysis.theorem.variation_impact import variation_impact
 from tests.support.dense_jacobians import Dense, alone
 from tests.support.float64_decoders import decoder
 from tests.support.float64_decoders import prompt as text
-from tests.support.toys import FAMILIES, batch, toy
+from v2drop.contract.toys import FAMILIES, batch, toy
 
 EACH = pytest.mark.parametrize("family", FAMILIES)
 ANSWERS = [[7], [9]]

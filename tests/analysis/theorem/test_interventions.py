@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from analysis.theorem.interventions import remove_token, revert_update
 from tests.support.dense_jacobians import Dense, alone, streams
 from tests.support.float64_decoders import KINDS, decoder, prompt
-from tests.support.oracle import masks as oracle_masks
-from tests.support.oracle import oracle_logits
 from tests.support.stream_cases import EVERY_FAMILY, EVERY_OPERATOR, NEAR, ROWS, masked, masks
-from tests.support.toys import LAYERS, Batch, batch, toy
 from v2drop import Schedule
+from v2drop.contract.masks import masks as oracle_masks
+from v2drop.contract.oracle import oracle_logits
+from v2drop.contract.toys import LAYERS, Batch, batch, toy
 from v2drop.methods.base import Method
 
 

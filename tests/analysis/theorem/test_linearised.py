@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from analysis.theorem.linearised import Linearised
 from tests.support.dense_jacobians import Dense, alone, streams
 from tests.support.float64_decoders import KINDS, decoder, prompt
-from tests.support.toys import batch, toy
+from v2drop.contract.toys import batch, toy
 
 
 def draws(*shape, seed=0):

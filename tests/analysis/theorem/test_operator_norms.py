@@ -14,7 +14,7 @@ from analysis.theorem import operator_norms as operator_norms_module
 from analysis.theorem.operator_norms import ESTIMATORS, operator_norms
 from tests.support.dense_jacobians import Dense, alone
 from tests.support.float64_decoders import KINDS, MIXED, VOCABULARY, decoder, prompt
-from tests.support.toys import FAMILIES, LAYERS, batch, toy
+from v2drop.contract.toys import FAMILIES, LAYERS, batch, toy
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 ROWS = {"llava": ["titt", "tti"], "llama": ["tvvvvtt", "vvtvvvvvvt"], "qwen2": ["tvvvvtt", "vvtvvvvvvt"]}

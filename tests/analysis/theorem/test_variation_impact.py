@@ -9,8 +9,8 @@ import torch
 from analysis.residual_stream.measured_tokens import check_layers
 from analysis.theorem.statistics.summary import summarise_impact
 from analysis.theorem.variation_impact import variation_impact
-from tests.support.toys import FAMILIES, batch, toy
 from v2drop import Method, Schedule
+from v2drop.contract.toys import FAMILIES, batch, toy
 
 EACH = pytest.mark.parametrize("family", FAMILIES)
 

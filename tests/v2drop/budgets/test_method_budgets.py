@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.support.fitted_methods import fitted
-from tests.support.toys import LAYERS, TEXT, batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import LAYERS, TEXT, batch, toy
 
 EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
 

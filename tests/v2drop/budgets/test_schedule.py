@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.toys import batch, toy
 from v2drop import METHODS, DyCoke, MustDrop, Random, Schedule, V2Drop
 from v2drop.budgets.counting import share_of
 from v2drop.budgets.presets import PRESETS
+from v2drop.contract.toys import batch, toy
 
 
 @pytest.mark.parametrize(

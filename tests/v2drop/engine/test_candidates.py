@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.support.fitted_methods import fitted, skip_unless_possible
-from tests.support.toys import LAYERS, batch, toy
 from v2drop import METHODS, Method, Schedule
+from v2drop.contract.toys import LAYERS, batch, toy
 
 ROWS = ["tvvvvvvttt", "vvvvtt", "tvvvvvvvvvvvvtt", "ttttt"]
 

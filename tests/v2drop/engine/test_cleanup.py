@@ -7,8 +7,8 @@ import torch
 
 from tests.support.fitted_methods import fitted
 from tests.support.left_behind import footprint
-from tests.support.toys import FAMILIES, IMAGE_TOKENS, batch, toy
 from v2drop import METHODS, Random, Schedule, Uniform, V2Drop
+from v2drop.contract.toys import FAMILIES, IMAGE_TOKENS, batch, toy
 
 HALF = Schedule({1: 0.5, 3: 0.25})
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tests.support.toys import IMAGE_TOKENS, LAYERS, TEXT, batch, toy
 from v2drop import Schedule, V2Drop
+from v2drop.contract.toys import IMAGE_TOKENS, LAYERS, TEXT, batch, toy
 
 HALF = Schedule({1: 0.5, 3: 0.25})
 

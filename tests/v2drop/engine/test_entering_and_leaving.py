@@ -11,9 +11,9 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from tests.support.fitted_methods import fitted
-from tests.support.toys import FAMILIES, IMAGE_ID, batch, toy
 from tests.v2drop.engine.test_threads import SECONDS, Run
 from v2drop import METHODS, Schedule, V2Drop
+from v2drop.contract.toys import FAMILIES, IMAGE_ID, batch, toy
 
 GREEDY = {"do_sample": False, "suppress_tokens": [IMAGE_ID], "max_new_tokens": 6}
 ONE = batch("llava", ["titttt"])

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from tests.support import zoo
-from tests.support.cached_decoding import run_with_cache
 from tests.support.fitted_methods import fitted
 from tests.support.flash_on_cpu import flashing
-from tests.support.toys import batch, toy
 from v2drop import METHODS, DyCoke, FastV, Random, Schedule, V2Drop
+from v2drop.contract.oracle import run_with_cache
+from v2drop.contract.toys import batch, toy
 from v2drop.models.families import FAMILIES
 
 CASES = {name: lambda name=name: fitted(name, {1: 0.5, 3: 0.2}) for name in METHODS}

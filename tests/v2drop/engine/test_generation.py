@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.support.fitted_methods import fitted, skip_unless_possible
-from tests.support.oracle import oracle_run
-from tests.support.toys import IMAGE_ID, IMAGE_TOKENS, LAYERS, batch, toy
 from v2drop import METHODS, Schedule, V2Drop
+from v2drop.contract.oracle import oracle_run
+from v2drop.contract.toys import IMAGE_ID, IMAGE_TOKENS, LAYERS, batch, toy
 
 HALF = Schedule({1: 0.5, 3: 0.25})
 EVERY_METHOD = pytest.mark.parametrize("name", METHODS)

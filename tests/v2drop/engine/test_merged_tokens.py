@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support.fitted_methods import fitted
-from tests.support.toys import FAMILIES, batch
 from v2drop import METHODS
+from v2drop.contract.toys import FAMILIES, batch
 
 MAKERS = [name for name, kind in METHODS.items() if kind.merges_tokens]
 

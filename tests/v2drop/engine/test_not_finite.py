@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.support.fitted_methods import fitted, skip_unless_possible
-from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule, V2Drop
+from v2drop.contract.toys import batch, toy
 from v2drop.methods.base import Method
 
 HALF = Schedule({1: 0.5, 3: 0.25})

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support.fitted_methods import fitted, skip_unless_possible
-from tests.support.toys import batch, toy
 from v2drop import METHODS, Random, Schedule, V2Drop
+from v2drop.contract.toys import batch, toy
 from v2drop.engine.prompt_columns import PromptColumns
 from v2drop.engine.protection import protected_flags
 from v2drop.sequence.layout import Layout

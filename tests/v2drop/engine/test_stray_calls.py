@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.support.toys import LAYERS, batch, toy
 from v2drop import V2Drop
 from v2drop.budgets.schedule import Schedule
+from v2drop.contract.toys import LAYERS, batch, toy
 
 HALF = Schedule({1: 0.5, 3: 0.25})
 

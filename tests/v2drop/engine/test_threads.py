@@ -9,8 +9,8 @@ from transformers import TextIteratorStreamer
 
 from tests.support.fitted_methods import fitted
 from tests.support.left_behind import footprint
-from tests.support.toys import IMAGE_ID, batch, toy
 from v2drop import METHODS, Schedule, V2Drop
+from v2drop.contract.toys import IMAGE_ID, batch, toy
 
 HALF = Schedule({1: 0.5, 3: 0.25})
 GREEDY = {"do_sample": False, "suppress_tokens": [IMAGE_ID], "max_new_tokens": 6}

@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tests.support.fitted_methods import fitted
-from tests.support.toys import LAYERS, batch, toy
 from v2drop import METHODS, DyCoke, Schedule, Trace, Uniform, V2Drop
+from v2drop.contract.toys import LAYERS, batch, toy
 from v2drop.export import KeptPositions, KeptPrompt, files, kept_positions, read_kept, write_kept
 
 ROWS = {"llava": ["titttt", "tit", "ittittt", "tttt", "i"], "llama": ["tvvvvvvttt", "vvvv", "ttttt", "tvtvtvt"]}

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.support.toys import batch, toy
 from v2drop import Random, Schedule
+from v2drop.contract.toys import batch, toy
 
 
 @pytest.mark.parametrize("layer", [0, 1])

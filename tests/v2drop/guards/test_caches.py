@@ -6,12 +6,11 @@ from optimum.quanto.library.extensions import get_extension
 from transformers import Cache, DynamicCache, GenerationConfig, QuantizedCache, StaticCache, cache_utils
 from transformers.cache_utils import QuantizedLayer
 
-from tests.support.cached_decoding import run_with_cache
 from tests.support.fitted_methods import fitted, skip_unless_possible
 from tests.support.left_behind import nothing_runs
-from tests.support.oracle import oracle_run
-from tests.support.toys import IMAGE_ID, LAYERS, batch, toy
 from v2drop import METHODS, DyCoke, MustDrop, Schedule, V2Drop
+from v2drop.contract.oracle import oracle_run, run_with_cache
+from v2drop.contract.toys import IMAGE_ID, LAYERS, batch, toy
 
 HALF = Schedule({1: 0.5, 3: 0.25})
 ROWS = ["titttt", "tit", "tttt"]

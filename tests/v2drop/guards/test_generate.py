@@ -5,9 +5,9 @@ import torch
 from transformers import GenerationConfig, WatermarkingConfig
 
 from tests.support.left_behind import nothing_runs
-from tests.support.oracle import grown, oracle_run
-from tests.support.toys import FAMILIES, IMAGE_ID, LAYERS, batch, toy
 from v2drop import Random, Schedule, V2Drop
+from v2drop.contract.oracle import grown, oracle_run
+from v2drop.contract.toys import FAMILIES, IMAGE_ID, LAYERS, batch, toy
 
 HALF = Schedule({1: 0.5, 3: 0.25})
 GREEDY = {"do_sample": False, "suppress_tokens": [IMAGE_ID], "max_new_tokens": 8}

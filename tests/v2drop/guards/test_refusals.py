@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from tests.support.toys import IMAGE_TOKENS, LAYERS, TEXT, batch, toy
 from v2drop import Random, Schedule, V2Drop
+from v2drop.contract.toys import IMAGE_TOKENS, LAYERS, TEXT, batch, toy
 
 HALF = Schedule({1: 0.5, 3: 0.25})
 

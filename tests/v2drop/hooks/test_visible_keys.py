@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.support.float64_models import decoder_layer, logits
-from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import batch, toy
 from v2drop.methods.before_llm.dycoke import DyCoke
 
 

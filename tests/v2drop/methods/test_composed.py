@@ -8,9 +8,7 @@ import torch
 
 from analysis.scenes.question_seeds import has_seed, with_question_seeds
 from analysis.scenes.questions import sample
-from tests.support.cached_decoding import at_last, run_with_cache
-from tests.support.oracle import oracle_run
-from tests.support.toys import LAYERS, batch, toy
+from tests.support.cached_decoding import at_last
 from v2drop import (
     DART,
     Composed,
@@ -27,6 +25,8 @@ from v2drop import (
     V2Drop,
     VisionZip,
 )
+from v2drop.contract.oracle import oracle_run, run_with_cache
+from v2drop.contract.toys import LAYERS, batch, toy
 
 TEXTS = ["tvvvvvvttt", "vvvvvvvvvvvvtt", "tvtvtvvvvvvvvvt", "ttttt"]
 PICTURES = ["titttt", "tit", "tttt"]

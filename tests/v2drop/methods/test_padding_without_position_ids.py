@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.support.fitted_methods import fitted, skip_unless_possible
-from tests.support.toys import IMAGE_TOKENS, batch, toy
 from v2drop import DART, METHODS, DyCoke, FastV, Schedule, SparseVLMPlus
+from v2drop.contract.toys import IMAGE_TOKENS, batch, toy
 
 PADDING = (1, 5, 23)
 TEXT = "t" + "v" * 24 + "tttttt"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.toys import batch, toy
 from v2drop import Random, Schedule, SparseVLM, Stratified
+from v2drop.contract.toys import batch, toy
 
 SCHEDULE = Schedule({1: 0.5, 3: 0.25})
 ROWS = ["tvvvvvvvvvvt", "tvvvvvvtt", "ttvvvvvvvvvtt"]

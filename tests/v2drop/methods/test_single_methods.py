@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.toys import batch, toy
 from v2drop import Random, Schedule, Uniform, V2Drop
+from v2drop.contract.toys import batch, toy
 from v2drop.engine.contract import Candidates
 from v2drop.scoring.selection import top_mask
 from v2drop.scoring.variation import METRICS

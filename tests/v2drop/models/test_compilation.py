@@ -4,8 +4,8 @@ import pytest
 import torch
 from accelerate.hooks import ModelHook, add_hook_to_module
 
-from tests.support.toys import FAMILIES, batch, toy
 from v2drop import Schedule, V2Drop
+from v2drop.contract.toys import FAMILIES, batch, toy
 
 HALF = Schedule({1: 0.5, 3: 0.25})
 # torch's own, on importing its compiler

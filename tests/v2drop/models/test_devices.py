@@ -10,8 +10,8 @@ from tests.support import zoo
 from tests.support.fitted_methods import fitted, skip_unless_possible
 from tests.support.mustdrop_reference import prompts
 from tests.support.pretended_devices import TOWER, A, B, C, Devices, inputs, place, spread
-from tests.support.toys import batch, toy
 from v2drop import METHODS, DyCoke, FastV, MustDrop, Random, Schedule, SparseVLM, TransPrune
+from v2drop.contract.toys import batch, toy
 from v2drop.models.families import FAMILIES
 
 LAYERS = (B, C, B, C, A)  # before each drop layer is one on another device

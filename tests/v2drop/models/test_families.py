@@ -9,10 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.support import zoo
 from tests.support.cached_decoding import at_last, run_at
-from tests.support.oracle import decoder_of, oracle_run, positions_of
 from tests.support.zoo_models import BUILD, LAYERS
 from tests.support.zoo_words import BYTES
 from v2drop import METHODS, Schedule
+from v2drop.contract.oracle import decoder_of, oracle_run, positions_of
 from v2drop.models.decoders import uses_mrope
 
 STEPS = 3

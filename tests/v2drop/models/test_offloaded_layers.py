@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support.fitted_methods import fitted, skip_unless_possible
-from tests.support.toys import IMAGE_ID, LAYERS, batch, toy
 from v2drop import METHODS
+from v2drop.contract.toys import IMAGE_ID, LAYERS, batch, toy
 
 TOWER, DECODER = "model.vision_tower", "model.language_model"
 WHERE = {

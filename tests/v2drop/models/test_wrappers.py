@@ -10,9 +10,9 @@ from analysis.criteria.scores import score_tokens
 from analysis.theorem.operator_norms import operator_norms
 from analysis.theorem.variation_impact import variation_impact
 from tests.support import zoo
-from tests.support.toys import FAMILIES, batch, toy
 from tests.support.wrapped_models import WRAPPED, Adapted, piped, wrapped
 from v2drop import FastV, Schedule, V2Drop
+from v2drop.contract.toys import FAMILIES, batch, toy
 from v2drop.models.parts import locate
 from v2drop.models.wrappers import is_whole, path_to_model
 

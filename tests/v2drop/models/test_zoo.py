@@ -5,10 +5,10 @@ import torch
 
 from tests.support import zoo
 from tests.support.cached_decoding import at_last, run_at
-from tests.support.oracle import oracle_run, positions_of
 from tests.support.zoo_models import BUILD, LAYERS
 from tests.support.zoo_processors import words
 from tests.support.zoo_words import BYTES
+from v2drop.contract.oracle import oracle_run, positions_of
 from v2drop.models.families import FAMILIES
 
 STEPS = 4

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support import zoo
-from tests.support.toys import LAYERS, batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import LAYERS, batch, toy
 from v2drop.hooks.attention import AttentionHooks
 from v2drop.models.parts import locate
 from v2drop.scoring.attention import QueriesAndKeys, angles_from

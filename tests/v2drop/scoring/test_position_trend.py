@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import batch, toy
 from v2drop.scoring.position_trend import divide_trend
 
 

@@ -9,8 +9,8 @@ from transformers import DynamicCache
 
 from tests.support import zoo
 from tests.support.fitted_methods import fitted, skip_unless_possible
-from tests.support.toys import Batch, batch, toy
 from v2drop import METHODS, DyCoke, Random, Schedule
+from v2drop.contract.toys import Batch, batch, toy
 
 ROWS = {"llama": ["tvvvvvvttt", "tvvttt", "tvvvvtttt"], "llava": ["titttt", "tiittt", "tttt"]}
 STEPS = 2

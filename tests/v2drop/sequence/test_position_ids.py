@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.support.toys import LAYERS, batch, toy
 from v2drop import METHODS, PDrop, Schedule, Uniform
+from v2drop.contract.toys import LAYERS, batch, toy
 from v2drop.sequence.position_ids import repacks_at
 
 

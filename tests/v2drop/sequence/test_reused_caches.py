@@ -8,8 +8,8 @@ import torch
 from transformers import DynamicCache
 
 from tests.support import zoo
-from tests.support.toys import batch, toy
 from v2drop import DyCoke, Random, Schedule
+from v2drop.contract.toys import batch, toy
 
 DATA = batch("llama", ["tvvvvvvttt", "tvvttt"])
 METHODS = {

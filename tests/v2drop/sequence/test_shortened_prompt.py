@@ -5,10 +5,10 @@ import torch
 
 from tests.support import zoo
 from tests.support.cached_decoding import at_last
-from tests.support.oracle import oracle_run, positions_of
 from tests.support.zoo_models import LAYERS
 from tests.support.zoo_words import BYTES
 from v2drop import PDrop, Random, Schedule
+from v2drop.contract.oracle import oracle_run, positions_of
 
 CLOSE = {"atol": 3e-5, "rtol": 1e-5}
 FIRST = Schedule({0: 0.5, 2: 0.2})

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.toys import batch, toy
 from tests.v2drop.methods.test_seeded import alone, run
 from v2drop import Coverage, Schedule, Stratified
+from v2drop.contract.toys import batch, toy
 from v2drop.methods.baselines.coverage import _grid_of_tower, farthest_first
 from v2drop.models.parts import locate
 

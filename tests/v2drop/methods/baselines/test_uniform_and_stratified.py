@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.toys import batch, toy
 from tests.v2drop.methods.test_seeded import run
 from tests.v2drop.methods.test_single_methods import candidates, kept
 from v2drop import Schedule, Stratified, Uniform
+from v2drop.contract.toys import batch, toy
 from v2drop.methods.baselines.stratified import ordered_pivotal
 
 

@@ -5,8 +5,8 @@ import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from tests.support.left_behind import footprint
-from tests.support.toys import FAMILIES, IMAGE_ID, TEXT, batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import FAMILIES, IMAGE_ID, TEXT, batch, toy
 
 BEFORE = [name for name, method in METHODS.items() if method.before_llm]
 EVERY = pytest.mark.parametrize("name", BEFORE)

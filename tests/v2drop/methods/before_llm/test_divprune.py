@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.before_llm_reference import CASES, embedded, expected, kept, run, shared
-from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import batch, toy
 from v2drop.methods.before_llm.divprune import spread_out
 
 DivPrune = METHODS["divprune"]

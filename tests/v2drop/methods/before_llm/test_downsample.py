@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.before_llm_reference import expected, kept, run
-from tests.support.toys import IMAGE_TOKENS, batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import IMAGE_TOKENS, batch, toy
 from v2drop.hooks.resizing import grid_of_at_most, nearest_patches
 
 Downsample = METHODS["downsample"]

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.support.toys import LAYERS, batch, toy
 from v2drop import Schedule
+from v2drop.contract.toys import LAYERS, batch, toy
 from v2drop.engine.contract import Candidates
 from v2drop.methods.before_llm.dycoke import DyCoke, compared
 

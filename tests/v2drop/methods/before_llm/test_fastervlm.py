@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support.before_llm_reference import CASES, embedded, expected, kept, run, seen_by_tower, shared
-from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import batch, toy
 
 FasterVLM = METHODS["fastervlm"]
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tests.support.before_llm_reference import expected, kept, run
 from tests.support.float64_models import projected, tower_embeddings, tower_layer, tower_mlp
-from tests.support.toys import IMAGE_TOKENS, batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import IMAGE_TOKENS, batch, toy
 from v2drop.scoring.bipartite_merging import match_tokens, merge_tokens, merges_per_block
 
 ToMe = METHODS["tome"]

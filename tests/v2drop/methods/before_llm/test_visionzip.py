@@ -5,8 +5,8 @@ import torch
 
 from tests.support.before_llm_reference import CASES, embedded, expected, kept, run, seen_by_tower, shared
 from tests.support.float64_models import projected
-from tests.support.toys import IMAGE_TOKENS, batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import IMAGE_TOKENS, batch, toy
 from v2drop.methods.before_llm.visionzip import split, zipped
 
 VisionZip = METHODS["visionzip"]

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tests.support.float64_models import rms
 from tests.support.slow_decoder import compare
-from tests.support.toys import FAMILIES, WIDTH, batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import FAMILIES, WIDTH, batch, toy
 from v2drop.methods.in_llm.dart import _take_turns
 
 DART = METHODS["dart"]

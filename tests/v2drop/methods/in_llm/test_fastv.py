@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.slow_decoder import compare
-from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import batch, toy
 from v2drop.scoring.attention import QueriesAndKeys, at_columns
 
 FastV = METHODS["fastv"]

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support.mustdrop_reference import looked_at, prompts, reference, sighted
-from tests.support.toys import IMAGE_ID, LAYERS, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import IMAGE_ID, LAYERS, toy
 from v2drop.hooks.window_merging import WindowMergingHooks
 from v2drop.scoring.patch_windows import mean_pairwise_cosine, n_key_tokens, patch_windows
 

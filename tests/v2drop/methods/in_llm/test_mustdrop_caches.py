@@ -5,10 +5,10 @@ import torch
 from transformers import DynamicCache, LlavaConfig, LlavaForConditionalGeneration, MistralConfig
 
 from tests.support import zoo, zoo_models
-from tests.support.cached_decoding import run_with_cache
 from tests.support.mustdrop_reference import prompts, sighted
-from tests.support.toys import IMAGE_ID, batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.oracle import run_with_cache
+from v2drop.contract.toys import IMAGE_ID, batch, toy
 from v2drop.hooks.window_merging import WindowMergingHooks
 
 MustDrop = METHODS["mustdrop"]

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tests.support.float64_models import attention_map, queries_keys
 from tests.support.slow_decoder import compare, fast
-from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import batch, toy
 
 PDrop = METHODS["pdrop"]
 ROWS = ["ttvvvvvvvvvvvvtt", "vvvvvvvvt", "tvvvvvttvvvvvvttt"]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.support.dpc_knn_loops import peaks
 from tests.support.slow_decoder import compare
 from tests.support.text_rater_loops import mean_over, raters
-from tests.support.toys import FAMILIES, batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import FAMILIES, batch, toy
 from v2drop.methods.in_llm.sparsevlm import n_kept_without_recycled, n_recycled
 
 SparseVLM = METHODS["sparsevlm"]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.support.slow_decoder import compare
 from tests.support.text_rater_loops import raters
-from tests.support.toys import batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import batch, toy
 from v2drop.methods.in_llm.sparsevlm_plus import rotary_prior
 from v2drop.scoring.attention import QueriesAndKeys
 

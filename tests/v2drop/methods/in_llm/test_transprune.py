@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.support.float64_models import attention_map, linear, queries_keys, rms
 from tests.support.slow_decoder import compare, fast
 from tests.support.text_rater_loops import mean_over
-from tests.support.toys import FAMILIES, WIDTH, batch, toy
 from v2drop import METHODS, Schedule
+from v2drop.contract.toys import FAMILIES, WIDTH, batch, toy
 from v2drop.hooks.transitions import TransitionHooks, norm_ratio_and_angle
 
 TransPrune = METHODS["transprune"]
