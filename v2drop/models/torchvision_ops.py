@@ -112,7 +112,8 @@ def _declared() -> torch.library.Library:
 
     names = torch.library.Library("torchvision", "FRAGMENT")
     for operator in OPERATORS:
-        names.define(SCHEMA.format(operator))
+        if not hasattr(torch.ops.torchvision, operator):  # `BeforeTorchvision` may have declared it already
+            names.define(SCHEMA.format(operator))
     return names
 
 

@@ -40,14 +40,28 @@ print(torchvision.part.__name__, torchvision.marked, names is usable(), names is
 """
 
 
-def asked(folder, names):
+UNWATCHED = """
+import sys
+sys.meta_path[:] = [each for each in sys.meta_path if getattr(each, "__name__", "") != "BeforeTorchvision"]
+"""  # as in an environment that `make` did not mend
+WATCHED = (
+    UNWATCHED
+    + """
+from v2drop.models.torchvision_ops import watch
+watch()
+"""
+)
+
+
+def asked(folder, names, before=UNWATCHED):
     """What happens beside a torchvision without a compiled part."""
     (folder / "torchvision").mkdir()
     (folder / "torchvision" / "__init__.py").write_text(FIRST)
     (folder / "torchvision" / "early.py").write_text(EARLY)
     (folder / "torchvision" / "part.py").write_text(PART.format(names=names))
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(TOP)])}
-    return subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, env=env, cwd=folder, check=False)
+    ask = [sys.executable, "-c", before + ASK]
+    return subprocess.run(ask, capture_output=True, text=True, env=env, cwd=folder, check=False)
 
 
 def test_missing_operators_get_their_names(tmp_path):
@@ -59,8 +73,9 @@ def test_missing_operators_get_their_names(tmp_path):
     ], done.stderr
 
 
-def test_one_that_lacks_more_is_reported(tmp_path):
-    done = asked(tmp_path, ["nms", "other"])
+@pytest.mark.parametrize("before", [UNWATCHED, WATCHED], ids=["unwatched", "watched"])
+def test_one_that_lacks_more_is_reported(tmp_path, before):
+    done = asked(tmp_path, ["nms", "other"], before)
     assert done.stderr.splitlines()[-1].startswith("ImportError: torchvision was built for another torch")
 
 
